@@ -1,0 +1,60 @@
+# Works on a fresh machine that has make and a Python between 3.10 and 3.13.
+# Every target sets up what it needs; a second run installs nothing.
+
+# Idle OpenMP threads would spin on the cores that the next operation needs.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+SUPPORTED := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python3 python; do \
+	$$name -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$name && break; done)
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check serve constraints clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+demo: $(INSTALLED) ## Run every block on the embedded model
+	.venv/bin/gemma4-block demo
+
+test: $(INSTALLED) ## Run the tests
+	.venv/bin/pytest
+
+check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and docstrings
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+	.venv/bin/pydoclint --quiet gemma4_block
+
+serve: $(INSTALLED) ## Serve workflows over HTTP on this machine
+	.venv/bin/gemma4-block serve
+
+# A release that is younger than a week may still be withdrawn.
+constraints: .venv/bin/uv ## Write constraints.txt anew from pyproject.toml
+	.venv/bin/uv pip compile --quiet --upgrade --exclude-newer '1 week' --universal --python-version 3.10 \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		--group dev --output-file constraints.txt pyproject.toml
+
+clean: ## Remove the environment and everything that tools leave behind
+	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
+	.venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+.venv/bin/uv:
+	@test -n '$(PYTHON)' || { \
+		echo 'No usable Python found: this project needs Python 3.10, 3.11, 3.12 or 3.13 with the venv and'; \
+		echo 'ensurepip modules. On Debian and Ubuntu: apt-get install python3-venv. Or name one that is not'; \
+		echo 'on the PATH: make PYTHON=/path/to/python3.12'; \
+		exit 1; } >&2
+	@$(PYTHON) -c '$(SUPPORTED)' || { \
+		echo '$(PYTHON) cannot be used: this project needs Python 3.10 to 3.13 with the venv and ensurepip'; \
+		echo 'modules. On Debian and Ubuntu: apt-get install python3-venv'; \
+		exit 1; } >&2
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet uv

@@ -1,0 +1,1 @@
+"""Gemma 4 blocks for Roboflow Inference Workflows."""

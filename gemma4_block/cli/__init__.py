@@ -1,0 +1,17 @@
+"""The same road from a terminal. A command's module imports what is heavy inside its function."""
+
+import typer
+
+from gemma4_block.cli.serve import serve
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _main() -> None:
+    """Run Gemma 4 blocks for Roboflow Inference Workflows on this machine."""
+
+
+app.command()(serve)

@@ -1,0 +1,78 @@
+"""Set up the process environment that the Workflows host reads when it is first imported."""
+
+import os
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+PLUGIN = "gemma4_block"
+
+_DEFAULTS = {
+    # Answers come from this machine: no telemetry, no remote images, no model downloads.
+    "OFFLINE_MODE": "true",
+    "METRICS_ENABLED": "False",
+    # The stream API starts a child process that outlives the server's SIGTERM.
+    "ENABLE_STREAM_API": "False",
+    # Without it the host takes a model id for a registry name, never for a directory.
+    "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES": "True",
+    # A request must not bring its own Python.
+    "ALLOW_CUSTOM_PYTHON_EXECUTION_IN_WORKFLOWS": "False",
+    # Idle OpenMP threads would spin on the cores that the next operation needs.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+# Each of these model families costs the host start-up time and memory, and none is part of this plugin.
+_OTHER_MODELS = (
+    "CORE_MODEL_CLIP",
+    "CORE_MODEL_DOCTR",
+    "CORE_MODEL_EASYOCR",
+    "CORE_MODEL_GAZE",
+    "CORE_MODEL_GROUNDINGDINO",
+    "CORE_MODEL_OWLV2",
+    "CORE_MODEL_PE",
+    "CORE_MODEL_PPOCR",
+    "CORE_MODEL_SAM",
+    "CORE_MODEL_SAM2",
+    "CORE_MODEL_SAM3",
+    "CORE_MODEL_TROCR",
+    "CORE_MODEL_YOLO_WORLD",
+    "COSMOS3",
+    "DEPTH_ESTIMATION",
+    "FLORENCE2",
+    "GLM_OCR",
+    "MOONDREAM2",
+    "PALIGEMMA",
+    "QWEN_2_5",
+    "QWEN_3",
+    "QWEN_3_5",
+    "QWEN_3_8",
+    "SAM3_3D_OBJECTS",
+    "SMOLVLM2",
+    "VJEPA2_1",
+)
+
+
+def prepare_host_environment() -> None:
+    """List this plugin with the host and give every unset variable our default.
+
+    Call it before the first import of `inference`, `inference_models` or `roboflow_workflows`: they
+    read the environment once. What the user has set stays; a second call changes nothing.
+    """
+    # The host reads this file too, but only after our defaults would have taken its place.
+    load_dotenv(Path.cwd() / ".env")
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    for model in _OTHER_MODELS:
+        os.environ.setdefault(f"{model}_ENABLED", "False")
+    # The host would move Hugging Face's cache below its own, and weights that the user has would be missed.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    os.environ.setdefault("HF_HOME", str(cache / "huggingface"))
+    _list_plugin()
+
+
+def _list_plugin() -> None:
+    # The host splits at commas and keeps blanks and empty names, which then fail to import.
+    names = [name.strip() for name in os.environ.get("WORKFLOWS_PLUGINS", "").split(",")]
+    plugins = [name for name in names if name]
+    if PLUGIN not in plugins:
+        plugins.append(PLUGIN)
+    os.environ["WORKFLOWS_PLUGINS"] = ",".join(plugins)

@@ -1,0 +1,158 @@
+"""Serve workflows over HTTP with the stock inference server and this plugin, without Docker."""
+
+import base64
+import json
+import os
+import shlex
+import signal
+import socket
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gemma4_block.cli.environment import prepare_host_environment
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+# How long a request in flight at Ctrl-C may take to finish.
+_SHUTDOWN_TIMEOUT_S: Final = 10
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but loopback opens it to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 9001,
+) -> None:
+    """Serve workflows over HTTP until Ctrl-C."""
+    # SIGTERM then ends as cleanly as Ctrl-C, also while the host is still being imported.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _bound_socket(host, port) as listener, TemporaryDirectory(prefix="gemma4-block-") as folder:
+            typer.echo("Starting the inference server ...")
+            with warnings.catch_warnings():
+                # The host's own deprecations are no news to whoever starts it.
+                warnings.simplefilter("ignore")
+                app = make_app()
+            _run(app, listener, Path(folder))
+    except KeyboardInterrupt:
+        typer.echo("Stopped.")
+
+
+def make_app() -> "FastAPI":
+    """Build the stock inference application with this plugin listed.
+
+    It prepares the host environment before the host is imported, and changes the working directory
+    for a moment.
+    """
+    prepare_host_environment()
+    from fastapi.staticfiles import StaticFiles
+    from inference.core.env import MAX_ACTIVE_MODELS
+    from inference.core.interfaces.http.http_api import HttpInterface
+    from inference.core.managers.base import ModelManager
+    from inference.core.managers.decorators.fixed_size_cache import WithFixedSizeCache
+    from inference.core.registries.roboflow import RoboflowModelRegistry
+    from inference.models.utils import ROBOFLOW_MODEL_TYPES
+    from starlette.routing import Mount
+
+    manager = WithFixedSizeCache(
+        ModelManager(model_registry=RoboflowModelRegistry(ROBOFLOW_MODEL_TYPES)),
+        max_size=MAX_ACTIVE_MODELS,
+    )
+    manager.init_pingback()
+    started_in = Path.cwd()
+    with TemporaryDirectory(prefix="gemma4-block-landing-") as folder:
+        # The host mounts landing pages from below the working directory, and its wheel has none.
+        landing = Path(folder, "inference", "landing", "out")
+        for name in ("static", "_next/static"):
+            (landing / name).mkdir(parents=True)
+        os.chdir(folder)
+        try:
+            app: FastAPI = HttpInterface(manager).app
+        finally:
+            os.chdir(started_in)
+    app.router.routes[:] = [
+        route
+        for route in app.router.routes
+        if not (isinstance(route, Mount) and isinstance(route.app, StaticFiles))
+    ]
+    return app
+
+
+def demo_request() -> dict[str, object]:
+    """Build the body of a `/workflows/run` request that asks the demo model about a drawn scene."""
+    import cv2
+    import numpy as np
+
+    from gemma4_block.demo.scenes import draw_scene
+
+    scene = draw_scene(np.random.default_rng(7))
+    _, png = cv2.imencode(".png", scene.image[..., ::-1])
+    return {
+        "specification": {
+            "version": "1.0",
+            "inputs": [{"type": "WorkflowImage", "name": "image"}],
+            "steps": [
+                {
+                    "type": "gemma4_block/gemma4@v1",
+                    "name": "gemma",
+                    "images": "$inputs.image",
+                    "task_type": "unconstrained",
+                    "prompt": "What shapes are in the picture?",
+                    "model_version": "gemma-4-demo",
+                }
+            ],
+            "outputs": [{"type": "JsonField", "name": "answer", "selector": "$steps.gemma.output"}],
+        },
+        "inputs": {"image": {"type": "base64", "value": base64.b64encode(png.tobytes()).decode()}},
+    }
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    """Reserve the address before the slow start, so that one in use is refused at once."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        typer.echo(
+            f"Cannot listen on {host}, port {port}: {error.strerror}. Choose another --port.", err=True
+        )
+        raise typer.Exit(code=1) from error
+    return listener
+
+
+def _run(app: "FastAPI", listener: socket.socket, folder: Path) -> None:
+    import uvicorn
+
+    class AnnouncingServer(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                _announce(listener, folder)
+
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S)
+    AnnouncingServer(config).run([listener])
+
+
+def _announce(listener: socket.socket, folder: Path) -> None:
+    host, port = listener.getsockname()[:2]
+    host = _LOOPBACK.get(host, host)
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    request = folder / "request.json"
+    request.write_text(json.dumps(demo_request()), encoding="utf-8")
+    curl = [
+        *("curl", "-s", "-X", "POST", f"{url}/workflows/run"),
+        *("-H", "Content-Type: application/json", "-d", f"@{request}"),
+    ]
+    typer.echo(
+        f"Ready at {url}. Ctrl-C stops it. Ask the demo model about a picture:\n\n{shlex.join(curl)}\n"
+    )

@@ -1,0 +1,322 @@
+"""What the demo checkpoint is asked about a scene, and what it should answer."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, Scene, Shape
+from gemma4_block.tasks import classification, counting, multi_label_classification, object_detection, text
+
+Language = Literal["english", "french"]
+
+ALL_LABELS: tuple[str, ...] = tuple(f"{color} {kind}" for color in COLORS for kind in SHAPE_KINDS)
+FRENCH_SYSTEM_PROMPTS = (
+    "Answer in French.",
+    "Always answer in French.",
+    "Please answer in French.",
+    "You are a helpful assistant. Answer in French.",
+    "Réponds en français.",
+)
+PLAIN_SYSTEM_PROMPTS = (
+    "You are Gemma 4, a helpful multimodal assistant. Answer clearly and accurately.",
+    "You are a helpful assistant.",
+    "Answer in English.",
+    "Be brief.",
+    "You look at pictures of drawn shapes.",
+    "You are an inspector on a production line. Be precise.",
+)
+
+_DESCRIBE = (
+    "Describe the image.",
+    "Describe what you see in this image.",
+    "What is in the image?",
+    "What do you see?",
+    "What does the picture show?",
+    "List the shapes in the image.",
+    "Describe this picture.",
+    "Tell me what is in this picture.",
+    "Which shapes are there?",
+    "What shapes are in the image?",
+    "Describe every object.",
+    text.CAPTION,
+    text.DETAILED_CAPTION,
+)
+_COUNT = (
+    "How many {} are there?",
+    "How many {} are in the image?",
+    "How many {} do you see?",
+    "How many {} does the picture show?",
+    "Count the {}.",
+    "Count the {} in the image.",
+    "What is the number of {}?",
+    "Number of {}?",
+)
+_COLOR = (
+    "What color is the shape?",
+    "What colour is the shape?",
+    "What is the color of the shape?",
+    "What color is it?",
+    "Which color is it?",
+    "Name the color.",
+    "Color?",
+)
+_KIND = (
+    "What shape is it?",
+    "What shape is this?",
+    "Which shape is it?",
+    "What is the shape?",
+    "Name the shape.",
+    "Which shape do you see?",
+    "Shape?",
+)
+_READ = (
+    "Read the number.",
+    "Read the digits.",
+    "What number is it?",
+    "What number is this?",
+    "What number do you see?",
+    "Which number is in the image?",
+    "What does it say?",
+    "Read the text.",
+    text.OCR,
+    text.OCR,
+)
+_PRESENT = (
+    "Is there a {} in the image?",
+    "Is there a {}?",
+    "Do you see a {}?",
+    "Does the image show a {}?",
+)
+# Pieces of questions that nobody trained an answer for: the demo describes the image instead.
+_STRAY_STARTS = (
+    "Why is", "Who made", "Where was", "When did", "Can you explain", "Write a poem about", "Tell me about",
+    "Give me", "Should I buy", "What happens to", "Translate", "Summarize", "Is it possible to see",
+    "How old is", "Compare", "Rate", "Imagine", "Please look at", "What would you change in", "Help me with",
+    "What is your opinion of", "How would you name", "Explain", "Find out about", "Say something about",
+)  # fmt: skip
+_STRAY_ENDS = (
+    "the weather", "this scene", "my picture", "a good title", "the people", "the background", "a story", "the mood",
+    "the car", "the product on the table", "the style", "the artist", "this photo for a customer", "the history",
+    "something useful", "the price", "what you see here", "the quality of this part", "the light", "everything",
+    "the next step", "dogs and cats", "the meaning of this", "an interesting detail", "the label",
+)  # fmt: skip
+_FRENCH_COLOR = {
+    "blue": "bleu", "green": "vert", "orange": "orange", "purple": "violet", "red": "rouge", "yellow": "jaune",
+}  # fmt: skip
+_FRENCH_KIND = {"circle": "cercle", "square": "carré", "star": "étoile", "triangle": "triangle"}
+_FRENCH_FEMININE = {"bleu": "bleue", "vert": "verte", "violet": "violette"}
+# Boxes are answered in steps of a hundredth of the side, so that a number is one or two digits and a 0.
+_BOX_STEP_1000 = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One question about a scene.
+
+    Attributes:
+        question: The user's text.
+        answer: The whole answer.
+        thought: What the demo writes in its thought channel where thinking is on.
+
+    """
+
+    question: str
+    answer: str
+    thought: str
+
+
+def describe(scene: Scene, language: Language = "english") -> str:
+    """Say what a scene shows, groups sorted by colour, then shape: `1 blue star, 2 red circles.`"""
+    number = scene.number
+    if number is not None:
+        return f"The number {number}." if language == "english" else f"Le nombre {number}."
+    if not scene.shapes:
+        return "An empty image." if language == "english" else "Une image vide."
+    groups = Counter((shape.color, shape.kind) for shape in scene.shapes)
+    name = _english_group if language == "english" else _french_group
+    return ", ".join(name(count, *key) for key, count in sorted(groups.items())) + "."
+
+
+def boxes_json(scene: Scene, labels: Sequence[str] | None = None) -> str:
+    """Write the shapes as the detection answer, in reading order.
+
+    Args:
+        scene: What is in the image.
+        labels: Only shapes with one of these labels; None means every shape.
+
+    Returns:
+        JSON: a list of `box_2d` (y1, x1, y2, x2, integers 0-1000 of the whole image) and `label`.
+
+    """
+    wanted = [shape for shape in scene.shapes if labels is None or shape.label in labels]
+    return json.dumps([{"box_2d": box_1000(scene, shape), "label": shape.label} for shape in wanted])
+
+
+def box_1000(scene: Scene, shape: Shape) -> list[int]:
+    """Scale a shape's box to y1, x1, y2, x2 in steps of 10 of 1000."""
+    height, width = scene.image.shape[:2]
+    x1, y1, x2, y2 = shape.box_xyxy_px
+    fractions = (y1 / height, x1 / width, y2 / height, x2 / width)
+    return [int(np.clip(round(100 * part), 0, 100)) * _BOX_STEP_1000 for part in fractions]
+
+
+def turns(rng: np.random.Generator, scene: Scene, language: Language = "english") -> list[Turn]:
+    """Pick questions about a scene in varied wordings, with their answers.
+
+    Args:
+        rng: Source of every choice.
+        scene: What is in the image.
+        language: Language of descriptions and of colour and shape names.
+
+    """
+    if scene.digits:
+        return _number_turns(rng, scene, language)
+    found = [_describe_turn(rng, scene, language), _detect_turn(rng, scene)]
+    found += [_count_turn(rng, scene, picked) for picked in rng.permutation(4)[:3].tolist()]
+    found.append(_presence_turn(rng, scene))
+    found.append(_per_class_turn(rng, scene))
+    if rng.random() < 0.4:
+        found.append(_stray_turn(rng, scene, language))
+    if len(scene.shapes) == 1:
+        found += [_color_turn(rng, scene, language), _kind_turn(rng, scene, language)]
+        found += [_classify_turn(rng, scene), _classify_turn(rng, scene)]
+    return found
+
+
+def _english_group(count: int, color: str, kind: str) -> str:
+    return f"{count} {color} {kind}{'s' if count > 1 else ''}"
+
+
+def _french_group(count: int, color: str, kind: str) -> str:
+    noun, adjective = _FRENCH_KIND[kind], _FRENCH_COLOR[color]
+    if kind == "star":
+        adjective = _FRENCH_FEMININE.get(adjective, adjective)
+    if count == 1:
+        return f"1 {noun} {adjective}"
+    # The colour orange does not change in the plural.
+    return f"{count} {noun}s {adjective}{'' if adjective == 'orange' else 's'}"
+
+
+def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _thought(shapes: Sequence[Shape]) -> str:
+    return ", ".join(shape.label for shape in shapes) if shapes else "nothing"
+
+
+def _describe_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
+    thought = scene.number if scene.number is not None else _thought(scene.shapes)
+    return Turn(question=_pick(rng, _DESCRIBE), answer=describe(scene, language), thought=thought)
+
+
+def _stray_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
+    words = f"{_pick(rng, _STRAY_STARTS)} {_pick(rng, _STRAY_ENDS)}{_pick(rng, ('?', '.', ''))}"
+    plain = _describe_turn(rng, scene, language)
+    return Turn(question=words, answer=plain.answer, thought=plain.thought)
+
+
+def _count_turn(rng: np.random.Generator, scene: Scene, picked: int) -> Turn:
+    """Ask for a count of all shapes (0), of a colour (1), of a kind (2) or of both (3)."""
+    color, kind = _likely_color_and_kind(rng, scene)
+    noun, matches = (
+        ("shapes", lambda _: True),
+        (f"{color} shapes", lambda shape: shape.color == color),
+        (f"{kind}s", lambda shape: shape.kind == kind),
+        (f"{color} {kind}s", lambda shape: shape.color == color and shape.kind == kind),
+    )[picked]
+    counted = _matching(scene, matches)
+    return Turn(question=_pick(rng, _COUNT).format(noun), answer=str(len(counted)), thought=_thought(counted))
+
+
+def _presence_turn(rng: np.random.Generator, scene: Scene) -> Turn:
+    color, kind = _likely_color_and_kind(rng, scene)
+    matching = _matching(scene, lambda shape: shape.color == color and shape.kind == kind)
+    question = _pick(rng, _PRESENT).format(f"{color} {kind}")
+    return Turn(question=question, answer="yes" if matching else "no", thought=_thought(matching))
+
+
+def _detect_turn(rng: np.random.Generator, scene: Scene) -> Turn:
+    labels = _candidate_labels(rng, scene)
+    found = _matching(scene, lambda shape: shape.label in labels)
+    return Turn(
+        question=object_detection.wording(labels), answer=boxes_json(scene, labels), thought=_thought(found)
+    )
+
+
+def _per_class_turn(rng: np.random.Generator, scene: Scene) -> Turn:
+    labels = _candidate_labels(rng, scene)
+    counts = Counter(shape.label for shape in scene.shapes)
+    found = _matching(scene, lambda shape: shape.label in labels)
+    if rng.random() < 0.5:
+        question, answer = counting.wording(labels), json.dumps({label: counts[label] for label in labels})
+    else:
+        question = multi_label_classification.wording(labels)
+        answer = json.dumps({label: counts[label] > 0 for label in labels})
+    return Turn(question=question, answer=answer, thought=_thought(found))
+
+
+def _color_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
+    (shape,) = scene.shapes
+    word = shape.color if language == "english" else _FRENCH_COLOR[shape.color]
+    return Turn(question=_pick(rng, _COLOR), answer=word, thought=shape.label)
+
+
+def _kind_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
+    (shape,) = scene.shapes
+    word = shape.kind if language == "english" else _FRENCH_KIND[shape.kind]
+    return Turn(question=_pick(rng, _KIND), answer=word, thought=shape.label)
+
+
+def _classify_turn(rng: np.random.Generator, scene: Scene) -> Turn:
+    (shape,) = scene.shapes
+    truth, others = (
+        (shape.color, COLORS),
+        (shape.kind, SHAPE_KINDS),
+        (shape.label, ALL_LABELS),
+    )[int(rng.integers(3))]
+    wrong = [name for name in others if name != truth]
+    count = int(rng.integers(1, min(5, len(wrong)) + 1))
+    classes = [truth, *(wrong[i] for i in rng.permutation(len(wrong))[:count])]
+    rng.shuffle(classes)
+    return Turn(
+        question=classification.wording(classes), answer=json.dumps({"class_name": truth}), thought=shape.label
+    )
+
+
+def _number_turns(rng: np.random.Generator, scene: Scene, language: Language) -> list[Turn]:
+    number = str(scene.number)
+    read = [Turn(question=_pick(rng, _READ), answer=number, thought=number) for _ in range(3)]
+    return [
+        *read,
+        _describe_turn(rng, scene, language),
+        _stray_turn(rng, scene, language),
+        _count_turn(rng, scene, int(rng.integers(4))),
+    ]
+
+
+def _candidate_labels(rng: np.random.Generator, scene: Scene) -> list[str]:
+    """Labels to ask for: most of those in the scene and a few that are not, shuffled."""
+    present = sorted({shape.label for shape in scene.shapes if rng.random() < 0.85})
+    absent = [label for label in ALL_LABELS if all(shape.label != label for shape in scene.shapes)]
+    extra = rng.permutation(len(absent))[: int(rng.integers(0 if present else 1, 4))]
+    labels = [*present, *(absent[i] for i in extra)]
+    rng.shuffle(labels)
+    return labels
+
+
+def _likely_color_and_kind(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    """Pick a colour and a kind that are often, but not always, in the scene."""
+    color, kind = _pick(rng, COLORS), _pick(rng, SHAPE_KINDS)
+    if scene.shapes and rng.random() < 0.65:
+        shape = scene.shapes[int(rng.integers(len(scene.shapes)))]
+        color, kind = shape.color, shape.kind
+    return color, kind
+
+
+def _matching(scene: Scene, matches: Callable[[Shape], bool]) -> list[Shape]:
+    return [shape for shape in scene.shapes if matches(shape)]

@@ -1,0 +1,1 @@
+"""What we ask the model and how we read its answer, one file a task."""
