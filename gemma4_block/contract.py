@@ -1,0 +1,185 @@
+"""The values that pass between rooms, and what an engine is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gemma4_block.errors import ConfigurationError, PromptError
+
+RgbImage = npt.NDArray[np.uint8]
+"""`(H, W, 3)` uint8, RGB."""
+
+ImageSeqLength = Literal[70, 140, 280, 560, 1120]
+"""Most soft tokens that one image may become. Source: image_processing_gemma4.py of transformers 5.15."""
+
+FinishReason = Literal["stop", "length"]
+"""`stop`: the model ended its turn or met a stop string; `length`: it ran into `max_new_tokens`."""
+
+Quantization = Literal["auto", "none", "nf4"]
+"""`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
+
+IMAGE_SEQ_LENGTHS: tuple[ImageSeqLength, ...] = get_args(ImageSeqLength)
+
+
+def check_image_seq_length(value: int) -> ImageSeqLength:
+    """Return `value` as a visual token budget.
+
+    Raises:
+        ConfigurationError: It is none of the five that Gemma 4 knows.
+
+    """
+    for allowed in IMAGE_SEQ_LENGTHS:
+        if value == allowed and not isinstance(value, bool):
+            return allowed
+    raise ConfigurationError(
+        f"image_seq_length is {value!r}; Gemma 4 knows {', '.join(map(str, IMAGE_SEQ_LENGTHS))}. "
+        "Take a small one for captions and classes, a large one for text and small objects."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One question to the model.
+
+    Attributes:
+        text: What the user asks; plain text, control tokens in it are read as text.
+        images: Zero, one or many; they come before the text.
+        system: Text of the system turn; None means no system turn.
+        image_seq_length: Visual token budget per image; None means the checkpoint's own.
+
+    """
+
+    text: str
+    images: tuple[RgbImage, ...] = ()
+    system: str | None = None
+    image_seq_length: ImageSeqLength | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerationConfig:
+    """How to answer. `None` means what the checkpoint's generation_config.json says.
+
+    Attributes:
+        max_new_tokens: Most tokens of thought and answer together, at least 1.
+        do_sample: Draw tokens by chance; False always takes the likeliest.
+        temperature: Above 0, with `do_sample` only. Higher is more varied.
+        top_p: In (0, 1], with `do_sample` only. Keep the likeliest tokens that add up to this.
+        top_k: At least 1, with `do_sample` only. Keep this many of the likeliest tokens.
+        repetition_penalty: Above 0; more than 1 makes repeats less likely.
+        seed: 0 to 2**63 - 1, with `do_sample` only; the same seed draws the same tokens.
+        stop: Texts that end the answer; what is returned ends before the first of them.
+        enable_thinking: Let the model write thoughts before its answer.
+
+    """
+
+    max_new_tokens: int = 512
+    do_sample: bool = False
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    enable_thinking: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that cannot be meant.
+
+        Raises:
+            ConfigurationError: A value is out of range, or needs sampling while sampling is off.
+
+        """
+        _check(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "1 or more")
+        sampling = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "seed")}
+        for name, value in sampling.items():
+            if value is not None and not self.do_sample:
+                raise ConfigurationError(
+                    f"{name} is {value!r} while sampling is off, where it would do nothing. "
+                    f"Leave {name} out, or turn sampling on with a temperature above 0."
+                )
+        if self.temperature is not None:
+            fix = "above 0; for the likeliest answer every time, turn sampling off instead"
+            _check(0 < self.temperature <= 100, "temperature", self.temperature, fix)
+        if self.top_p is not None:
+            _check(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
+        if self.top_k is not None:
+            _check(self.top_k >= 1, "top_k", self.top_k, "1 or more")
+        if self.repetition_penalty is not None:
+            _check(0 < self.repetition_penalty <= 10, "repetition_penalty", self.repetition_penalty, "above 0")
+        if self.seed is not None:
+            _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
+        _check(all(self.stop), "stop", self.stop, "texts of at least one character")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What the model said to one prompt.
+
+    Attributes:
+        text: The answer without thoughts, control tokens and outer white space.
+        thinking: The thoughts; empty where there were none.
+        finish_reason: Why it ended.
+        input_tokens: Tokens of the rendered prompt, soft tokens of images included.
+        output_tokens: Tokens generated, thoughts and the end of the turn included.
+        image_tokens: Soft tokens of all images of the prompt.
+
+    """
+
+    text: str
+    thinking: str
+    finish_reason: FinishReason
+    input_tokens: int
+    output_tokens: int
+    image_tokens: int
+
+
+class Engine(Protocol):
+    """Whatever runs the model."""
+
+    @property
+    def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
+        """The visual token budgets that the checkpoint was trained for, smallest first."""
+
+    def answer(
+        self, prompts: Sequence[Prompt], generation: GenerationConfig
+    ) -> "list[Answer | PromptError]":
+        """Answer many prompts at once.
+
+        Args:
+            prompts: Any number, with images of any sizes and counts.
+            generation: How to answer all of them.
+
+        Returns:
+            One entry for each prompt, in the same order. A prompt that cannot be asked has its error in
+            its own place; the others are answered.
+
+        Raises:
+            EngineError: The engine itself failed.
+
+        """
+
+
+class EngineProvider(Protocol):
+    """Where a block gets its engine from."""
+
+    def get(self, model_version: str, quantization: Quantization) -> Engine:
+        """Return the process's one engine for a model, loading it where needed; blocks while it loads.
+
+        Args:
+            model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
+                under one of the operator's roots.
+            quantization: Precision of the weights.
+
+        Raises:
+            ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
+            CheckpointError: The weights are missing, incomplete or damaged.
+
+        """
+
+
+def _check(is_allowed: bool, name: str, value: object, allowed: str) -> None:  # noqa: FBT001 - a condition
+    if not is_allowed:
+        raise ConfigurationError(f"{name} is {value!r}; it must be {allowed}.")

@@ -1,0 +1,40 @@
+"""What can go wrong, one small tree; each message says what was given, what is allowed and what to do."""
+
+
+class Gemma4BlockError(Exception):
+    """Anything that this package refuses or fails at."""
+
+
+class ConfigurationError(Gemma4BlockError, ValueError):
+    """A setting, field or option that cannot work, found before any work was done."""
+
+
+class CheckpointError(Gemma4BlockError):
+    """Weights that are missing, incomplete, damaged or not a Gemma 4 model."""
+
+
+class PromptError(Gemma4BlockError, ValueError):
+    """One prompt that cannot be asked: its image or its text is unusable. Its neighbours are not affected."""
+
+
+class EngineError(Gemma4BlockError, RuntimeError):
+    """The engine failed at work it should be able to do."""
+
+
+class OutOfMemoryError(EngineError):
+    """The device has too little memory even for one prompt."""
+
+
+class AnswerError(Gemma4BlockError):
+    """The model answered, but the answer does not say what its task needs.
+
+    Attributes:
+        answer: The raw answer.
+        task: The task that could not read it.
+
+    """
+
+    def __init__(self, message: str, *, answer: str, task: str) -> None:
+        super().__init__(message)
+        self.answer = answer
+        self.task = task

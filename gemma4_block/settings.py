@@ -1,0 +1,113 @@
+"""The environment, read once, refused when malformed."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gemma4_block.errors import ConfigurationError
+
+Dtype = Literal["auto", "bfloat16", "float32"]
+
+
+class Settings(BaseSettings):
+    """What the operator of the machine decides; requests cannot change it. Prefix: `GEMMA4_BLOCK_`."""
+
+    model_config = SettingsConfigDict(env_prefix="GEMMA4_BLOCK_", extra="forbid", frozen=True)
+
+    model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Folders that hold model directories, separated like PATH. None by default: requests "
+        "can then name models only by id.",
+    )
+    device: str = Field(
+        default="auto", description="`auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`."
+    )
+    dtype: Dtype = Field(
+        default="auto",
+        description="Precision of the weights: `bfloat16`, `float32`, or `auto`: bfloat16 on CUDA and what the "
+        "checkpoint says on the CPU. float16 is not offered: Gemma 4 overflows in it.",
+    )
+    max_new_tokens: int = Field(
+        default=8192, ge=1, description="The most tokens that a request may ask for in one answer."
+    )
+    max_batch_size: int = Field(
+        default=8, ge=1, description="The most prompts that the model works on at the same time."
+    )
+    max_prompt_characters: int = Field(
+        default=20_000, ge=1, description="The longest prompt and system prompt that a request may send."
+    )
+    max_image_pixels: int = Field(
+        default=100_000_000, ge=1, description="The largest image, width times height, that is looked at."
+    )
+
+    @field_validator("model_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Path(part).expanduser() for part in value.split(os.pathsep) if part.strip())
+        return value
+
+
+class GenerationDefaults(BaseSettings):
+    """What is used where a call does not say. Prefix: `INFERENCE_MODELS_GEMMA4_DEFAULT_`.
+
+    The names and values are those of inference_models, so that an environment that works there works here.
+    Source: inference_models/configuration.py, version 0.39.5.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="INFERENCE_MODELS_GEMMA4_DEFAULT_", extra="forbid", frozen=True)
+
+    max_new_tokens: int = Field(default=512, ge=1, description="Most tokens of an answer.")
+    do_sample: bool = Field(default=False, description="Draw tokens by chance.")
+    enable_thinking: bool = Field(default=False, description="Let the model think before it answers.")
+    skip_special_tokens: bool = Field(default=True, description="Leave control tokens out of texts.")
+    temperature: float = Field(default=1.0, gt=0, description="Variety, where tokens are drawn by chance.")
+    top_p: float = Field(default=0.95, gt=0, le=1, description="Share of likely tokens to draw from.")
+    top_k: int = Field(default=64, ge=1, description="Number of likely tokens to draw from.")
+    image_prompt: str = Field(
+        default="Describe what you see in this image.", description="Asked where a call has no prompt."
+    )
+    system_prompt: str = Field(
+        default="You are Gemma 4, a helpful multimodal assistant. Answer clearly and accurately.",
+        description="System turn where a call has none (Gemma4HF.prompt only).",
+    )
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the operator's settings, read from the environment at the first call.
+
+    Raises:
+        ConfigurationError: A variable is malformed.
+
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise _refused("GEMMA4_BLOCK_", error) from error
+
+
+@lru_cache(maxsize=1)
+def get_generation_defaults() -> GenerationDefaults:
+    """Return the generation defaults, read from the environment at the first call.
+
+    Raises:
+        ConfigurationError: A variable is malformed.
+
+    """
+    try:
+        return GenerationDefaults()
+    except ValidationError as error:
+        raise _refused("INFERENCE_MODELS_GEMMA4_DEFAULT_", error) from error
+
+
+def _refused(prefix: str, error: ValidationError) -> ConfigurationError:
+    details: list[Any] = list(error.errors())
+    problems = [
+        f"{prefix}{str(detail['loc'][0]).upper()} is {detail['input']!r}: {detail['msg']}" for detail in details
+    ]
+    return ConfigurationError(f"Environment: {'; '.join(problems)}. Correct or unset it.")
