@@ -141,6 +141,8 @@ def build_config() -> Gemma4Config:
         vision_soft_tokens_per_image=IMAGE_SEQ_LENGTH,
         eos_token_id=[1, 106],
         tie_word_embeddings=True,
+        # Read by the engine: `auto` budgets stay at what the weights have seen.
+        trained_image_seq_lengths=[IMAGE_SEQ_LENGTH],
     )
 
 

@@ -158,8 +158,8 @@ def _truth(scene: Scene, rows: int, columns: int) -> Truth:
         kinds[np.ix_(inside_y, inside_x)] = kind
         kinds[row, column] = kind
         is_center[row, column] = 1
-        percent = np.clip(np.round([100 * y1 / height, 100 * x1 / width, 100 * y2 / height, 100 * x2 / width]), 0, 100)
-        box_digits[row, column] = np.stack([percent // 10, percent % 10], axis=-1)
+        box = np.array(dialogue.scale_box_1000(scene, (x1, y1, x2, y2)))
+        box_digits[row, column] = np.stack([box // 100, box // 10 % 10], axis=-1)
     return Truth(
         kinds=torch.from_numpy(kinds.reshape(-1)),
         is_center=torch.from_numpy(is_center.reshape(-1)),

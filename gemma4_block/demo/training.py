@@ -80,7 +80,7 @@ class SoftTokenHeads(nn.Module):
         target = truth.box_digits[at_center]
         hundreds = functional.cross_entropy(digits[..., :11].reshape(-1, 11), target[..., 0].reshape(-1))
         tens = functional.cross_entropy(digits[..., 11:].reshape(-1, 10), target[..., 1].reshape(-1))
-        return kinds + center + 0.5 * hundreds + 0.25 * tens
+        return kinds + center + 0.5 * hundreds + 0.5 * tens
 
 
 class Trainer:

@@ -1,0 +1,209 @@
+"""Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+
+from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
+from gemma4_block.engine.quantization import choose_dtype, choose_quantization
+from gemma4_block.errors import CheckpointError, ConfigurationError
+
+if TYPE_CHECKING:
+    from inference_models.models.common.roboflow.model_packages import InferenceConfig
+    from transformers import BitsAndBytesConfig, PreTrainedConfig
+
+_LOGGER = logging.getLogger(__name__)
+_MODEL_TYPES = ("gemma4", "gemma4_unified")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadOptions:
+    """How to load; a checkpoint loaded twice with equal options is the same model.
+
+    Attributes:
+        device: Where the weights go.
+        dtype: `auto`, `bfloat16`, `float32` or the torch dtype.
+        quantization: Used where `quantization_config` is None.
+        quantization_config: The caller's own bitsandbytes settings; they win.
+        trust_remote_code: Run code that the checkpoint brings.
+        local_files_only: Never ask a hub.
+
+    """
+
+    device: torch.device
+    dtype: "torch.dtype | str" = "auto"
+    quantization: Quantization = "auto"
+    quantization_config: "BitsAndBytesConfig | None" = None
+    trust_remote_code: bool = False
+    local_files_only: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        model: In evaluation mode on its device.
+        processor: Tokenizer, image processor and chat template.
+        inference_config: The host's preprocessing of a fine-tuned package, or None.
+        image_seq_lengths: Visual token budgets it was trained for, smallest first.
+
+    """
+
+    model: Any
+    processor: Any
+    inference_config: "InferenceConfig | None"
+    image_seq_lengths: tuple[ImageSeqLength, ...]
+
+
+def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
+    """Load a directory of weights, or an adapter beside its `base/`.
+
+    Raises:
+        CheckpointError: Files are missing, damaged, of another model, or do not fit together.
+        ConfigurationError: The precision cannot work on this device or model.
+
+    """
+    adapter = (directory / "adapter_config.json").is_file()
+    weights = directory / "base" if adapter else directory
+    if adapter and not weights.is_dir():
+        raise CheckpointError(
+            f"{directory} holds an adapter (adapter_config.json) but no folder base/ with the weights it was "
+            "trained on. Put the base checkpoint, or a link to it, there."
+        )
+    config = _load_config(weights, options)
+    quantization_config = _choose_4_bits(options, config)
+    model = _load_weights(weights, options, config, quantization_config)
+    if adapter:
+        model = _apply_adapter(model, directory, is_quantized=quantization_config is not None)
+    model.eval()
+    return Checkpoint(
+        model=model,
+        processor=_load_processor(weights, options),
+        inference_config=_load_inference_config(directory),
+        image_seq_lengths=_trained_image_seq_lengths(config),
+    )
+
+
+def _load_config(directory: Path, options: LoadOptions) -> "PreTrainedConfig":
+    if not (directory / "config.json").is_file():
+        raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
+    try:
+        config = AutoConfig.from_pretrained(
+            directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
+        )
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{directory / 'config.json'} cannot be read: {error}") from error
+    if config.model_type not in _MODEL_TYPES:
+        raise CheckpointError(
+            f"{directory} is a {config.model_type!r} checkpoint; this engine runs {' and '.join(_MODEL_TYPES)}."
+        )
+    return config
+
+
+def _choose_4_bits(options: LoadOptions, config: "PreTrainedConfig") -> "BitsAndBytesConfig | None":
+    if options.quantization_config is not None:
+        return options.quantization_config
+    return choose_quantization(options.quantization, device=options.device, config=config)
+
+
+def _load_weights(
+    directory: Path,
+    options: LoadOptions,
+    config: "PreTrainedConfig",
+    quantization_config: "BitsAndBytesConfig | None",
+) -> Any:  # noqa: ANN401 - the auto class returns one of several models
+    if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
+        raise CheckpointError(
+            f"{directory} holds a config.json but no weights (*.safetensors). Finish the download or the copy."
+        )
+    try:
+        model, report = AutoModelForMultimodalLM.from_pretrained(
+            directory,
+            config=config,
+            dtype=choose_dtype(options.dtype, checkpoint=config.dtype),
+            device_map=options.device,
+            quantization_config=quantization_config,
+            trust_remote_code=options.trust_remote_code,
+            local_files_only=options.local_files_only,
+            # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow and large.
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"The weights in {directory} cannot be loaded: {error}. The file may be cut off; fetch it again."
+        ) from error
+    if report["missing_keys"]:
+        names = sorted(report["missing_keys"])
+        raise CheckpointError(
+            f"The weights in {directory} lack {len(names)} tensors that its config.json asks for, first "
+            f"{names[0]!r}. They would be random; fetch the files again."
+        )
+    return model
+
+
+def _apply_adapter(model: Any, directory: Path, *, is_quantized: bool) -> Any:  # noqa: ANN401 - see above
+    from peft import PeftModel
+
+    try:
+        adapted = PeftModel.from_pretrained(model, str(directory))
+    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The adapter in {directory} does not fit its base/: {error}. It was trained on another base, or its "
+            "files are damaged."
+        ) from error
+    # Merging into 4-bit weights would round the adapter away.
+    return adapted if is_quantized else adapted.merge_and_unload()
+
+
+def _load_processor(directory: Path, options: LoadOptions) -> Any:  # noqa: ANN401 - see above
+    try:
+        return AutoProcessor.from_pretrained(
+            directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{directory} lacks tokenizer or processor files, or they are damaged: {error}"
+        ) from error
+
+
+def _load_inference_config(directory: Path) -> "InferenceConfig | None":
+    path = directory / "inference_config.json"
+    if not path.is_file():
+        return None
+    from inference_models.errors import BaseInferenceModelsError
+    from inference_models.models.common.roboflow.model_packages import ResizeMode, parse_inference_config
+
+    modes = {
+        ResizeMode.STRETCH_TO,
+        ResizeMode.LETTERBOX,
+        ResizeMode.CENTER_CROP,
+        ResizeMode.LETTERBOX_REFLECT_EDGES,
+        ResizeMode.FIT_LONGER_EDGE,
+    }
+    try:
+        return parse_inference_config(config_path=str(path), allowed_resize_modes=modes)
+    except BaseInferenceModelsError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+
+
+def _trained_image_seq_lengths(config: "PreTrainedConfig") -> tuple[ImageSeqLength, ...]:
+    """Read the budgets that a small or fine-tuned checkpoint says it was trained for; all five otherwise."""
+    trained = getattr(config, "trained_image_seq_lengths", None)
+    if trained is None:
+        return IMAGE_SEQ_LENGTHS
+    known = tuple(length for length in IMAGE_SEQ_LENGTHS if length in trained)
+    if not known:
+        raise ConfigurationError(
+            f"config.json says trained_image_seq_lengths {trained}; Gemma 4 knows {IMAGE_SEQ_LENGTHS}."
+        )
+    return known

@@ -1,0 +1,99 @@
+"""Render a prompt with the checkpoint's own template, and let no text of a user act as a control token.
+
+The template is rendered with stand-ins for the texts. What the template wrote is tokenised with control
+tokens; the texts are put in its places tokenised as plain text, so `<|image|>` or `<turn|>` in a question
+is read, not obeyed.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gemma4_block.contract import Prompt
+from gemma4_block.errors import CheckpointError
+
+_STAND_INS = {"system": "\ue000system\ue001", "user": "\ue000user\ue001"}
+_STAND_IN = re.compile("\ue000(system|user)\ue001")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conversation:
+    """A rendered prompt.
+
+    Attributes:
+        input_ids: All token ids, image placeholders expanded.
+        image_tokens: How many of them are image placeholders.
+
+    """
+
+    input_ids: tuple[int, ...]
+    image_tokens: int
+
+
+class Renderer:
+    """Renders prompts for one checkpoint's processor."""
+
+    def __init__(self, processor: Any) -> None:  # noqa: ANN401 - transformers' processors share no useful type
+        self._processor = processor
+        self._tokenizer = processor.tokenizer
+
+    def render(
+        self, prompt: Prompt, soft_token_counts: Sequence[int], *, enable_thinking: bool
+    ) -> Conversation:
+        """Return the token ids of a prompt, ready for the model's turn.
+
+        Args:
+            prompt: What is asked.
+            soft_token_counts: Soft tokens of each of its images.
+            enable_thinking: Ask the template for the thinking form.
+
+        Returns:
+            The ids; equal to those of the processor's own `apply_chat_template` for plain texts.
+
+        Raises:
+            CheckpointError: The template does not show every text and image exactly once.
+
+        """
+        rendered = self._render_template(prompt, enable_thinking=enable_thinking)
+        texts = {"user": prompt.text.strip(), "system": (prompt.system or "").strip()}
+        counts = iter(soft_token_counts)
+        ids: list[int] = []
+        used: list[str] = []
+        for index, piece in enumerate(_STAND_IN.split(rendered)):
+            # The split alternates between what the template wrote and the names of the stand-ins.
+            if index % 2:
+                used.append(piece)
+                ids += self._tokenizer.encode(
+                    texts[piece], add_special_tokens=False, split_special_tokens=True
+                )
+            else:
+                ids += self._tokenizer.encode(self._expand_images(piece, counts), add_special_tokens=False)
+        expected = ["system", "user"] if texts["system"] else ["user"]
+        image_tokens = ids.count(self._processor.image_token_id)
+        if used != expected or image_tokens != sum(soft_token_counts):
+            raise CheckpointError(
+                f"The checkpoint's chat template shows the texts {used} and {image_tokens} image tokens where "
+                f"{expected} and {sum(soft_token_counts)} were given. It is no Gemma 4 template; use the "
+                "chat_template.jinja that came with the weights."
+            )
+        return Conversation(input_ids=tuple(ids), image_tokens=image_tokens)
+
+    def _render_template(self, prompt: Prompt, *, enable_thinking: bool) -> str:
+        messages: list[dict[str, object]] = []
+        if (prompt.system or "").strip():
+            messages.append(
+                {"role": "system", "content": [{"type": "text", "text": _STAND_INS["system"]}]}
+            )
+        content: list[dict[str, str]] = [{"type": "image"} for _ in prompt.images]
+        content.append({"type": "text", "text": _STAND_INS["user"]})
+        messages.append({"role": "user", "content": content})
+        rendered: str = self._processor.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=enable_thinking
+        )
+        return rendered
+
+    def _expand_images(self, text: str, counts: Any) -> str:  # noqa: ANN401 - an iterator of int
+        begin, image, end = self._processor.boi_token, self._processor.image_token, self._processor.eoi_token
+        head, *tails = text.split(image)
+        return head + "".join(f"{begin}{image * next(counts, 0)}{end}{tail}" for tail in tails)

@@ -1,0 +1,351 @@
+"""Run Gemma 4 with Hugging Face transformers: the class users know, and the engine that the blocks use."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import BatchFeature
+
+from gemma4_block.contract import (
+    Answer,
+    GenerationConfig,
+    ImageSeqLength,
+    Prompt,
+    Quantization,
+    RgbImage,
+    check_image_seq_length,
+)
+from gemma4_block.engine.batching import PreparedPrompt, group_prompts, pad_batch
+from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.generation import generate_ids, read_reply, read_vocabulary
+from gemma4_block.engine.images import ColorOrder, to_rgb
+from gemma4_block.engine.preparation import Limits, Preparer
+from gemma4_block.engine.quantization import choose_device
+from gemma4_block.errors import OutOfMemoryError, PromptError
+from gemma4_block.settings import Settings, get_generation_defaults, get_settings
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+Image = npt.NDArray[Any] | torch.Tensor
+SYSTEM_PROMPT_MARK = "<system_prompt>"
+
+
+class Gemma4HF:
+    """A loaded Gemma 4 checkpoint.
+
+    `prompt` and its three stages keep the signatures of `inference_models`; `answer` takes many prompts.
+    All methods may be called from many threads; generation runs one batch at a time.
+    """
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_name_or_path: str | os.PathLike[str],
+        device: torch.device | str = "auto",
+        trust_remote_code: bool = False,  # noqa: FBT001, FBT002 - the signature users know
+        local_files_only: bool = True,  # noqa: FBT001, FBT002
+        quantization_config: "BitsAndBytesConfig | None" = None,
+        disable_quantization: bool = False,  # noqa: FBT001, FBT002
+        gemma_image_seq_length: int | None = None,
+        *,
+        dtype: torch.dtype | str = "auto",
+    ) -> "Gemma4HF":
+        """Load a checkpoint directory.
+
+        Args:
+            model_name_or_path: Directory of weights and processor files, or of an adapter beside `base/`.
+            device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`.
+            trust_remote_code: Run code that the checkpoint brings.
+            local_files_only: Never ask a hub.
+            quantization_config: bitsandbytes settings; None means NF4 on CUDA and nothing on the CPU.
+            disable_quantization: Keep the checkpoint's precision on CUDA too.
+            gemma_image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
+            dtype: `auto` (the checkpoint's), `bfloat16` or `float32`.
+
+        Raises:
+            CheckpointError: Files are missing, damaged or do not fit together.
+            ConfigurationError: The budget, device or precision cannot work.
+
+        """
+        length = None if gemma_image_seq_length is None else check_image_seq_length(gemma_image_seq_length)
+        options = LoadOptions(
+            device=_device(str(device)),
+            dtype=dtype,
+            quantization="none" if disable_quantization else "auto",
+            quantization_config=quantization_config,
+            trust_remote_code=trust_remote_code,
+            local_files_only=local_files_only,
+        )
+        return cls(load_checkpoint(Path(model_name_or_path), options), image_seq_length=length)
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        image_seq_length: ImageSeqLength | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        settings = get_settings() if settings is None else settings
+        limits = Limits(
+            max_prompt_characters=settings.max_prompt_characters, max_image_pixels=settings.max_image_pixels
+        )
+        self._model = checkpoint.model
+        self._processor = checkpoint.processor
+        self._trained_lengths = checkpoint.image_seq_lengths
+        self._preparer = Preparer(checkpoint, limits, image_seq_length)
+        self._vocabulary = read_vocabulary(checkpoint.model, checkpoint.processor.tokenizer)
+        self._max_batch_size = settings.max_batch_size
+        self._lock = Lock()
+
+    @property
+    def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
+        """The visual token budgets that the checkpoint was trained for, smallest first."""
+        return self._trained_lengths
+
+    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+        """Answer many prompts, each on its own, in batches; see `Engine.answer`.
+
+        Raises:
+            OutOfMemoryError: The device's memory does not hold a batch.
+
+        """
+        prepared, failures = self._preparer.prepare(prompts, enable_thinking=generation.enable_thinking)
+        found: dict[int, Answer | PromptError] = dict(failures)
+        for batch in group_prompts(prepared, max_batch_size=self._max_batch_size):
+            for prompt, answer in zip(batch, self._answer_batch(batch, generation), strict=True):
+                found[prompt.index] = answer
+        return [found[index] for index in range(len(prompts))]
+
+    def prompt(
+        self,
+        images: Image | list[Image],
+        prompt: str | None = None,
+        input_color_format: ColorOrder | None = None,
+        max_new_tokens: int | None = None,
+        do_sample: bool | None = None,  # noqa: FBT001 - the signature users know
+        skip_special_tokens: bool | None = None,  # noqa: FBT001
+        enable_thinking: bool | None = None,  # noqa: FBT001
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+        image_seq_length: int | None = None,
+    ) -> list[str]:
+        """Ask one question about one image, or about all images of a list together.
+
+        Args:
+            images: `(H, W, 3)` array, `(3, H, W)` or `(N, 3, H, W)` tensor, or a list of them.
+            prompt: The question; a system prompt may follow it after `<system_prompt>`. None asks for a
+                description.
+            input_color_format: `rgb` or `bgr`; None means BGR for arrays and RGB for tensors.
+            max_new_tokens: Most tokens of the reply.
+            do_sample: Draw tokens by chance.
+            skip_special_tokens: Return the answer alone; False returns the raw reply with thoughts and
+                control tokens.
+            enable_thinking: Let the model think first.
+            temperature: With `do_sample` only.
+            top_p: With `do_sample` only.
+            top_k: With `do_sample` only.
+            repetition_penalty: More than 1 makes repeats less likely.
+            seed: With `do_sample` only.
+            stop: Texts that end the answer.
+            image_seq_length: Visual token budget of this call.
+
+        Returns:
+            A list of one answer. Where an option is None, the environment's `INFERENCE_MODELS_GEMMA4_DEFAULT_*`
+            says, else the checkpoint.
+
+        Raises:
+            ConfigurationError: Options that cannot work together.
+            PromptError: An image or the text is unusable.
+
+        """
+        inputs = self.pre_process_generation(
+            images, prompt, input_color_format, enable_thinking=enable_thinking, image_seq_length=image_seq_length
+        )
+        generated = self.generate(
+            inputs,
+            max_new_tokens,
+            do_sample,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            stop=stop,
+        )
+        return self.post_process_generation(
+            generated,
+            get_generation_defaults().skip_special_tokens if skip_special_tokens is None else skip_special_tokens,
+            stop=stop,
+        )
+
+    def pre_process_generation(
+        self,
+        images: Image | list[Image],
+        prompt: str | None = None,
+        input_color_format: ColorOrder | None = None,
+        image_size: tuple[int, int] | None = None,
+        enable_thinking: bool | None = None,  # noqa: FBT001 - the signature users know
+        *,
+        image_seq_length: int | None = None,
+    ) -> BatchFeature:
+        """Build the model's inputs for one question; arguments as in `prompt`.
+
+        Args:
+            images: One image or several that belong to the question.
+            prompt: The question, and a system prompt after `<system_prompt>`.
+            input_color_format: Colour order of `images`.
+            image_size: Width and height that replace those of inference_config.json.
+            enable_thinking: Ask the template for the thinking form.
+            image_seq_length: Visual token budget of this call.
+
+        Returns:
+            Tensors of one row on the model's device.
+
+        Raises:
+            PromptError: An image or the text is unusable.
+
+        """
+        defaults = get_generation_defaults()
+        question, system = _split_system_prompt(prompt)
+        asked = Prompt(
+            text=question,
+            system=system,
+            images=tuple(_rgb_images(images, input_color_format)),
+            image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
+        )
+        thinking = defaults.enable_thinking if enable_thinking is None else enable_thinking
+        prepared = self._preparer.prepare_one(0, asked, enable_thinking=thinking, image_size_wh=image_size)
+        return BatchFeature(self._pad([prepared]))
+
+    def generate(
+        self,
+        inputs: BatchFeature | dict[str, torch.Tensor],
+        max_new_tokens: int | None = None,
+        do_sample: bool | None = None,  # noqa: FBT001 - the signature users know
+        *,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        stop: Sequence[str] = (),
+    ) -> torch.Tensor:
+        """Return the generated ids `(B, T)` int64 of prepared inputs; options as in `prompt`."""
+        defaults = get_generation_defaults()
+        sampled = defaults.do_sample if do_sample is None else do_sample
+        if sampled:
+            temperature = defaults.temperature if temperature is None else temperature
+            top_p = defaults.top_p if top_p is None else top_p
+            top_k = defaults.top_k if top_k is None else top_k
+        generation = GenerationConfig(
+            max_new_tokens=defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
+            do_sample=sampled,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            stop=tuple(stop),
+        )
+        return self._generate(dict(inputs), generation)
+
+    def post_process_generation(
+        self,
+        generated_ids: torch.Tensor,
+        skip_special_tokens: bool | None = None,  # noqa: FBT001 - the signature users know
+        *,
+        stop: Sequence[str] = (),
+    ) -> list[str]:
+        """Turn generated ids `(B, T)` into one text a row: the answer, or with False the raw reply.
+
+        None is what `INFERENCE_MODELS_GEMMA4_DEFAULT_SKIP_SPECIAL_TOKENS` says.
+        """
+        tokenizer = self._processor.tokenizer
+        default = get_generation_defaults().skip_special_tokens
+        if default if skip_special_tokens is None else skip_special_tokens:
+            rows = generated_ids.tolist()
+            return [read_reply(row, tokenizer, self._vocabulary, stop).text for row in rows]
+        return [text.strip() for text in tokenizer.batch_decode(generated_ids, skip_special_tokens=False)]
+
+    def _answer_batch(self, batch: Sequence[PreparedPrompt], generation: GenerationConfig) -> list[Answer]:
+        generated = self._generate(self._pad(batch), generation)
+        tokenizer = self._processor.tokenizer
+        answers = []
+        for prompt, row in zip(batch, generated.tolist(), strict=True):
+            reply = read_reply(row, tokenizer, self._vocabulary, generation.stop)
+            answers.append(
+                Answer(
+                    text=reply.text,
+                    thinking=reply.thinking,
+                    finish_reason=reply.finish_reason,
+                    input_tokens=len(prompt.input_ids),
+                    output_tokens=reply.output_tokens,
+                    image_tokens=prompt.image_tokens,
+                )
+            )
+        return answers
+
+    def _pad(self, batch: Sequence[PreparedPrompt]) -> dict[str, torch.Tensor]:
+        return pad_batch(
+            batch,
+            pad_token_id=self._vocabulary.pad_id,
+            image_token_id=self._processor.image_token_id,
+            device=self._model.device,
+        )
+
+    def _generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
+        try:
+            with self._lock:
+                return generate_ids(self._model, self._processor.tokenizer, inputs, generation, self._vocabulary)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"{self._model.device} has too little memory for {inputs['input_ids'].shape[0]} prompts of "
+                f"{inputs['input_ids'].shape[1]} tokens. Lower image_seq_length or GEMMA4_BLOCK_MAX_BATCH_SIZE, "
+                "or choose quantization nf4 or a smaller variant."
+            ) from error
+
+
+def load_engine(directory: Path, *, quantization: Quantization, settings: Settings) -> Gemma4HF:
+    """Load a directory for the blocks, on the operator's device and in the operator's precision.
+
+    Raises:
+        CheckpointError: Files are missing, damaged or do not fit together.
+        ConfigurationError: The device or precision cannot work.
+
+    """
+    options = LoadOptions(device=_device(settings.device), dtype=settings.dtype, quantization=quantization)
+    return Gemma4HF(load_checkpoint(directory, options), settings=settings)
+
+
+def _device(name: str) -> torch.device:
+    return choose_device(name, has_cuda=torch.cuda.is_available(), cuda_count=torch.cuda.device_count())
+
+
+def _split_system_prompt(prompt: str | None) -> tuple[str, str]:
+    """Split at the first mark; what follows it, further marks included, is the system prompt."""
+    defaults = get_generation_defaults()
+    question, _, system = (prompt if prompt is not None else "").partition(SYSTEM_PROMPT_MARK)
+    return (
+        question if question.strip() else defaults.image_prompt,
+        system if system.strip() else defaults.system_prompt,
+    )
+
+
+def _rgb_images(images: Image | list[Image], color_format: ColorOrder | None) -> list[RgbImage]:
+    if isinstance(images, torch.Tensor) and images.ndim == 4:  # noqa: PLR2004 - a batch of images
+        images = list(images.unbind())
+    listed = images if isinstance(images, list) else [images]
+    return [
+        to_rgb(image, color_format or ("bgr" if isinstance(image, np.ndarray) else "rgb")) for image in listed
+    ]

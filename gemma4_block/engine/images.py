@@ -1,0 +1,96 @@
+"""Turn whatever a caller calls an image into RGB uint8, by declared rule or with a refusal."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gemma4_block.contract import RgbImage
+from gemma4_block.errors import PromptError
+
+if TYPE_CHECKING:
+    import torch
+
+ColorOrder = Literal["rgb", "bgr"]
+
+# A float picture in 0-1 may overshoot a little after a resize; one in 0-255 that stays below this is black.
+_UNIT_RANGE_MAX = 1.5
+_UINT16_PER_UINT8 = 257
+
+
+def to_rgb(image: "npt.NDArray[Any] | torch.Tensor", color_order: ColorOrder) -> RgbImage:
+    """Return an image as `(H, W, 3)` uint8 RGB.
+
+    Rules: grey is repeated; an alpha channel is blended over white; bool is 0 or 255; uint16 is divided by 257;
+    floats up to 1.5 are 0-1, larger ones 0-255; other integers must be 0-255.
+
+    Args:
+        image: Numpy `(H, W)` or `(H, W, 1 | 3 | 4)`, or a tensor `(H, W)` or `(1 | 3 | 4, H, W)`.
+        color_order: Order of the colour channels in `image`; alpha is last.
+
+    Returns:
+        An array that shares no memory with a caller's array in another colour order; it may share it otherwise.
+
+    Raises:
+        PromptError: The shape, size or values cannot be an image.
+
+    """
+    array = _as_height_width_channels(image)
+    if 0 in array.shape:
+        raise PromptError(f"The image has shape {array.shape}: it holds no pixels. Send at least 1 x 1.")
+    array = _as_uint8(array)
+    channels = array.shape[2]
+    if channels == 1:
+        return np.repeat(array, 3, axis=2)
+    colors = array[..., :3] if color_order == "rgb" else array[..., 2::-1]
+    if channels == 4:  # noqa: PLR2004 - colours and alpha
+        alpha = array[..., 3:].astype(np.float32) / 255
+        colors = np.rint(colors * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return np.ascontiguousarray(colors)
+
+
+def _as_height_width_channels(image: "npt.NDArray[Any] | torch.Tensor") -> npt.NDArray[Any]:
+    if isinstance(image, np.ndarray):
+        array, is_tensor = image, False
+    elif hasattr(image, "detach"):
+        tensor = image.detach().cpu()
+        # Numpy has no bfloat16.
+        array, is_tensor = (tensor.float() if tensor.is_floating_point() else tensor).numpy(), True
+    else:
+        raise PromptError(
+            f"The image is a {type(image).__name__}; it must be a numpy array (H, W, 3) or a tensor (3, H, W)."
+        )
+    given = array.shape
+    if array.ndim == 2:  # noqa: PLR2004 - grey
+        return array[..., None]
+    if is_tensor and array.ndim == 3 and given[0] in (1, 3, 4):  # noqa: PLR2004
+        return np.moveaxis(array, 0, -1)
+    if not is_tensor and array.ndim == 3 and given[2] in (1, 3, 4):  # noqa: PLR2004
+        return array
+    allowed = "(H, W) or (1 | 3 | 4, H, W)" if is_tensor else "(H, W) or (H, W, 1 | 3 | 4)"
+    raise PromptError(
+        f"The image has shape {given}; a {'tensor' if is_tensor else 'numpy array'} must be {allowed}."
+    )
+
+
+def _as_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return (array // _UINT16_PER_UINT8).astype(np.uint8)
+    if array.dtype.kind not in "iuf":
+        raise PromptError(f"The image's values are {array.dtype}; they must be numbers.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise PromptError("The image holds NaN or infinite values; replace them before asking.")
+    low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f" and high <= _UNIT_RANGE_MAX:
+        low, high, array = low * 255, high * 255, array * 255.0
+        high = min(high, 255.0)
+    if low < -_UNIT_RANGE_MAX or high > 255 + _UNIT_RANGE_MAX:
+        raise PromptError(
+            f"The image's values run from {array.min()} to {array.max()} as {array.dtype}; they must be 0-255, "
+            "or 0-1 as floats, or uint16."
+        )
+    return np.rint(np.clip(array, 0, 255)).astype(np.uint8)

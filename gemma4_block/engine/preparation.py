@@ -1,0 +1,133 @@
+"""Turn prompts into tensors: check, preprocess, encode images, render; a prompt that fails fails alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gemma4_block.contract import ImageSeqLength, Prompt, RgbImage
+from gemma4_block.engine.batching import PreparedPrompt
+from gemma4_block.engine.checkpoint import Checkpoint
+from gemma4_block.engine.conversation import Renderer
+from gemma4_block.engine.images import to_rgb
+from gemma4_block.errors import PromptError
+
+# What the image processor returns beside the model's inputs.
+_COUNTS = "num_soft_tokens_per_image"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How large a prompt may be; see the settings of the same names."""
+
+    max_prompt_characters: int
+    max_image_pixels: int
+
+
+class Preparer:
+    """Prepares prompts for one checkpoint."""
+
+    def __init__(self, checkpoint: Checkpoint, limits: Limits, image_seq_length: ImageSeqLength | None) -> None:
+        self._processor = checkpoint.processor
+        self._inference_config = checkpoint.inference_config
+        self._renderer = Renderer(checkpoint.processor)
+        self._limits = limits
+        self._image_seq_length = image_seq_length
+
+    def prepare(
+        self, prompts: Sequence[Prompt], *, enable_thinking: bool
+    ) -> tuple[list[PreparedPrompt], dict[int, PromptError]]:
+        """Return what can be asked, and by place what cannot and why."""
+        prepared: list[PreparedPrompt] = []
+        failures: dict[int, PromptError] = {}
+        for index, prompt in enumerate(prompts):
+            try:
+                prepared.append(self.prepare_one(index, prompt, enable_thinking=enable_thinking))
+            except PromptError as error:
+                failures[index] = error
+        return prepared, failures
+
+    def prepare_one(
+        self,
+        index: int,
+        prompt: Prompt,
+        *,
+        enable_thinking: bool,
+        image_size_wh: tuple[int, int] | None = None,
+    ) -> PreparedPrompt:
+        """Prepare one prompt.
+
+        Raises:
+            PromptError: Its text is empty or too long, or an image cannot be read or is too large.
+
+        """
+        self._check_text(prompt)
+        length = self._image_seq_length if prompt.image_seq_length is None else prompt.image_seq_length
+        if length is None:
+            length = self._processor.image_processor.max_soft_tokens
+        features: dict[str, torch.Tensor] = {}
+        counts: list[int] = []
+        if prompt.images:
+            images = [self._prepare_image(image, image_size_wh) for image in prompt.images]
+            # The budget is given at every call: what is set on a processor may be ignored or shared.
+            # Source: facts tried on transformers 5.15.1.
+            encoded = self._processor.image_processor(
+                images=images, max_soft_tokens=length, return_tensors="pt", input_data_format="channels_last"
+            )
+            counts = [int(count) for count in encoded.pop(_COUNTS)]
+            features = dict(encoded)
+        conversation = self._renderer.render(prompt, counts, enable_thinking=enable_thinking)
+        return PreparedPrompt(
+            index=index,
+            input_ids=conversation.input_ids,
+            image_tokens=conversation.image_tokens,
+            image_seq_length=length if prompt.images else None,
+            image_features=features,
+        )
+
+    def _check_text(self, prompt: Prompt) -> None:
+        if not prompt.text.strip():
+            raise PromptError("The prompt is empty; write a question or an instruction.")
+        for name, text in (("prompt", prompt.text), ("system prompt", prompt.system or "")):
+            if len(text) > self._limits.max_prompt_characters:
+                raise PromptError(
+                    f"The {name} has {len(text)} characters; {self._limits.max_prompt_characters} are allowed. "
+                    "Shorten it, or raise GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
+                )
+
+    def _prepare_image(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
+        height, width = image.shape[:2]
+        if height * width > self._limits.max_image_pixels:
+            raise PromptError(
+                f"The image is {width} x {height} pixels; {self._limits.max_image_pixels} in all are allowed. "
+                "Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
+            )
+        image = to_rgb(image, "rgb")
+        if self._inference_config is None:
+            return image
+        return _preprocess_as_host(image, self._inference_config, image_size_wh)
+
+
+def _preprocess_as_host(image: RgbImage, config: Any, image_size_wh: tuple[int, int] | None) -> RgbImage:  # noqa: ANN401
+    """Crop, resize or letterbox as the package says, through the host's own code."""
+    from inference_models.errors import BaseInferenceModelsError
+    from inference_models.models.common.roboflow.model_packages import ColorMode
+    from inference_models.models.common.roboflow.pre_processing import pre_process_network_input_to_image_list
+
+    # Gemma 4's processor scales by itself and wants RGB; only the geometry is taken from the package.
+    network_input = config.network_input.model_copy(
+        update={"color_mode": ColorMode.RGB, "scaling_factor": None, "normalization": None}
+    )
+    try:
+        (tensor,), _ = pre_process_network_input_to_image_list(
+            images=image,
+            image_pre_processing=config.image_pre_processing,
+            network_input=network_input,
+            target_device=torch.device("cpu"),
+            input_color_format="rgb",
+            image_size_wh=image_size_wh,
+        )
+    except BaseInferenceModelsError as error:
+        raise PromptError(f"inference_config.json cannot be applied to this image: {error}") from error
+    return to_rgb(tensor.clamp(0, 255).round().to(torch.uint8), "rgb")
