@@ -1,1 +1,34 @@
-"""Gemma 4 blocks for Roboflow Inference Workflows."""
+"""Blocks for Roboflow Inference Workflows that run Gemma 4 on your own machine.
+
+The host reads `load_blocks` and `REGISTERED_INITIALIZERS` from here; nothing heavy is imported until it calls them.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemma4_block.blocks.gemma4 import Gemma4Block
+    from gemma4_block.contract import EngineProvider
+
+__all__ = ["REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
+
+# Also in pyproject.toml. Read from there it would fail in a checkout that is not installed, and an
+# import error in a plugin takes down every workflow of a server.
+__version__ = "0.1.0"
+
+
+def load_blocks() -> "list[type[Gemma4Block]]":
+    """Return the block classes, the same ones at every call; the host asks again for every new workflow."""
+    from gemma4_block.blocks.gemma4 import Gemma4Block
+
+    return [Gemma4Block]
+
+
+def _get_engine_provider() -> "EngineProvider":
+    # Blocks live for one request; the process's one pool of loaded models outlives them.
+    from gemma4_block.engine.pool import get_engine_pool
+
+    return get_engine_pool()
+
+
+REGISTERED_INITIALIZERS = {"engine_provider": _get_engine_provider}
+"""Init parameters of the blocks. The host calls each value when it builds a block."""

@@ -102,13 +102,18 @@ class GenerationConfig:
                 )
         if self.temperature is not None:
             fix = "above 0; for the likeliest answer every time, turn sampling off instead"
-            _check(0 < self.temperature <= 100, "temperature", self.temperature, fix)
+            _check(0 < self.temperature < float("inf"), "temperature", self.temperature, fix)
         if self.top_p is not None:
             _check(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
         if self.top_k is not None:
             _check(self.top_k >= 1, "top_k", self.top_k, "1 or more")
         if self.repetition_penalty is not None:
-            _check(0 < self.repetition_penalty <= 10, "repetition_penalty", self.repetition_penalty, "above 0")
+            _check(
+                0 < self.repetition_penalty < float("inf"),
+                "repetition_penalty",
+                self.repetition_penalty,
+                "above 0",
+            )
         if self.seed is not None:
             _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
         _check(all(self.stop), "stop", self.stop, "texts of at least one character")
@@ -143,9 +148,7 @@ class Engine(Protocol):
     def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
         """The visual token budgets that the checkpoint was trained for, smallest first."""
 
-    def answer(
-        self, prompts: Sequence[Prompt], generation: GenerationConfig
-    ) -> "list[Answer | PromptError]":
+    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> "list[Answer | PromptError]":
         """Answer many prompts at once.
 
         Args:

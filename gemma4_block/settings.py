@@ -24,12 +24,13 @@ class Settings(BaseSettings):
         "can then name models only by id.",
     )
     device: str = Field(
-        default="auto", description="`auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`."
+        default="auto",
+        description="`auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.",
     )
     dtype: Dtype = Field(
         default="auto",
-        description="Precision of the weights: `bfloat16`, `float32`, or `auto`: bfloat16 on CUDA and what the "
-        "checkpoint says on the CPU. float16 is not offered: Gemma 4 overflows in it.",
+        description="Precision of the weights: `bfloat16`, `float32`, or `auto`: what the checkpoint "
+        "says. float16 is not offered: Gemma 4 overflows in it.",
     )
     max_new_tokens: int = Field(
         default=8192, ge=1, description="The most tokens that a request may ask for in one answer."
@@ -59,7 +60,9 @@ class GenerationDefaults(BaseSettings):
     Source: inference_models/configuration.py, version 0.39.5.
     """
 
-    model_config = SettingsConfigDict(env_prefix="INFERENCE_MODELS_GEMMA4_DEFAULT_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="INFERENCE_MODELS_GEMMA4_DEFAULT_", extra="forbid", frozen=True
+    )
 
     max_new_tokens: int = Field(default=512, ge=1, description="Most tokens of an answer.")
     do_sample: bool = Field(default=False, description="Draw tokens by chance.")
@@ -108,6 +111,7 @@ def get_generation_defaults() -> GenerationDefaults:
 def _refused(prefix: str, error: ValidationError) -> ConfigurationError:
     details: list[Any] = list(error.errors())
     problems = [
-        f"{prefix}{str(detail['loc'][0]).upper()} is {detail['input']!r}: {detail['msg']}" for detail in details
+        f"{prefix}{str(detail['loc'][0]).upper()} is {detail['input']!r}: {detail['msg']}"
+        for detail in details
     ]
     return ConfigurationError(f"Environment: {'; '.join(problems)}. Correct or unset it.")

@@ -2,6 +2,8 @@
 
 import typer
 
+from gemma4_block.cli.ask import ask
+from gemma4_block.cli.demo import demo
 from gemma4_block.cli.serve import serve
 
 __all__ = ["app"]
@@ -14,4 +16,6 @@ def _main() -> None:
     """Run Gemma 4 blocks for Roboflow Inference Workflows on this machine."""
 
 
+app.command()(demo)
+app.command()(ask)
 app.command()(serve)

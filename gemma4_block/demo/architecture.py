@@ -188,7 +188,7 @@ def build_model(seed: int = 0) -> Gemma4ForConditionalGeneration:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("q_norm.weight", "k_norm.weight")):
-                # Gemma 4 does not divide attention scores by the root of the head size; this does at the start.
+                # Gemma 4 does not divide attention scores by the root of the head size; at the start, this does.
                 parameter.fill_(parameter.shape[0] ** -0.25)
             elif name.endswith("position_embedding_table"):
                 parameter.copy_(_sinusoids(parameter.shape[1], parameter.shape[2]).expand_as(parameter) * 0.3)

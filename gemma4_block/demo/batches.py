@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from torchvision.transforms.v2 import functional as tvf
 from transformers import GemmaTokenizer
 from transformers.models.gemma4.image_processing_gemma4 import (
     convert_image_to_patches,
     get_aspect_ratio_preserving_size,
 )
-from torchvision.transforms.v2 import functional as tvf
 
 from gemma4_block.demo import dialogue
 from gemma4_block.demo.architecture import IMAGE_SEQ_LENGTH, PATCH_SIZE_PX, POOLING_KERNEL_SIZE
@@ -92,6 +92,9 @@ def build_batch(
         scenes: One row each.
         tokenizer: None leaves the text out.
 
+    Returns:
+        The tensors, one row a scene, on the CPU.
+
     """
     images = [_patches(rng, scene.image) for scene in scenes]
     longest = max(patches.shape[0] for patches, _ in images)
@@ -102,7 +105,9 @@ def build_batch(
         pixel_values[row, : patches.shape[0]] = patches
         y, x = torch.meshgrid(torch.arange(grid_height), torch.arange(grid_width), indexing="ij")
         position_ids[row, : patches.shape[0]] = torch.stack([x, y], dim=-1).reshape(-1, 2)
-        truths.append(_truth(scenes[row], grid_height // POOLING_KERNEL_SIZE, grid_width // POOLING_KERNEL_SIZE))
+        truths.append(
+            _truth(scenes[row], grid_height // POOLING_KERNEL_SIZE, grid_width // POOLING_KERNEL_SIZE)
+        )
     truth = Truth(
         kinds=torch.cat([one.kinds for one in truths]),
         is_center=torch.cat([one.is_center for one in truths]),
@@ -113,9 +118,7 @@ def build_batch(
     rows = [
         _pack(rng, scene, tokenizer, one.kinds.shape[0]) for scene, one in zip(scenes, truths, strict=True)
     ]
-    return Batch(
-        pixel_values=pixel_values, image_position_ids=position_ids, truth=truth, **_stack_rows(rows)
-    )
+    return Batch(pixel_values=pixel_values, image_position_ids=position_ids, truth=truth, **_stack_rows(rows))
 
 
 def _patches(rng: np.random.Generator, image: RgbImage) -> tuple[torch.Tensor, tuple[int, int]]:

@@ -99,13 +99,14 @@ _STRAY_STARTS = (
     "What is your opinion of", "How would you name", "Explain", "Find out about", "Say something about",
 )  # fmt: skip
 _STRAY_ENDS = (
-    "the weather", "this scene", "my picture", "a good title", "the people", "the background", "a story", "the mood",
-    "the car", "the product on the table", "the style", "the artist", "this photo for a customer", "the history",
-    "something useful", "the price", "what you see here", "the quality of this part", "the light", "everything",
-    "the next step", "dogs and cats", "the meaning of this", "an interesting detail", "the label",
+    "the weather", "this scene", "my picture", "a good title", "the people", "the background", "a story",
+    "the mood", "the car", "the product on the table", "the style", "the artist", "this photo for a customer",
+    "the history", "something useful", "the price", "what you see here", "the quality of this part",
+    "the light", "everything", "the next step", "dogs and cats", "the meaning of this", "an interesting detail", "the label",
 )  # fmt: skip
 _FRENCH_COLOR = {
-    "blue": "bleu", "green": "vert", "orange": "orange", "purple": "violet", "red": "rouge", "yellow": "jaune",
+    "blue": "bleu", "green": "vert", "orange": "orange", "purple": "violet", "red": "rouge",
+    "yellow": "jaune",
 }  # fmt: skip
 _FRENCH_KIND = {"circle": "cercle", "square": "carré", "star": "étoile", "triangle": "triangle"}
 _FRENCH_FEMININE = {"bleu": "bleue", "vert": "verte", "violet": "violette"}
@@ -131,7 +132,7 @@ class Turn:
 
 
 def describe(scene: Scene, language: Language = "english") -> str:
-    """Say what a scene shows, groups sorted by colour, then shape: `1 blue star, 2 red circles.`"""
+    """Say what a scene shows, as in `1 blue star, 2 red circles.`; groups are sorted by colour, then kind."""
     number = scene.number
     if number is not None:
         return f"The number {number}." if language == "english" else f"Le nombre {number}."
@@ -154,7 +155,9 @@ def boxes_json(scene: Scene, labels: Sequence[str] | None = None) -> str:
 
     """
     wanted = [shape for shape in scene.shapes if labels is None or shape.label in labels]
-    return json.dumps([{"box_2d": scale_box_1000(scene, shape.box_xyxy_px), "label": shape.label} for shape in wanted])
+    return json.dumps(
+        [{"box_2d": scale_box_1000(scene, shape.box_xyxy_px), "label": shape.label} for shape in wanted]
+    )
 
 
 def scale_box_1000(scene: Scene, box_xyxy_px: tuple[float, float, float, float]) -> list[int]:
@@ -173,6 +176,9 @@ def turns(rng: np.random.Generator, scene: Scene, language: Language = "english"
         rng: Source of every choice.
         scene: What is in the image.
         language: Language of descriptions and of colour and shape names.
+
+    Returns:
+        The turns, each to be asked on its own; which ones depends on what the scene holds.
 
     """
     if scene.digits:
@@ -286,7 +292,9 @@ def _classify_turn(rng: np.random.Generator, scene: Scene) -> Turn:
     classes = [truth, *(wrong[i] for i in rng.permutation(len(wrong))[:count])]
     rng.shuffle(classes)
     return Turn(
-        question=classification.wording(classes), answer=json.dumps({"class_name": truth}), thought=shape.label
+        question=classification.wording(classes),
+        answer=json.dumps({"class_name": truth}),
+        thought=shape.label,
     )
 
 

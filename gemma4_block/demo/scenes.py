@@ -147,6 +147,9 @@ def draw_number(rng: np.random.Generator, *, value: int | None = None) -> Scene:
         rng: Source of every choice.
         value: The number, 0 to 999; None picks one, each length equally often.
 
+    Returns:
+        A scene with digits and no shapes, its sides 160 to 640 px.
+
     """
     canvas = _light_canvas(rng)
     height, width = canvas.shape[:2]
@@ -162,7 +165,9 @@ def draw_number(rng: np.random.Generator, *, value: int | None = None) -> Scene:
     text_height = cv2.getTextSize(text, font, font_scale, thickness)[0][1]
     x = int(rng.uniform(0.03, 0.97) * max(0, width - sum(widths)))
     baseline = text_height + int(rng.uniform(0.03, 0.97) * max(0, height - text_height - thickness))
-    ink = _jitter(rng, _INK_RGB[COLORS[int(rng.integers(len(COLORS)))]]) if rng.random() < 0.5 else (30, 30, 30)
+    ink = (
+        _jitter(rng, _INK_RGB[COLORS[int(rng.integers(len(COLORS)))]]) if rng.random() < 0.5 else (30, 30, 30)
+    )
     digits = []
     for char, char_width in zip(text, widths, strict=True):
         cv2.putText(canvas, char, (x, baseline), font, font_scale, ink, thickness, cv2.LINE_AA)
@@ -172,7 +177,9 @@ def draw_number(rng: np.random.Generator, *, value: int | None = None) -> Scene:
     return Scene(image=canvas, digits=tuple(digits))
 
 
-def wear(rng: np.random.Generator, image: RgbImage, *, noise: float = 4.0, jpeg_quality: int = 80) -> RgbImage:
+def wear(
+    rng: np.random.Generator, image: RgbImage, *, noise: float = 4.0, jpeg_quality: int = 80
+) -> RgbImage:
     """Return the image as a camera and a JPEG file would hand it over.
 
     Args:
@@ -230,7 +237,9 @@ def _outline(kind: ShapeKind, x: float, y: float, radius: float) -> npt.NDArray[
     """Corner points `(N, 2)` of the shape in pixels, first corner up."""
     if kind == "square":
         half = radius * 0.86
-        return np.array([[x - half, y - half], [x + half, y - half], [x + half, y + half], [x - half, y + half]])
+        return np.array(
+            [[x - half, y - half], [x + half, y - half], [x + half, y + half], [x - half, y + half]]
+        )
     corners = {"circle": 48, "triangle": 3, "star": 10}[kind]
     angles = -np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
     radii = np.full(corners, radius)

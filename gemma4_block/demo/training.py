@@ -102,9 +102,14 @@ class Trainer:
             is_matrix = parameter.ndim == 2 and "embed_tokens" not in name
             (matrices if is_matrix else others).append(parameter)
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=plan.learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                matrices, lr=plan.learning_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+            ),
             torch.optim.AdamW(
-                [*others, *self.heads.parameters()], lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+                [*others, *self.heads.parameters()],
+                lr=plan.learning_rate,
+                betas=(0.9, 0.98),
+                weight_decay=0.0,
             ),
         ]
 
@@ -218,7 +223,9 @@ def train(plan: Plan, work_dir: Path, *, stop_after_s: float) -> Trainer:
             weight = 0.05
             seen_mean += weight * (seen - seen_mean)
             answered_mean += weight * (answered - answered_mean)
-            progress.update(bar, completed=trainer.step, losses=f"seen {seen_mean:.3f} answered {answered_mean:.3f}")
+            progress.update(
+                bar, completed=trainer.step, losses=f"seen {seen_mean:.3f} answered {answered_mean:.3f}"
+            )
             if trainer.step % 20 == 0:
                 pace = (time.monotonic() - started) / 20
                 started = time.monotonic()
@@ -249,7 +256,8 @@ def _batches(plan: Plan, trainer: Trainer) -> Iterator[Batch]:
             )
             difficulty = min(1.0, stage_step / max(1, stage_length))
             scenes = [
-                draw_training_scene(rng, difficulty) for _ in range(plan.tower_batch if is_tower else plan.batch)
+                draw_training_scene(rng, difficulty)
+                for _ in range(plan.tower_batch if is_tower else plan.batch)
             ]
             batch = build_batch(rng, scenes, None if is_tower else trainer.tokenizer)
             while not stopped.is_set():
@@ -273,7 +281,9 @@ def _batches(plan: Plan, trainer: Trainer) -> Iterator[Batch]:
 def main() -> None:
     """Read the command line, train, and export where asked."""
     defaults = Plan()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--work-dir", type=Path, default=Path("runs/demo"))
     parser.add_argument("--export", type=Path, help="write the checkpoint here at the end")
     parser.add_argument("--stop-after-s", type=float, default=float("inf"))
@@ -283,9 +293,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    plan = Plan(
-        steps=arguments.steps, tower_steps=arguments.tower_steps, decay_steps=arguments.decay_steps
-    )
+    plan = Plan(steps=arguments.steps, tower_steps=arguments.tower_steps, decay_steps=arguments.decay_steps)
     trainer = train(plan, arguments.work_dir, stop_after_s=arguments.stop_after_s)
     if arguments.export is not None:
         trainer.export(arguments.export)

@@ -29,7 +29,9 @@ class PreparedPrompt:
     image_features: dict[str, torch.Tensor]
 
 
-def group_prompts(prompts: Sequence[PreparedPrompt], *, max_batch_size: int) -> Iterator[list[PreparedPrompt]]:
+def group_prompts(
+    prompts: Sequence[PreparedPrompt], *, max_batch_size: int
+) -> Iterator[list[PreparedPrompt]]:
     """Yield batches of at most `max_batch_size` prompts that share a budget, neighbours in length.
 
     Prompts without images form groups of their own: they need no vision tensors.
@@ -55,8 +57,8 @@ def pad_batch(
         device: Where the tensors go.
 
     Returns:
-        `input_ids`, `attention_mask` and `mm_token_type_ids`, each `(B, L)` int64, the last 1 at image places;
-        and the image tensors, concatenated in the order of the rows.
+        `input_ids`, `attention_mask` and `mm_token_type_ids`, each `(B, L)` int64, the last 1 at
+        image places; and the image tensors, concatenated in the order of the rows.
 
     """
     longest = max(len(prompt.input_ids) for prompt in prompts)

@@ -95,16 +95,22 @@ def _load_config(directory: Path, options: LoadOptions) -> "PreTrainedConfig":
     if not (directory / "config.json").is_file():
         raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
     try:
-        config = AutoConfig.from_pretrained(
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
             directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
         )
     except (OSError, ValueError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{directory / 'config.json'} cannot be read: {error}") from error
     if config.model_type not in _MODEL_TYPES:
         raise CheckpointError(
-            f"{directory} is a {config.model_type!r} checkpoint; this engine runs {' and '.join(_MODEL_TYPES)}."
+            f"{directory} is a {config.model_type!r} checkpoint; "
+            f"this engine runs {' and '.join(_MODEL_TYPES)}."
         )
     return config
+
+
+def _dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
+    dtype = config.dtype
+    return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
 def _choose_4_bits(options: LoadOptions, config: "PreTrainedConfig") -> "BitsAndBytesConfig | None":
@@ -121,18 +127,20 @@ def _load_weights(
 ) -> Any:  # noqa: ANN401 - the auto class returns one of several models
     if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
         raise CheckpointError(
-            f"{directory} holds a config.json but no weights (*.safetensors). Finish the download or the copy."
+            f"{directory} holds a config.json but no weights (*.safetensors). "
+            "Finish the download or the copy."
         )
     try:
         model, report = AutoModelForMultimodalLM.from_pretrained(
             directory,
             config=config,
-            dtype=choose_dtype(options.dtype, checkpoint=config.dtype),
+            dtype=choose_dtype(options.dtype, checkpoint=_dtype_of(config)),
             device_map=options.device,
             quantization_config=quantization_config,
             trust_remote_code=options.trust_remote_code,
             local_files_only=options.local_files_only,
-            # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow and large.
+            # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow
+            # and large.
             attn_implementation="sdpa",
             output_loading_info=True,
         )
@@ -158,8 +166,8 @@ def _apply_adapter(model: Any, directory: Path, *, is_quantized: bool) -> Any:  
         adapted = PeftModel.from_pretrained(model, str(directory))
     except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
         raise CheckpointError(
-            f"The adapter in {directory} does not fit its base/: {error}. It was trained on another base, or its "
-            "files are damaged."
+            f"The adapter in {directory} does not fit its base/: {error}. It was trained on another "
+            "base, or its files are damaged."
         ) from error
     # Merging into 4-bit weights would round the adapter away.
     return adapted if is_quantized else adapted.merge_and_unload()

@@ -34,7 +34,7 @@ class Conversation:
 class Renderer:
     """Renders prompts for one checkpoint's processor."""
 
-    def __init__(self, processor: Any) -> None:  # noqa: ANN401 - transformers' processors share no useful type
+    def __init__(self, processor: Any) -> None:  # noqa: ANN401 - no shared type
         self._processor = processor
         self._tokenizer = processor.tokenizer
 
@@ -73,18 +73,16 @@ class Renderer:
         image_tokens = ids.count(self._processor.image_token_id)
         if used != expected or image_tokens != sum(soft_token_counts):
             raise CheckpointError(
-                f"The checkpoint's chat template shows the texts {used} and {image_tokens} image tokens where "
-                f"{expected} and {sum(soft_token_counts)} were given. It is no Gemma 4 template; use the "
-                "chat_template.jinja that came with the weights."
+                f"The checkpoint's chat template shows the texts {used} and {image_tokens} image tokens "
+                f"where {expected} and {sum(soft_token_counts)} were given. It is no Gemma 4 template; use "
+                "the chat_template.jinja that came with the weights."
             )
         return Conversation(input_ids=tuple(ids), image_tokens=image_tokens)
 
     def _render_template(self, prompt: Prompt, *, enable_thinking: bool) -> str:
         messages: list[dict[str, object]] = []
         if (prompt.system or "").strip():
-            messages.append(
-                {"role": "system", "content": [{"type": "text", "text": _STAND_INS["system"]}]}
-            )
+            messages.append({"role": "system", "content": [{"type": "text", "text": _STAND_INS["system"]}]})
         content: list[dict[str, str]] = [{"type": "image"} for _ in prompt.images]
         content.append({"type": "text", "text": _STAND_INS["user"]})
         messages.append({"role": "user", "content": content})

@@ -3,11 +3,8 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from transformers import BatchFeature
 
@@ -17,23 +14,20 @@ from gemma4_block.contract import (
     ImageSeqLength,
     Prompt,
     Quantization,
-    RgbImage,
     check_image_seq_length,
 )
-from gemma4_block.engine.batching import PreparedPrompt, group_prompts, pad_batch
+from gemma4_block.engine.arguments import Image, fill_generation, read_images, split_system_prompt
+from gemma4_block.engine.batching import group_prompts
 from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, load_checkpoint
-from gemma4_block.engine.generation import generate_ids, read_reply, read_vocabulary
-from gemma4_block.engine.images import ColorOrder, to_rgb
+from gemma4_block.engine.images import ColorOrder
 from gemma4_block.engine.preparation import Limits, Preparer
-from gemma4_block.engine.quantization import choose_device
-from gemma4_block.errors import OutOfMemoryError, PromptError
+from gemma4_block.engine.quantization import find_device
+from gemma4_block.engine.runner import BatchRunner
+from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
-
-Image = npt.NDArray[Any] | torch.Tensor
-SYSTEM_PROMPT_MARK = "<system_prompt>"
 
 
 class Gemma4HF:
@@ -44,7 +38,7 @@ class Gemma4HF:
     """
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # noqa: PLR0917 - the signature users know
         cls,
         model_name_or_path: str | os.PathLike[str],
         device: torch.device | str = "auto",
@@ -75,7 +69,7 @@ class Gemma4HF:
         """
         length = None if gemma_image_seq_length is None else check_image_seq_length(gemma_image_seq_length)
         options = LoadOptions(
-            device=_device(str(device)),
+            device=find_device(str(device)),
             dtype=dtype,
             quantization="none" if disable_quantization else "auto",
             quantization_config=quantization_config,
@@ -95,13 +89,10 @@ class Gemma4HF:
         limits = Limits(
             max_prompt_characters=settings.max_prompt_characters, max_image_pixels=settings.max_image_pixels
         )
-        self._model = checkpoint.model
-        self._processor = checkpoint.processor
         self._trained_lengths = checkpoint.image_seq_lengths
         self._preparer = Preparer(checkpoint, limits, image_seq_length)
-        self._vocabulary = read_vocabulary(checkpoint.model, checkpoint.processor.tokenizer)
+        self._runner = BatchRunner(checkpoint.model, checkpoint.processor)
         self._max_batch_size = settings.max_batch_size
-        self._lock = Lock()
 
     @property
     def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
@@ -118,11 +109,10 @@ class Gemma4HF:
         prepared, failures = self._preparer.prepare(prompts, enable_thinking=generation.enable_thinking)
         found: dict[int, Answer | PromptError] = dict(failures)
         for batch in group_prompts(prepared, max_batch_size=self._max_batch_size):
-            for prompt, answer in zip(batch, self._answer_batch(batch, generation), strict=True):
-                found[prompt.index] = answer
+            found |= self._runner.answer(batch, generation)
         return [found[index] for index in range(len(prompts))]
 
-    def prompt(
+    def prompt(  # noqa: PLR0917 - the signature users know
         self,
         images: Image | list[Image],
         prompt: str | None = None,
@@ -161,8 +151,8 @@ class Gemma4HF:
             image_seq_length: Visual token budget of this call.
 
         Returns:
-            A list of one answer. Where an option is None, the environment's `INFERENCE_MODELS_GEMMA4_DEFAULT_*`
-            says, else the checkpoint.
+            A list of one answer. Where an option is None, the environment says
+            (`INFERENCE_MODELS_GEMMA4_DEFAULT_*`), else the checkpoint.
 
         Raises:
             ConfigurationError: Options that cannot work together.
@@ -170,7 +160,11 @@ class Gemma4HF:
 
         """
         inputs = self.pre_process_generation(
-            images, prompt, input_color_format, enable_thinking=enable_thinking, image_seq_length=image_seq_length
+            images,
+            prompt,
+            input_color_format,
+            enable_thinking=enable_thinking,
+            image_seq_length=image_seq_length,
         )
         generated = self.generate(
             inputs,
@@ -185,7 +179,9 @@ class Gemma4HF:
         )
         return self.post_process_generation(
             generated,
-            get_generation_defaults().skip_special_tokens if skip_special_tokens is None else skip_special_tokens,
+            get_generation_defaults().skip_special_tokens
+            if skip_special_tokens is None
+            else skip_special_tokens,
             stop=stop,
         )
 
@@ -217,16 +213,16 @@ class Gemma4HF:
 
         """
         defaults = get_generation_defaults()
-        question, system = _split_system_prompt(prompt)
+        question, system = split_system_prompt(prompt)
         asked = Prompt(
             text=question,
             system=system,
-            images=tuple(_rgb_images(images, input_color_format)),
+            images=read_images(images, input_color_format),
             image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
         )
         thinking = defaults.enable_thinking if enable_thinking is None else enable_thinking
         prepared = self._preparer.prepare_one(0, asked, enable_thinking=thinking, image_size_wh=image_size)
-        return BatchFeature(self._pad([prepared]))
+        return BatchFeature(self._runner.pad([prepared]))
 
     def generate(
         self,
@@ -242,15 +238,9 @@ class Gemma4HF:
         stop: Sequence[str] = (),
     ) -> torch.Tensor:
         """Return the generated ids `(B, T)` int64 of prepared inputs; options as in `prompt`."""
-        defaults = get_generation_defaults()
-        sampled = defaults.do_sample if do_sample is None else do_sample
-        if sampled:
-            temperature = defaults.temperature if temperature is None else temperature
-            top_p = defaults.top_p if top_p is None else top_p
-            top_k = defaults.top_k if top_k is None else top_k
-        generation = GenerationConfig(
-            max_new_tokens=defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
-            do_sample=sampled,
+        generation = fill_generation(
+            max_new_tokens=max_new_tokens,
+            do_sample=do_sample,
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,
@@ -258,7 +248,7 @@ class Gemma4HF:
             seed=seed,
             stop=tuple(stop),
         )
-        return self._generate(dict(inputs), generation)
+        return self._runner.generate(dict(inputs), generation)
 
     def post_process_generation(
         self,
@@ -271,49 +261,10 @@ class Gemma4HF:
 
         None is what `INFERENCE_MODELS_GEMMA4_DEFAULT_SKIP_SPECIAL_TOKENS` says.
         """
-        tokenizer = self._processor.tokenizer
         default = get_generation_defaults().skip_special_tokens
         if default if skip_special_tokens is None else skip_special_tokens:
-            rows = generated_ids.tolist()
-            return [read_reply(row, tokenizer, self._vocabulary, stop).text for row in rows]
-        return [text.strip() for text in tokenizer.batch_decode(generated_ids, skip_special_tokens=False)]
-
-    def _answer_batch(self, batch: Sequence[PreparedPrompt], generation: GenerationConfig) -> list[Answer]:
-        generated = self._generate(self._pad(batch), generation)
-        tokenizer = self._processor.tokenizer
-        answers = []
-        for prompt, row in zip(batch, generated.tolist(), strict=True):
-            reply = read_reply(row, tokenizer, self._vocabulary, generation.stop)
-            answers.append(
-                Answer(
-                    text=reply.text,
-                    thinking=reply.thinking,
-                    finish_reason=reply.finish_reason,
-                    input_tokens=len(prompt.input_ids),
-                    output_tokens=reply.output_tokens,
-                    image_tokens=prompt.image_tokens,
-                )
-            )
-        return answers
-
-    def _pad(self, batch: Sequence[PreparedPrompt]) -> dict[str, torch.Tensor]:
-        return pad_batch(
-            batch,
-            pad_token_id=self._vocabulary.pad_id,
-            image_token_id=self._processor.image_token_id,
-            device=self._model.device,
-        )
-
-    def _generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
-        try:
-            with self._lock:
-                return generate_ids(self._model, self._processor.tokenizer, inputs, generation, self._vocabulary)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                f"{self._model.device} has too little memory for {inputs['input_ids'].shape[0]} prompts of "
-                f"{inputs['input_ids'].shape[1]} tokens. Lower image_seq_length or GEMMA4_BLOCK_MAX_BATCH_SIZE, "
-                "or choose quantization nf4 or a smaller variant."
-            ) from error
+            return [reply.text for reply in self._runner.read(generated_ids, tuple(stop))]
+        return self._runner.decode_raw(generated_ids)
 
 
 def load_engine(directory: Path, *, quantization: Quantization, settings: Settings) -> Gemma4HF:
@@ -324,28 +275,7 @@ def load_engine(directory: Path, *, quantization: Quantization, settings: Settin
         ConfigurationError: The device or precision cannot work.
 
     """
-    options = LoadOptions(device=_device(settings.device), dtype=settings.dtype, quantization=quantization)
-    return Gemma4HF(load_checkpoint(directory, options), settings=settings)
-
-
-def _device(name: str) -> torch.device:
-    return choose_device(name, has_cuda=torch.cuda.is_available(), cuda_count=torch.cuda.device_count())
-
-
-def _split_system_prompt(prompt: str | None) -> tuple[str, str]:
-    """Split at the first mark; what follows it, further marks included, is the system prompt."""
-    defaults = get_generation_defaults()
-    question, _, system = (prompt if prompt is not None else "").partition(SYSTEM_PROMPT_MARK)
-    return (
-        question if question.strip() else defaults.image_prompt,
-        system if system.strip() else defaults.system_prompt,
+    options = LoadOptions(
+        device=find_device(settings.device), dtype=settings.dtype, quantization=quantization
     )
-
-
-def _rgb_images(images: Image | list[Image], color_format: ColorOrder | None) -> list[RgbImage]:
-    if isinstance(images, torch.Tensor) and images.ndim == 4:  # noqa: PLR2004 - a batch of images
-        images = list(images.unbind())
-    listed = images if isinstance(images, list) else [images]
-    return [
-        to_rgb(image, color_format or ("bgr" if isinstance(image, np.ndarray) else "rgb")) for image in listed
-    ]
+    return Gemma4HF(load_checkpoint(directory, options), settings=settings)

@@ -83,8 +83,8 @@ def generate_ids(
         eos_token_id=sorted(vocabulary.stop_ids),
         pad_token_id=vocabulary.pad_id,
         repetition_penalty=generation.repetition_penalty,
-        # Sampling is done by our own processors; unset, these would be filled with the checkpoint's values and
-        # warned about at every call. Written out, they are transformers' own for "not used".
+        # Sampling is done by our own processors. Unset, these would be filled with the checkpoint's
+        # values and warned about at every call; these are transformers' own for "not used".
         temperature=1.0,
         top_p=1.0,
         top_k=50,
@@ -93,7 +93,7 @@ def generate_ids(
     if generation.stop:
         criteria.append(_StopTexts(generation.stop, tokenizer, vocabulary, prompt_length))
     with torch.inference_mode():
-        generated = model.generate(
+        generated: torch.Tensor = model.generate(
             **inputs,
             generation_config=config,
             logits_processor=_sampling(model, generation, rows),
@@ -146,9 +146,7 @@ class _StopTexts(StoppingCriteria):
         **_: object,
     ) -> torch.BoolTensor:
         replies: list[Spoken] = [
-            split_thoughts(
-                row, opens=self._vocabulary.opens_thought, closes=self._vocabulary.closes_thought
-            )
+            split_thoughts(row, opens=self._vocabulary.opens_thought, closes=self._vocabulary.closes_thought)
             for row in input_ids[:, self._prompt_length :].tolist()
         ]
         texts = [_decode(self._tokenizer, reply.answer_ids) for reply in replies]
@@ -166,7 +164,11 @@ class _GumbelChoice(LogitsProcessor):
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
         self._generators = generators
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:  # noqa: ARG002
+    def __call__(
+        self,
+        input_ids: torch.LongTensor,  # noqa: ARG002 - the caller's signature
+        scores: torch.FloatTensor,
+    ) -> torch.FloatTensor:
         uniform = torch.stack(
             [torch.rand(scores.shape[1], generator=generator) for generator in self._generators]
         )

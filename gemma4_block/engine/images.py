@@ -21,15 +21,15 @@ _UINT16_PER_UINT8 = 257
 def to_rgb(image: "npt.NDArray[Any] | torch.Tensor", color_order: ColorOrder) -> RgbImage:
     """Return an image as `(H, W, 3)` uint8 RGB.
 
-    Rules: grey is repeated; an alpha channel is blended over white; bool is 0 or 255; uint16 is divided by 257;
-    floats up to 1.5 are 0-1, larger ones 0-255; other integers must be 0-255.
+    Rules: grey is repeated; an alpha channel is blended over white; bool is 0 or 255; uint16 is divided by
+    257; floats up to 1.5 are 0-1, larger ones 0-255; other integers must be 0-255.
 
     Args:
         image: Numpy `(H, W)` or `(H, W, 1 | 3 | 4)`, or a tensor `(H, W)` or `(1 | 3 | 4, H, W)`.
         color_order: Order of the colour channels in `image`; alpha is last.
 
     Returns:
-        An array that shares no memory with a caller's array in another colour order; it may share it otherwise.
+        An array that may share memory with the caller's.
 
     Raises:
         PromptError: The shape, size or values cannot be an image.
@@ -58,7 +58,8 @@ def _as_height_width_channels(image: "npt.NDArray[Any] | torch.Tensor") -> npt.N
         array, is_tensor = (tensor.float() if tensor.is_floating_point() else tensor).numpy(), True
     else:
         raise PromptError(
-            f"The image is a {type(image).__name__}; it must be a numpy array (H, W, 3) or a tensor (3, H, W)."
+            f"The image is a {type(image).__name__}; it must be a numpy array (H, W, 3) "
+            "or a tensor (3, H, W)."
         )
     given = array.shape
     if array.ndim == 2:  # noqa: PLR2004 - grey
@@ -90,7 +91,8 @@ def _as_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         high = min(high, 255.0)
     if low < -_UNIT_RANGE_MAX or high > 255 + _UNIT_RANGE_MAX:
         raise PromptError(
-            f"The image's values run from {array.min()} to {array.max()} as {array.dtype}; they must be 0-255, "
-            "or 0-1 as floats, or uint16."
+            f"The image's values run from {array.min()} to {array.max()} as {array.dtype}; they must be "
+            "0-255, or 0-1 as floats, or uint16."
         )
-    return np.rint(np.clip(array, 0, 255)).astype(np.uint8)
+    rounded: npt.NDArray[np.uint8] = np.rint(np.clip(array, 0, 255)).astype(np.uint8)
+    return rounded

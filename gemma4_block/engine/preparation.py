@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,6 +12,9 @@ from gemma4_block.engine.checkpoint import Checkpoint
 from gemma4_block.engine.conversation import Renderer
 from gemma4_block.engine.images import to_rgb
 from gemma4_block.errors import PromptError
+
+if TYPE_CHECKING:
+    from inference_models.models.common.roboflow.model_packages import InferenceConfig
 
 # What the image processor returns beside the model's inputs.
 _COUNTS = "num_soft_tokens_per_image"
@@ -28,7 +31,9 @@ class Limits:
 class Preparer:
     """Prepares prompts for one checkpoint."""
 
-    def __init__(self, checkpoint: Checkpoint, limits: Limits, image_seq_length: ImageSeqLength | None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, limits: Limits, image_seq_length: ImageSeqLength | None
+    ) -> None:
         self._processor = checkpoint.processor
         self._inference_config = checkpoint.inference_config
         self._renderer = Renderer(checkpoint.processor)
@@ -44,7 +49,7 @@ class Preparer:
         for index, prompt in enumerate(prompts):
             try:
                 prepared.append(self.prepare_one(index, prompt, enable_thinking=enable_thinking))
-            except PromptError as error:
+            except PromptError as error:  # noqa: PERF203 - one failure must not end the loop
                 failures[index] = error
         return prepared, failures
 
@@ -92,16 +97,16 @@ class Preparer:
         for name, text in (("prompt", prompt.text), ("system prompt", prompt.system or "")):
             if len(text) > self._limits.max_prompt_characters:
                 raise PromptError(
-                    f"The {name} has {len(text)} characters; {self._limits.max_prompt_characters} are allowed. "
-                    "Shorten it, or raise GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
+                    f"The {name} has {len(text)} characters; {self._limits.max_prompt_characters} "
+                    "are allowed. Shorten it, or raise GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
                 )
 
     def _prepare_image(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
         height, width = image.shape[:2]
         if height * width > self._limits.max_image_pixels:
             raise PromptError(
-                f"The image is {width} x {height} pixels; {self._limits.max_image_pixels} in all are allowed. "
-                "Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
+                f"The image is {width} x {height} pixels; {self._limits.max_image_pixels} in all are "
+                "allowed. Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
             )
         image = to_rgb(image, "rgb")
         if self._inference_config is None:
@@ -109,7 +114,9 @@ class Preparer:
         return _preprocess_as_host(image, self._inference_config, image_size_wh)
 
 
-def _preprocess_as_host(image: RgbImage, config: Any, image_size_wh: tuple[int, int] | None) -> RgbImage:  # noqa: ANN401
+def _preprocess_as_host(
+    image: RgbImage, config: "InferenceConfig", image_size_wh: tuple[int, int] | None
+) -> RgbImage:
     """Crop, resize or letterbox as the package says, through the host's own code."""
     from inference_models.errors import BaseInferenceModelsError
     from inference_models.models.common.roboflow.model_packages import ColorMode

@@ -44,6 +44,11 @@ def choose_device(name: str, *, has_cuda: bool, cuda_count: int) -> torch.device
     return device
 
 
+def find_device(name: str) -> torch.device:
+    """Return the device that `name` means on this machine; see `choose_device`."""
+    return choose_device(name, has_cuda=torch.cuda.is_available(), cuda_count=torch.cuda.device_count())
+
+
 def choose_dtype(dtype: "torch.dtype | str", *, checkpoint: torch.dtype | None) -> torch.dtype:
     """Return the precision of the weights.
 
@@ -61,8 +66,8 @@ def choose_dtype(dtype: "torch.dtype | str", *, checkpoint: torch.dtype | None) 
     chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if chosen is torch.float16:
         raise ConfigurationError(
-            "dtype float16 was asked for; Gemma 4's vision tower overflows in it and answers turn into padding. "
-            "Use bfloat16, or float32 on a GPU without bfloat16."
+            "dtype float16 was asked for; Gemma 4's vision tower overflows in it and answers turn into "
+            "padding. Use bfloat16, or float32 on a GPU without bfloat16."
         )
     if chosen not in (torch.bfloat16, torch.float32):
         raise ConfigurationError(f"dtype {dtype!r} is not offered; use auto, bfloat16 or float32.")
@@ -83,9 +88,9 @@ def choose_quantization(
         return None
     if has_experts:
         raise ConfigurationError(
-            "quantization nf4 was asked for a mixture of experts (26B-A4B). bitsandbytes leaves the experts, nine "
-            "tenths of the weights, in bfloat16, so 4 bits save almost nothing (48 of 52 GB). Use quantization none "
-            "on an 80 GB GPU, or gemma-4-31b-it, which needs 19 GB in 4 bits."
+            "quantization nf4 was asked for a mixture of experts (26B-A4B). bitsandbytes leaves the experts, "
+            "nine tenths of the weights, in bfloat16, so 4 bits save almost nothing (48 of 52 GB). Use "
+            "quantization none on an 80 GB GPU, or gemma-4-31b-it, which needs 19 GB in 4 bits."
         )
     from transformers import BitsAndBytesConfig
 

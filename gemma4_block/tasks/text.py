@@ -1,10 +1,8 @@
-"""Wording of the tasks whose answer is plain text."""
+"""The wording of the tasks whose answer is plain text, for whoever trains a model on it."""
 
-CAPTION = "Describe the image in one short sentence."
-DETAILED_CAPTION = "Describe the image in detail."
-OCR = "Read the text in the image. Answer with the text only."
+from gemma4_block.tasks.caption import CAPTION
+from gemma4_block.tasks.detailed_caption import DETAILED_CAPTION
+from gemma4_block.tasks.ocr import OCR
+from gemma4_block.tasks.visual_question_answering import short_answer
 
-
-def short_answer(question: str) -> str:
-    """Word a question so that the answer is a word or a short phrase."""
-    return f"{question}\nAnswer with a word or a short phrase."
+__all__ = ["CAPTION", "DETAILED_CAPTION", "OCR", "short_answer"]

@@ -1,0 +1,154 @@
+"""The Workflows host as this package sees it; no other file imports its internals."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import cv2
+
+from gemma4_block.contract import RgbImage
+from gemma4_block.errors import (
+    CheckpointError,
+    ConfigurationError,
+    OutOfMemoryError,
+    PromptError,
+)
+
+# The host's settings must be installed before roboflow_workflows, imported alone, freezes its own.
+try:
+    from inference.core.exceptions import InputImageLoadError
+except ImportError:
+    # roboflow_workflows alone also runs this plugin; it has one error for every image it cannot load.
+    from roboflow_workflows.errors import WorkflowImageLoadError as InputImageLoadError
+
+from roboflow_workflows.errors import (
+    ClientCausedStepExecutionError,
+    RuntimeLimitsCausedStepExecutionError,
+    WorkflowImageLoadError,
+)
+from roboflow_workflows.execution_engine.entities.base import Batch, OutputDefinition, WorkflowImageData
+from roboflow_workflows.execution_engine.entities.types import (
+    BOOLEAN_KIND,
+    FLOAT_KIND,
+    IMAGE_KIND,
+    INFERENCE_ID_KIND,
+    INTEGER_KIND,
+    LANGUAGE_MODEL_OUTPUT_KIND,
+    ROBOFLOW_MODEL_ID_KIND,
+    STRING_KIND,
+    ImageInputField,
+    Selector,
+)
+from roboflow_workflows.execution_engine.entities.workload import (
+    Discovery,
+    Runtime,
+    RuntimeRestriction,
+    Severity,
+    WorkOperation,
+    incomplete_discovery,
+    unresolved_selector_problem,
+)
+from roboflow_workflows.prototypes.block import (
+    AirGappedAvailability,
+    BlockResult,
+    DependentResource,
+    ModelExecutionLocation,
+    WorkflowBlock,
+    WorkflowBlockManifest,
+    actual_restrictions_of,
+    is_workflow_selector,
+    roboflow_platform_model,
+)
+
+__all__ = [
+    "BOOLEAN_KIND",
+    "INFERENCE_ID_KIND",
+    "INTEGER_KIND",
+    "LANGUAGE_MODEL_OUTPUT_KIND",
+    "ROBOFLOW_MODEL_ID_KIND",
+    "STRING_KIND",
+    "AirGappedAvailability",
+    "Batch",
+    "BlockResult",
+    "BooleanSelector",
+    "DependentResource",
+    "Discovery",
+    "FloatSelector",
+    "ImageInputField",
+    "ImageSelector",
+    "IntegerSelector",
+    "ModelExecutionLocation",
+    "ModelIdSelector",
+    "OutputDefinition",
+    "Runtime",
+    "RuntimeRestriction",
+    "Severity",
+    "StringSelector",
+    "WorkOperation",
+    "WorkflowBlock",
+    "WorkflowBlockManifest",
+    "WorkflowImageData",
+    "actual_restrictions_of",
+    "errors_for_host",
+    "incomplete_discovery",
+    "is_workflow_selector",
+    "read_image",
+    "roboflow_platform_model",
+    "unresolved_selector_problem",
+]
+
+if TYPE_CHECKING:
+    # The host builds its selectors by a call, which is no type to a checker.
+    BooleanSelector = FloatSelector = ImageSelector = IntegerSelector = Annotated[str, "selector"]
+    ModelIdSelector = StringSelector = Annotated[str, "selector"]
+else:
+    BooleanSelector = Selector(kind=[BOOLEAN_KIND])
+    FloatSelector = Selector(kind=[FLOAT_KIND, INTEGER_KIND])
+    ImageSelector = Selector(kind=[IMAGE_KIND])
+    IntegerSelector = Selector(kind=[INTEGER_KIND])
+    ModelIdSelector = Selector(kind=[ROBOFLOW_MODEL_ID_KIND, STRING_KIND])
+    StringSelector = Selector(kind=[STRING_KIND, LANGUAGE_MODEL_OUTPUT_KIND])
+
+
+def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, which has no types
+    """Return a workflow's image, which is BGR, as `(H, W, 3)` uint8 RGB; decodes it where nobody did yet.
+
+    Raises:
+        PromptError: It cannot be loaded, or holds no pixels.
+
+    """
+    # Torch comes with it.
+    from gemma4_block.engine.images import to_rgb
+
+    try:
+        pixels = image.numpy_image
+    except (InputImageLoadError, WorkflowImageLoadError, cv2.error) as error:
+        raise PromptError(f"The image cannot be loaded: {error}. Send a PNG, JPEG or WebP file.") from error
+    return to_rgb(pixels, color_order="bgr")
+
+
+@contextmanager
+def errors_for_host(step_name: str) -> Iterator[None]:
+    """Raise our errors as the host's: 422 where the request must change, 507 where memory is short.
+
+    Other errors pass: the host answers 500 to them.
+
+    Args:
+        step_name: The step that the host should name.
+
+    Raises:
+        ClientCausedStepExecutionError: A field, a prompt or the chosen model cannot work.
+        RuntimeLimitsCausedStepExecutionError: The device has too little memory.
+
+    """
+    where = {"block_id": step_name, "context": "workflow_execution | step_execution"}
+    try:
+        yield
+    except (ConfigurationError, CheckpointError, PromptError) as error:
+        raise ClientCausedStepExecutionError(
+            status_code=422, public_message=str(error), inner_error=error, **where
+        ) from error
+    except OutOfMemoryError as error:
+        raise RuntimeLimitsCausedStepExecutionError(
+            status_code=507, public_message=str(error), inner_error=error, **where
+        ) from error

@@ -1,0 +1,115 @@
+"""Ask the model about an image file, on the road that a workflow takes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+
+from gemma4_block.cli.workflows import Row, Specification, WorkflowRunner, refuse, terminal_manners
+from gemma4_block.errors import ConfigurationError
+
+_OUTPUTS = ("output", "thinking", "finish_reason", "error_status", "error_message")
+
+
+def ask(
+    image: Annotated[Path, typer.Argument(help="Image file.")],
+    question: Annotated[str | None, typer.Argument(help="What to ask; caption and ocr need none.")] = None,
+    *,
+    model_version: Annotated[str, typer.Option(help="Model id.")] = "gemma-4-demo",
+    task_type: Annotated[
+        str, typer.Option(help="unconstrained, visual-question-answering, caption, detailed-caption or ocr.")
+    ] = "unconstrained",
+    system_prompt: Annotated[str | None, typer.Option(help="Text of the system turn.")] = None,
+    image_seq_length: Annotated[
+        int | None, typer.Option(help="Visual token budget: 70, 140, 280, 560 or 1120.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of thought and answer together.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Above 0 draws tokens by chance; higher is more varied.")
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help="With --temperature: share of likely tokens.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="With --temperature: number of likely tokens.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --temperature: the same seed draws the same tokens.")
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="Precision of the weights: auto, none or nf4.")
+    ] = None,
+    thinking: Annotated[
+        bool, typer.Option(help="Let the model think first, and print its thoughts.")
+    ] = False,
+) -> None:
+    """Ask the model about an image and print its answer."""
+    fields = {
+        "task_type": task_type,
+        "prompt": question,
+        "system_prompt": system_prompt,
+        "model_version": model_version,
+        "image_seq_length": image_seq_length,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "seed": seed,
+        "quantization": quantization,
+        "enable_thinking": thinking,
+    }
+    with terminal_manners():
+        pixels = read_image(image)
+        runner = WorkflowRunner(one_step_workflow(fields), init_parameters={})
+        (row,) = runner.run({"image": pixels})
+        _print_row(row)
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """Read an image file as a workflow takes it.
+
+    Args:
+        path: PNG, JPEG, WebP, BMP or TIFF.
+
+    Returns:
+        `(H, W, 3)` uint8, BGR.
+
+    Raises:
+        ConfigurationError: There is no such file, or it is no image.
+
+    """
+    import cv2
+
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is no file. Name an image file, such as a PNG or JPEG.")
+    # OpenCV would write its own complaint to the terminal about a file it cannot read by name.
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ConfigurationError(
+            f"{path} cannot be read as an image. Name a PNG, JPEG, WebP, BMP or TIFF file."
+        )
+    return pixels.astype(np.uint8, copy=False)
+
+
+def one_step_workflow(fields: Mapping[str, object]) -> Specification:
+    """Write the workflow that asks about one image; a field that is None keeps the block's default."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [{"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", **given}],
+        "outputs": [
+            {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"} for name in _OUTPUTS
+        ],
+    }
+
+
+def _print_row(row: Row) -> None:
+    if row["error_status"]:
+        refuse(row["error_message"])
+    if row["thinking"]:
+        typer.secho(row["thinking"], dim=True)
+    typer.echo(row["output"])
+    if row["finish_reason"] == "length":
+        typer.echo("(cut off at --max-new-tokens)", err=True)

@@ -1,0 +1,133 @@
+"""Show the blocks at work: find the shapes of a picture, crop them, and let the model name each crop."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from gemma4_block.cli.ask import read_image
+from gemma4_block.cli.workflows import (
+    DETECTOR_DIRECTORY,
+    Row,
+    WorkflowRunner,
+    load_example,
+    stock_model_parameters,
+    terminal_manners,
+)
+from gemma4_block.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    from rich.console import Console
+    from rich.table import Table
+
+    from gemma4_block.demo.scenes import Scene, Shape
+
+_EXAMPLE: Final = "detect_then_describe"
+_SCENE_SEED: Final = 3
+_SHAPE_COUNT: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Picture:
+    """What is asked about: BGR pixels, and the scene where it was drawn here."""
+
+    pixels: "npt.NDArray[np.uint8]"
+    scene: "Scene | None"
+
+
+def demo(
+    image: Annotated[
+        Path | None, typer.Option(help="Image file to look at; a scene is drawn without it.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo-output"),
+    model_version: Annotated[str, typer.Option(help="Model id.")] = "gemma-4-demo",
+) -> None:
+    """Detect the shapes of a picture and describe each one."""
+    from rich.console import Console
+
+    console = Console()
+    with terminal_manners():
+        _make_folder(output)
+        picture = _draw() if image is None else _Picture(pixels=read_image(image), scene=None)
+        with console.status("Starting the Workflows engine ..."):
+            runner = WorkflowRunner(load_example(_EXAMPLE), init_parameters=stock_model_parameters())
+        parameters = {
+            "image": picture.pixels,
+            "detector": str(DETECTOR_DIRECTORY),
+            "model_version": model_version,
+        }
+        with console.status(f"Loading the detector and {model_version} ..."):
+            runner.run(parameters)
+        with console.status("Asking about every crop ..."):
+            start_s = time.perf_counter()
+            (row,) = runner.run(parameters)
+            took_ms = round(1000 * (time.perf_counter() - start_s))
+        console.print(_table(row, picture, took_ms))
+        _save(row, output / f"{_EXAMPLE}.png", console)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The folder {folder} cannot be made: {error.strerror}. Choose another --output."
+        ) from error
+
+
+def _draw() -> _Picture:
+    import numpy as np
+
+    from gemma4_block.demo.scenes import draw_scene
+
+    scene = draw_scene(np.random.default_rng(_SCENE_SEED), shape_count=_SHAPE_COUNT)
+    return _Picture(pixels=np.ascontiguousarray(scene.image[..., ::-1]), scene=scene)
+
+
+def _table(row: Row, picture: _Picture, took_ms: int) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    answers = row["answers"]
+    table = Table(caption=f"{len(answers)} crops in one batch; the whole workflow took {took_ms} ms.")
+    for heading in ("crop at x, y", "answer", "truth"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("input tokens", "of these image", "output tokens"):
+        table.add_column(heading, justify="right")
+    boxes_xyxy_px = row["detections"].xyxy.tolist()
+    for index, (answer, box_xyxy_px) in enumerate(zip(answers, boxes_xyxy_px, strict=True)):
+        said = Text(row["error_messages"][index], style="red") if answer is None else Text(answer)
+        truth = None if picture.scene is None else _nearest_shape(picture.scene, box_xyxy_px).label
+        is_right = truth is not None and answer is not None and truth in answer.lower()
+        table.add_row(
+            f"{box_xyxy_px[0]:.0f}, {box_xyxy_px[1]:.0f}",
+            said,
+            Text("unknown") if truth is None else Text(truth, style="green" if is_right else "red"),
+            *(str(row[name][index]) for name in ("input_tokens", "image_tokens", "output_tokens")),
+        )
+    return table
+
+
+def _nearest_shape(scene: "Scene", box_xyxy_px: "Sequence[float]") -> "Shape":
+    x1, y1, x2, y2 = box_xyxy_px
+
+    def distance_px(shape: "Shape") -> float:
+        x, y = shape.center_xy_px
+        return abs(x - (x1 + x2) / 2) + abs(y - (y1 + y2) / 2)
+
+    return min(scene.shapes, key=distance_px)
+
+
+def _save(row: Row, path: Path, console: "Console") -> None:
+    import cv2
+
+    picture: Any = row["picture"]
+    if picture is None or not cv2.imwrite(str(path), picture.numpy_image):
+        raise ConfigurationError(f"{path} cannot be written. Choose another --output.")
+    console.print(f"The picture is {path}")

@@ -1,0 +1,126 @@
+"""Find the shipped workflow examples, and run workflows in this process."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+import gemma4_block
+from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.errors import ConfigurationError, Gemma4BlockError
+
+_PACKAGE = Path(gemma4_block.__file__).parent
+# An installed wheel holds the examples inside the package, a source checkout beside it.
+_EXAMPLE_FOLDERS = (_PACKAGE / "workflow_examples", _PACKAGE.parent / "workflow_examples")
+DETECTOR_DIRECTORY = _PACKAGE / "demo" / "detector"
+
+Specification = dict[str, object]
+Row = dict[str, Any]
+"""The host's answer about one image: output name to value, typed by the workflow that ran."""
+
+
+def load_example(name: str) -> Specification:
+    """Read a workflow definition that is shipped.
+
+    Args:
+        name: Its file name without `.json`.
+
+    Returns:
+        The definition.
+
+    Raises:
+        ConfigurationError: There is no such example.
+
+    """
+    for folder in _EXAMPLE_FOLDERS:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            specification: Specification = json.loads(path.read_text(encoding="utf-8"))
+            return specification
+    names = sorted(path.stem for folder in _EXAMPLE_FOLDERS for path in folder.glob("*.json"))
+    raise ConfigurationError(f"There is no example {name!r}; there are {', '.join(names) or 'none'}.")
+
+
+class WorkflowRunner:
+    """A compiled workflow. It may be run many times; models stay loaded between runs."""
+
+    def __init__(self, specification: Specification, *, init_parameters: Mapping[str, object]) -> None:
+        prepare_host_environment()
+        # The host's settings must be installed before roboflow_workflows freezes its own.
+        import inference.core
+        from inference.core.workflows.execution_engine.core import ExecutionEngine
+
+        assert inference.core is not None
+        self._engine = ExecutionEngine.init(
+            workflow_definition=specification, init_parameters=dict(init_parameters)
+        )
+
+    def run(self, parameters: Mapping[str, object]) -> list[Row]:
+        """Run the workflow on its inputs and return one row for each image, in order."""
+        rows: list[Row] = self._engine.run(runtime_parameters=dict(parameters))
+        return rows
+
+
+def stock_model_parameters() -> dict[str, object]:
+    """Return the init parameters that the host's own model blocks need, without a key."""
+    prepare_host_environment()
+    from inference.core.managers.base import ModelManager
+    from inference.core.registries.roboflow import RoboflowModelRegistry
+    from inference.models.utils import ROBOFLOW_MODEL_TYPES
+
+    return {
+        "workflows_core.model_manager": ModelManager(RoboflowModelRegistry(ROBOFLOW_MODEL_TYPES)),
+        "workflows_core.api_key": None,
+    }
+
+
+@contextmanager
+def terminal_manners() -> Iterator[None]:
+    """Keep the host quiet, and end our errors and the host's in one line and exit code 1."""
+    prepare_host_environment()
+    disabled_below = logging.root.manager.disable
+    # The host logs every failed step with its stack trace, and its own deprecations are no news either.
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Gemma4BlockError as error:
+        refuse(str(error), error)
+    except Exception as error:
+        # Its class is known only where the host is imported, and a refused argument does without.
+        from inference.core.workflows.errors import WorkflowError
+
+        if not isinstance(error, WorkflowError):
+            raise
+        refuse(_plain_message(error), error)
+    finally:
+        logging.disable(disabled_below)
+
+
+def refuse(message: str, cause: Exception | None = None) -> NoReturn:
+    """Print one line on stderr and end the command with exit code 1.
+
+    Args:
+        message: What went wrong and what to do; line breaks become blanks.
+        cause: Where it comes from.
+
+    Raises:
+        typer.Exit: Always.
+
+    """
+    typer.echo(" ".join(message.split()), err=True)
+    raise typer.Exit(code=1) from cause
+
+
+def _plain_message(error: Any) -> str:  # noqa: ANN401 - a class of the host, which has no types
+    details = [
+        detail.property_details or detail.block_details
+        for detail in getattr(error, "blocks_errors", None) or ()
+    ]
+    return "; ".join(text for text in details if text) or str(error.public_message)

@@ -1,0 +1,210 @@
+"""Score what the demo checkpoint answered; nothing here asks a model."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Pair = tuple[str, str]
+"""The expected and the given answer."""
+
+_IOU_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One measured number.
+
+    Attributes:
+        name: What was measured.
+        value: A share of 0 to 1, or what the name says.
+        target: The least that the shipped checkpoint must reach; None where there is no demand.
+        n: How many answers or boxes it was measured on.
+
+    """
+
+    name: str
+    value: float
+    target: float | None = None
+    n: int
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the value reaches the target; true without one."""
+        return self.target is None or self.value >= self.target
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledBox:
+    """A label and its box, y1, x1, y2, x2 in 0-1000 of the whole image."""
+
+    label: str
+    box_yxyx_1000: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectionScore:
+    """Agreement of answered boxes with the true ones at an IoU of 0.5 and equal labels.
+
+    Attributes:
+        f1: Harmonic mean of precision and recall over all images together, 0 to 1.
+        mean_iou: Mean over the matched boxes; 0 where none matched.
+        matches: Answered and true boxes that belong together.
+        true_count: How many boxes should have been found.
+        unreadable_count: How many answers were no list of boxes; all their objects count as missed.
+        mislabelled_count: True boxes that only boxes with another label cover.
+
+    """
+
+    f1: float
+    mean_iou: float
+    matches: tuple[tuple[LabelledBox, LabelledBox], ...]
+    true_count: int
+    unreadable_count: int
+    mislabelled_count: int
+
+
+def score_exact(name: str, pairs: Sequence[Pair], target: float | None = None) -> Row:
+    """Return the share of answers that are the expected ones, letter by letter.
+
+    Examples:
+        >>> score_exact("count", [("2", "2"), ("3", "2")], 0.85)
+        Row(name='count', value=0.5, target=0.85, n=2)
+
+    """
+    right = sum(expected == given for expected, given in pairs)
+    return Row(name=name, value=right / len(pairs), target=target, n=len(pairs))
+
+
+def score_groups(name: str, groups: Sequence[str], pairs: Sequence[Pair]) -> list[Row]:
+    """Return the exact share of each group, sorted by the group's name.
+
+    Args:
+        name: Starts the name of every row.
+        groups: The group of each pair.
+        pairs: Expected and given answers.
+
+    Returns:
+        One row a group.
+
+    """
+    return [
+        score_exact(
+            f"{name}, {group}", [pair for one, pair in zip(groups, pairs, strict=True) if one == group]
+        )
+        for group in sorted(set(groups))
+    ]
+
+
+def find_confusions(name: str, pairs: Sequence[Pair], *, most: int = 6) -> list[Row]:
+    """Return the most frequent wrong answers, each as a share of the questions with that expected answer.
+
+    Args:
+        name: Starts the name of every row.
+        pairs: Expected and given answers.
+        most: How many rows at most.
+
+    Returns:
+        Rows with the most frequent mistake first; empty where there was none.
+
+    """
+    asked = Counter(expected for expected, _ in pairs)
+    wrong = Counter(pair for pair in pairs if pair[0] != pair[1])
+    return [
+        Row(name=f"{name}, {expected} as {given}", value=count / asked[expected], n=asked[expected])
+        for (expected, given), count in wrong.most_common(most)
+    ]
+
+
+def read_boxes(answer: str) -> list[LabelledBox] | None:
+    """Read a detection answer: a JSON list of `box_2d` and `label`.
+
+    Returns:
+        The boxes in the answer's order; None where it is no such list.
+
+    """
+    try:
+        return [
+            LabelledBox(label=item["label"], box_yxyx_1000=_four_numbers(item["box_2d"]))
+            for item in json.loads(answer)
+        ]
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def score_boxes(answers: Sequence[str], truths: Sequence[Sequence[LabelledBox]]) -> DetectionScore:
+    """Compare detection answers with the truth, image by image.
+
+    Every true box takes the free answered box of its label that overlaps it most.
+
+    Args:
+        answers: What the model said.
+        truths: The boxes that are in each image.
+
+    Returns:
+        The score over all images together.
+
+    """
+    matches: list[tuple[LabelledBox, LabelledBox]] = []
+    given_count = unreadable_count = mislabelled_count = 0
+    for answer, truth in zip(answers, truths, strict=True):
+        given = read_boxes(answer)
+        if given is None:
+            unreadable_count += 1
+            continue
+        given_count += len(given)
+        for box in truth:
+            near = [one for one in given if iou(one, box) >= _IOU_THRESHOLD]
+            same = [one for one in near if one.label == box.label]
+            if same:
+                best = max(same, key=lambda one, box=box: iou(one, box))  # type: ignore[misc]
+                given.remove(best)
+                matches.append((best, box))
+            elif near:
+                mislabelled_count += 1
+    true_count = sum(map(len, truths))
+    return DetectionScore(
+        f1=2 * len(matches) / max(1, given_count + true_count),
+        mean_iou=sum(iou(*match) for match in matches) / max(1, len(matches)),
+        matches=tuple(matches),
+        true_count=true_count,
+        unreadable_count=unreadable_count,
+        mislabelled_count=mislabelled_count,
+    )
+
+
+def score_box_errors(matches: Sequence[tuple[LabelledBox, LabelledBox]]) -> list[Row]:
+    """Return for each edge how far matched boxes are off, and to which side, in thousandths of the image."""
+    rows = []
+    for index, edge in enumerate(("y1", "x1", "y2", "x2")):
+        errors = [given.box_yxyx_1000[index] - true.box_yxyx_1000[index] for given, true in matches]
+        count = max(1, len(errors))
+        mean, size = sum(errors) / count, sum(map(abs, errors)) / count
+        rows.append(Row(name=f"box {edge}, mean error in 1/1000", value=mean, n=len(errors)))
+        rows.append(Row(name=f"box {edge}, mean size of the error in 1/1000", value=size, n=len(errors)))
+    return rows
+
+
+def iou(first: LabelledBox, second: LabelledBox) -> float:
+    """Return intersection over union; labels do not matter. Boxes without an area overlap nothing.
+
+    Examples:
+        >>> one = LabelledBox(label="a", box_yxyx_1000=(0, 0, 100, 100))
+        >>> iou(one, LabelledBox(label="b", box_yxyx_1000=(0, 50, 100, 150)))
+        0.3333333333333333
+
+    """
+    a, b = first.box_yxyx_1000, second.box_yxyx_1000
+    overlap = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = _area(first) + _area(second) - overlap
+    return overlap / union if union > 0 else 0.0
+
+
+def _area(box: LabelledBox) -> float:
+    y1, x1, y2, x2 = box.box_yxyx_1000
+    return max(0.0, y2 - y1) * max(0.0, x2 - x1)
+
+
+def _four_numbers(values: Sequence[float]) -> tuple[float, float, float, float]:
+    y1, x1, y2, x2 = map(float, values)
+    return y1, x1, y2, x2

@@ -1,0 +1,14 @@
+"""Ask for one sentence about an image."""
+
+from gemma4_block.tasks.task import FixedTask
+
+CAPTION = "Describe the image in one short sentence."
+
+TASK = FixedTask(
+    name="caption",
+    title="Caption",
+    description="One short sentence that says what is in the image. No prompt needed.",
+    # Source: the Gemma 4 model card, which gives captions 70 or 140.
+    image_seq_length=140,
+    wording=CAPTION,
+)

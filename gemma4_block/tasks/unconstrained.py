@@ -1,0 +1,13 @@
+"""Ask whatever the user writes, word for word."""
+
+from gemma4_block.tasks.task import QuestionTask
+
+TASK = QuestionTask(
+    name="unconstrained",
+    title="Open prompt",
+    description="Your prompt goes to the model word for word, and you get its answer as it is.",
+    # A middle budget, because the prompt may ask for anything. Source: the Gemma 4 model card, which gives
+    # low budgets to classes and captions and high ones to text, and has 280 as its default.
+    image_seq_length=280,
+    word=str,
+)

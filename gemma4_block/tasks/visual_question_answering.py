@@ -1,0 +1,19 @@
+"""Ask the user's question for an answer of a few words."""
+
+from gemma4_block.tasks.task import QuestionTask
+
+
+def short_answer(question: str) -> str:
+    """Word a question so that the answer is a word or a short phrase."""
+    return f"{question}\nAnswer with a word or a short phrase."
+
+
+TASK = QuestionTask(
+    name="visual-question-answering",
+    title="Visual question answering",
+    description="Your question about the image is answered with a word or a short phrase.",
+    # A middle budget, because questions are about large and small things alike. Source: the Gemma 4
+    # model card, which has 280 as its default.
+    image_seq_length=280,
+    word=short_answer,
+)

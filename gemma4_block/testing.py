@@ -1,0 +1,139 @@
+"""Engines that follow a script: build and test on the block without weights or a GPU."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gemma4_block.contract import (
+    IMAGE_SEQ_LENGTHS,
+    Answer,
+    Engine,
+    GenerationConfig,
+    ImageSeqLength,
+    Prompt,
+    Quantization,
+)
+from gemma4_block.errors import Gemma4BlockError, PromptError
+
+Line = str | Answer | PromptError
+"""What a script says to one prompt; a text stands for an ordinary answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptedCall:
+    """One call of `ScriptedEngine.answer`."""
+
+    prompts: tuple[Prompt, ...]
+    generation: GenerationConfig
+
+
+class ScriptedEngine:
+    """An engine that answers from a list, in order, or by a function of the prompt.
+
+    Attributes:
+        calls: Every call of `answer` so far.
+
+    >>> engine = ScriptedEngine(["a cat", "a dog"])
+    >>> answers = engine.answer([Prompt(text="What is it?"), Prompt(text="And this?")], GenerationConfig())
+    >>> [answer.text for answer in answers]
+    ['a cat', 'a dog']
+    >>> engine.prompts[1].text
+    'And this?'
+
+    """
+
+    def __init__(
+        self,
+        script: Sequence[Line] | Callable[[Prompt], Line],
+        *,
+        image_seq_lengths: tuple[ImageSeqLength, ...] = IMAGE_SEQ_LENGTHS,
+        failure: Gemma4BlockError | None = None,
+    ) -> None:
+        """Take the script.
+
+        Args:
+            script: Lines for the prompts of all calls, one each, or what to say to any prompt.
+            image_seq_lengths: The visual token budgets that the checkpoint claims.
+            failure: Raised by every call after it is recorded.
+
+        """
+        self.image_seq_lengths = image_seq_lengths
+        self.calls: list[ScriptedCall] = []
+        self._failure = failure
+        self._say = script if callable(script) else _in_order(script)
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts of all calls so far, in order."""
+        return tuple(prompt for call in self.calls for prompt in call.prompts)
+
+    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+        """Record the call and say what the script says.
+
+        Raises:
+            Gemma4BlockError: The failure that the engine was given.
+            AssertionError: The script has no line left.
+
+        """
+        self.calls.append(ScriptedCall(prompts=tuple(prompts), generation=generation))
+        if self._failure is not None:
+            raise self._failure
+        return [_answer(self._say(prompt), prompt) for prompt in prompts]
+
+
+class ScriptedProvider:
+    """A provider that gives out one engine, or refuses.
+
+    Attributes:
+        requests: Model and precision of every request so far.
+
+    """
+
+    def __init__(self, engine: Engine, *, failure: Gemma4BlockError | None = None) -> None:
+        """Take the engine.
+
+        Args:
+            engine: Given out for every model.
+            failure: Raised by every request after it is recorded.
+
+        """
+        self.requests: list[tuple[str, Quantization]] = []
+        self._engine = engine
+        self._failure = failure
+
+    def get(self, model_version: str, quantization: Quantization) -> Engine:
+        """Record the request and return the engine.
+
+        Raises:
+            Gemma4BlockError: The failure that the provider was given.
+
+        """
+        self.requests.append((model_version, quantization))
+        if self._failure is not None:
+            raise self._failure
+        return self._engine
+
+
+def _in_order(lines: Sequence[Line]) -> Callable[[Prompt], Line]:
+    left = iter(lines)
+
+    def say(prompt: Prompt) -> Line:
+        line = next(left, None)
+        assert line is not None, f"the script of {len(lines)} lines has none left for {prompt.text!r}"
+        return line
+
+    return say
+
+
+def _answer(line: Line, prompt: Prompt) -> Answer | PromptError:
+    if not isinstance(line, str):
+        return line
+    # Whoever asserts on counts scripts a whole Answer; words are near enough for the rest.
+    image_tokens = len(prompt.images) * (0 if prompt.image_seq_length is None else prompt.image_seq_length)
+    return Answer(
+        text=line,
+        thinking="",
+        finish_reason="stop",
+        input_tokens=len(prompt.text.split()) + image_tokens,
+        output_tokens=len(line.split()),
+        image_tokens=image_tokens,
+    )
