@@ -1,6 +1,7 @@
 """Blocks for Roboflow Inference Workflows that run Gemma 4 on your own machine.
 
-The host reads `load_blocks` and `REGISTERED_INITIALIZERS` from here; nothing heavy is imported until it calls them.
+The host reads `load_blocks` and `REGISTERED_INITIALIZERS` from here. Nothing heavy is imported until it
+calls them.
 """
 
 from typing import TYPE_CHECKING

@@ -65,7 +65,7 @@ def test_another_id_is_no_variant(model_id: str) -> None:
 def test_the_embedded_model_has_its_files() -> None:
     """The demo's directory ships with the package; no other variant claims to be there already."""
     with_directory = [variant for variant in VARIANTS if variant.directory is not None]
-    assert ["gemma-4-demo"] == [variant.model_id for variant in with_directory]
+    assert [variant.model_id for variant in with_directory] == ["gemma-4-demo"]
     assert with_directory[0].directory is not None
     assert (with_directory[0].directory / "model.safetensors").is_file()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 
@@ -26,7 +26,7 @@ from roboflow_workflows.errors import (
     RuntimeLimitsCausedStepExecutionError,
     WorkflowImageLoadError,
 )
-from roboflow_workflows.execution_engine.entities.base import Batch, OutputDefinition, WorkflowImageData
+from roboflow_workflows.execution_engine.entities.base import Batch, OutputDefinition
 from roboflow_workflows.execution_engine.entities.types import (
     BOOLEAN_KIND,
     FLOAT_KIND,
@@ -87,7 +87,6 @@ __all__ = [
     "WorkOperation",
     "WorkflowBlock",
     "WorkflowBlockManifest",
-    "WorkflowImageData",
     "actual_restrictions_of",
     "errors_for_host",
     "incomplete_discovery",
@@ -99,8 +98,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     # The host builds its selectors by a call, which is no type to a checker.
-    BooleanSelector = FloatSelector = ImageSelector = IntegerSelector = Annotated[str, "selector"]
-    ModelIdSelector = StringSelector = Annotated[str, "selector"]
+    BooleanSelector: TypeAlias = str
+    FloatSelector: TypeAlias = str
+    ImageSelector: TypeAlias = str
+    IntegerSelector: TypeAlias = str
+    ModelIdSelector: TypeAlias = str
+    StringSelector: TypeAlias = str
 else:
     BooleanSelector = Selector(kind=[BOOLEAN_KIND])
     FloatSelector = Selector(kind=[FLOAT_KIND, INTEGER_KIND])

@@ -1,7 +1,7 @@
 """What the fields of a step may say, checked once their selectors are resolved."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, ValidationError
 
@@ -10,24 +10,31 @@ from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import get_generation_defaults, get_settings
 from gemma4_block.tasks import TaskType
 
+_T = TypeVar("_T")
+
 ImageSeqLengthChoice = Literal["auto"] | ImageSeqLength
 
 
-class StepFields(BaseModel):
-    """The fields that are the same for all images of a step; `None` means the operator's default."""
+class GenerationFields(BaseModel):
+    """The fields that say how to answer; `None` means the operator's default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    max_new_tokens: StrictInt | None = None
+    temperature: StrictFloat | None = None
+    top_p: StrictFloat | None = None
+    top_k: StrictInt | None = None
+    seed: StrictInt | None = None
+    enable_thinking: StrictBool | None = None
+
+
+class StepFields(GenerationFields):
+    """The fields that are the same for all images of a step."""
 
     task_type: TaskType
     model_version: str
     quantization: Quantization
     image_seq_length: ImageSeqLengthChoice
-    max_new_tokens: StrictInt | None
-    temperature: StrictFloat | None
-    top_p: StrictFloat | None
-    top_k: StrictInt | None
-    seed: StrictInt | None
-    enable_thinking: StrictBool | None
 
 
 def read_fields(values: Mapping[str, object]) -> StepFields:
@@ -40,37 +47,15 @@ def read_fields(values: Mapping[str, object]) -> StepFields:
     try:
         return StepFields.model_validate(values)
     except ValidationError as error:
-        # A choice among several types fails once for each of them; the first says enough.
-        problems = {str(detail["loc"][0]): detail for detail in reversed(error.errors())}
+        # A choice among several types fails once for each of them; the last says what a number may be.
+        problems = {str(detail["loc"][0]): detail for detail in error.errors()}
         raise ConfigurationError(
-            "; ".join(
-                f"{name} is {detail['input']!r}: {detail['msg']}"
-                for name, detail in reversed(problems.items())
-            )
+            "; ".join(f"{name} is {detail['input']!r}: {detail['msg']}" for name, detail in problems.items())
         ) from error
 
 
-def plan_generation(
-    *,
-    max_new_tokens: int | None,
-    temperature: float | None,
-    top_p: float | None,
-    top_k: int | None,
-    seed: int | None,
-    enable_thinking: bool | None,
-) -> GenerationConfig:
+def plan_generation(fields: GenerationFields) -> GenerationConfig:
     """Fill what a step leaves open with the operator's defaults.
-
-    Args:
-        max_new_tokens: Most tokens of an answer.
-        temperature: 0 takes the likeliest token every time; above 0 draws by chance.
-        top_p: With chance only.
-        top_k: With chance only.
-        seed: With chance only.
-        enable_thinking: Let the model think first.
-
-    Returns:
-        How to answer.
 
     Raises:
         ConfigurationError: A value is out of range or above the operator's limit, or does nothing
@@ -78,27 +63,24 @@ def plan_generation(
 
     """
     defaults, limit = get_generation_defaults(), get_settings().max_new_tokens
-    if max_new_tokens is None:
-        max_new_tokens = min(defaults.max_new_tokens, limit)
-    if max_new_tokens > limit:
-        raise ConfigurationError(
-            f"max_new_tokens is {max_new_tokens}; this machine allows {limit}. Ask for fewer, or raise "
-            "GEMMA4_BLOCK_MAX_NEW_TOKENS."
-        )
+    temperature = fields.temperature
     if temperature is None and defaults.do_sample:
         temperature = defaults.temperature
     is_sampled = temperature is not None and temperature != 0
-    if is_sampled:
-        top_p = defaults.top_p if top_p is None else top_p
-        top_k = defaults.top_k if top_k is None else top_k
+    if fields.max_new_tokens is not None and fields.max_new_tokens > limit:
+        raise ConfigurationError(
+            f"max_new_tokens is {fields.max_new_tokens}; this machine allows {limit}. Ask for fewer, or "
+            "raise GEMMA4_BLOCK_MAX_NEW_TOKENS."
+        )
     return GenerationConfig(
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=_first(fields.max_new_tokens, min(defaults.max_new_tokens, limit)),
         do_sample=is_sampled,
         temperature=temperature if is_sampled else None,
-        top_p=top_p,
-        top_k=top_k,
-        seed=seed,
-        enable_thinking=defaults.enable_thinking if enable_thinking is None else enable_thinking,
+        # Without chance a given value stays, and is refused because it would do nothing.
+        top_p=_first(fields.top_p, defaults.top_p if is_sampled else None),
+        top_k=_first(fields.top_k, defaults.top_k if is_sampled else None),
+        seed=fields.seed,
+        enable_thinking=_first(fields.enable_thinking, defaults.enable_thinking),
     )
 
 
@@ -120,3 +102,7 @@ def check_text(name: str, text: object) -> str | None:
             "GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
         )
     return text
+
+
+def _first(given: _T | None, default: _T) -> _T:
+    return default if given is None else given

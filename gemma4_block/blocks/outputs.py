@@ -40,7 +40,7 @@ def describe_outputs() -> list[OutputDefinition]:
 
 
 def answer_row(task: Task, answer: Answer, model_id: str) -> Row:
-    """Return the row of an image that was answered; an answer that cannot be read is an error with its text."""
+    """Return the row of an image that was answered; an unreadable answer is an error that keeps its text."""
     try:
         result = task.read(answer)
     except AnswerError as error:

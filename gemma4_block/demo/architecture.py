@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,60 +90,66 @@ _PIECES = Regex(
 
 def build_config() -> Gemma4Config:
     """Return the demo's config: per-layer embeddings, KV-shared, sliding and full layers, clipped tower."""
-    text = Gemma4TextConfig(
-        vocab_size=VOCAB_SIZE,
-        vocab_size_per_layer_input=VOCAB_SIZE,
-        hidden_size=192,
-        intermediate_size=384,
-        num_hidden_layers=len(_LAYER_TYPES),
-        layer_types=_LAYER_TYPES,
-        num_kv_shared_layers=2,
-        use_double_wide_mlp=False,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        head_dim=32,
-        global_head_dim=64,
-        hidden_size_per_layer_input=16,
-        sliding_window=256,
-        max_position_embeddings=8192,
-        final_logit_softcapping=30.0,
-        use_bidirectional_attention=None,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
+    text = Gemma4TextConfig.from_dict(
+        {
+            "vocab_size": VOCAB_SIZE,
+            "vocab_size_per_layer_input": VOCAB_SIZE,
+            "hidden_size": 192,
+            "intermediate_size": 384,
+            "num_hidden_layers": len(_LAYER_TYPES),
+            "layer_types": _LAYER_TYPES,
+            "num_kv_shared_layers": 2,
+            "use_double_wide_mlp": False,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 1,
+            "head_dim": 32,
+            "global_head_dim": 64,
+            "hidden_size_per_layer_input": 16,
+            "sliding_window": 256,
+            "max_position_embeddings": 8192,
+            "final_logit_softcapping": 30.0,
+            "use_bidirectional_attention": None,
+            "tie_word_embeddings": True,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "bos_token_id": 2,
+        }
     )
-    vision = Gemma4VisionConfig(
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=32,
-        patch_size=PATCH_SIZE_PX,
-        pooling_kernel_size=POOLING_KERNEL_SIZE,
-        # The longest side that a budget of 1120 allows, in patches.
-        position_embedding_size=1120 * POOLING_KERNEL_SIZE,
-        default_output_length=IMAGE_SEQ_LENGTH,
-        use_clipped_linears=True,
-        standardize=False,
+    vision = Gemma4VisionConfig.from_dict(
+        {
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "head_dim": 32,
+            "patch_size": PATCH_SIZE_PX,
+            "pooling_kernel_size": POOLING_KERNEL_SIZE,
+            # The longest side that a budget of 1120 allows, in patches.
+            "position_embedding_size": 1120 * POOLING_KERNEL_SIZE,
+            "default_output_length": IMAGE_SEQ_LENGTH,
+            "use_clipped_linears": True,
+            "standardize": False,
+        }
     )
-    return Gemma4Config(
-        text_config=text,
-        vision_config=vision,
-        audio_config=None,
-        image_token_id=_TOKEN_IDS["<|image|>"],
-        boi_token_id=_TOKEN_IDS["<|image>"],
-        eoi_token_id=_TOKEN_IDS["<image|>"],
-        audio_token_id=_TOKEN_IDS["<|audio|>"],
-        boa_token_id=_TOKEN_IDS["<|audio>"],
-        eoa_token_id=_TOKEN_IDS["<audio|>"],
-        video_token_id=_TOKEN_IDS["<|video|>"],
-        vision_soft_tokens_per_image=IMAGE_SEQ_LENGTH,
-        eos_token_id=[1, 106],
-        tie_word_embeddings=True,
-        # Read by the engine: `auto` budgets stay at what the weights have seen.
-        trained_image_seq_lengths=[IMAGE_SEQ_LENGTH],
+    return Gemma4Config.from_dict(
+        {
+            "text_config": text,
+            "vision_config": vision,
+            "audio_config": None,
+            "image_token_id": _TOKEN_IDS["<|image|>"],
+            "boi_token_id": _TOKEN_IDS["<|image>"],
+            "eoi_token_id": _TOKEN_IDS["<image|>"],
+            "audio_token_id": _TOKEN_IDS["<|audio|>"],
+            "boa_token_id": _TOKEN_IDS["<|audio>"],
+            "eoa_token_id": _TOKEN_IDS["<audio|>"],
+            "video_token_id": _TOKEN_IDS["<|video|>"],
+            "vision_soft_tokens_per_image": IMAGE_SEQ_LENGTH,
+            "eos_token_id": [1, 106],
+            "tie_word_embeddings": True,
+            # Read by the engine: `auto` budgets stay at what the weights have seen.
+            "trained_image_seq_lengths": [IMAGE_SEQ_LENGTH],
+        }
     )
 
 
@@ -162,7 +169,8 @@ def build_tokenizer(seed: int = 0) -> GemmaTokenizer:
         if piece not in vocab:
             vocab[piece] = len(vocab)
     vocab |= {f"<unused{token_id}>": token_id for token_id in range(len(vocab), VOCAB_SIZE)}
-    merges = [tuple(merge) for merge in _merges(learner)]
+    # The signature says texts, but the tokenizer's own model takes pairs.
+    merges: Any = [tuple(merge) for merge in _merges(learner)]
     tokenizer = GemmaTokenizer(vocab=vocab, merges=merges, add_bos_token=False, **_NAMED_TOKENS)
     tokenizer.chat_template = (Path(__file__).parent / "chat_template.jinja").read_text(encoding="utf-8")
     return tokenizer
@@ -188,7 +196,7 @@ def build_model(seed: int = 0) -> Gemma4ForConditionalGeneration:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("q_norm.weight", "k_norm.weight")):
-                # Gemma 4 does not divide attention scores by the root of the head size; at the start, this does.
+                # Gemma 4 does not divide attention scores by the root of the head size; this starts it so.
                 parameter.fill_(parameter.shape[0] ** -0.25)
             elif name.endswith("position_embedding_table"):
                 parameter.copy_(_sinusoids(parameter.shape[1], parameter.shape[2]).expand_as(parameter) * 0.3)

@@ -1,17 +1,17 @@
-"""Train, export and judge the small shape detector that feeds crops to the demo."""
+"""Train and export the small shape detector that feeds crops to the demo.
 
-import argparse
+Run `python -m gemma4_block.demo.detector_training`; `detector_evaluation` judges what it writes.
+"""
+
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -24,17 +24,14 @@ _SIDE_PX = 320
 # The smallest shape, in the most stretched scene, is about 38 px wide here: two cells of the grid.
 _STRIDE_PX = 16
 _GRID_SIDE = _SIDE_PX // _STRIDE_PX
-# Source: measured, see `--evaluate`; the shipped weights come from these and seed 0. One run each:
+# Source: measured with `detector_evaluation`; the shipped weights come from these and seed 0. One run each:
 # 600 steps with a number rate of 0.15 gave 5 false boxes on 200 number pictures, these gave 3 on 500.
 _BATCH_SIZE = 16
 _STEP_COUNT = 700
 _PEAK_LEARNING_RATE = 4e-3
 _NUMBER_IMAGE_RATE = 0.3
-# Entropy words after the seed of a generator, so that no judged scene was ever learnt from.
-_TRAINING_STREAM, _HELD_OUT_STREAM = 0, 1
-# Defaults of `roboflow_core/roboflow_object_detection_model@v2`.
-# Source: roboflow_workflows 0.2.13, core_steps/models/roboflow/object_detection/v2.py.
-_BLOCK_CONFIDENCE, _BLOCK_IOU_THRESHOLD = 0.4, 0.3
+# Follows the seed of a generator; held-out scenes have another, so that none was ever learnt from.
+_TRAINING_STREAM = 0
 
 
 class ShapeDetector(nn.Module):
@@ -71,22 +68,6 @@ class ShapeDetector(nn.Module):
         left_top, right_bottom = reach[:, :2], reach[:, 2:]
         centers = self.cell_xy_px + (right_bottom - left_top) / 2
         return torch.cat((centers, left_top + right_bottom, raw[:, 4:].sigmoid()), dim=1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DetectorScore:
-    """How well detected boxes agree with the drawn ones at an IoU of 0.5.
-
-    Attributes:
-        recall: Found shapes over drawn shapes, 0 to 1.
-        precision: Found shapes over detections, 0 to 1; a second box on a shape counts as wrong.
-        mean_iou: Mean over the found shapes.
-
-    """
-
-    recall: float
-    precision: float
-    mean_iou: float
 
 
 def train_detector(*, seed: int = 0, step_count: int = _STEP_COUNT) -> ShapeDetector:
@@ -161,82 +142,17 @@ def export_detector(detector: ShapeDetector, directory: Path = DETECTOR_DIRECTOR
         (directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def draw_held_out_scenes(count: int, *, seed: int = 0) -> Iterator[Scene]:
-    """Yield worn scenes that training never draws; the same seed draws the same scenes."""
-    rng = np.random.default_rng((seed, _HELD_OUT_STREAM))
-    for _ in range(count):
-        scene = draw_scene(rng)
-        yield Scene(image=wear(rng, scene.image, jpeg_quality=80), shapes=scene.shapes)
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Return intersection over union of boxes `(..., 4)`, x1, y1, x2, y2, in one frame; broadcasts."""
+    overlap_wh = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
+    overlap = overlap_wh.clamp(min=0).prod(-1)
+    areas = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    return overlap / (areas - overlap)
 
 
-def evaluate_detector(directory: Path = DETECTOR_DIRECTORY, *, scene_count: int = 300) -> DetectorScore:
-    """Judge a model package on held-out scenes, loaded and post-processed as the stock block does."""
-    from inference_models import AutoModel
-
-    model = AutoModel.from_pretrained(str(directory))
-    pairs = []
-    for scene in draw_held_out_scenes(scene_count):
-        (found,) = model(
-            np.ascontiguousarray(scene.image[..., ::-1]),
-            confidence=_BLOCK_CONFIDENCE,
-            iou_threshold=_BLOCK_IOU_THRESHOLD,
-        )
-        pairs.append((found.xyxy.cpu().numpy(), [shape.box_xyxy_px for shape in scene.shapes]))
-    return score_boxes(pairs)
-
-
-def score_boxes(pairs: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]) -> DetectorScore:
-    """Compare detections with the truth, picture by picture.
-
-    Drawn shapes do not overlap, so a detection reaches an IoU of 0.5 with at most one of them.
-
-    Args:
-        pairs: Detected `(N, 4)` and true `(M, 4)` boxes of each picture, x1, y1, x2, y2 in its pixels.
-
-    Returns:
-        The score over all pictures together.
-
-    Raises:
-        ValueError: When there is nothing to find or nothing was detected, so that a rate is undefined.
-
-    Examples:
-        >>> score_boxes([([[0, 0, 10, 10], [50, 50, 60, 60]], [[0, 0, 10, 8]])])
-        DetectorScore(recall=1.0, precision=0.5, mean_iou=0.8)
-
-    """
-    true_count = detected_count = 0
-    found_ious: list[float] = []
-    for detected, true in pairs:
-        detected_xyxy = torch.as_tensor(detected, dtype=torch.float64).reshape(-1, 1, 4)
-        true_xyxy = torch.as_tensor(true, dtype=torch.float64).reshape(1, -1, 4)
-        true_count += true_xyxy.shape[1]
-        detected_count += detected_xyxy.shape[0]
-        if detected_xyxy.numel() and true_xyxy.numel():
-            best = _iou(detected_xyxy, true_xyxy).amax(dim=0)
-            found_ious += best[best >= 0.5].tolist()
-    if not true_count or not found_ious:
-        raise ValueError(
-            f"No pair of {detected_count} boxes and {true_count} shapes has an IoU of 0.5 or more."
-        )
-    return DetectorScore(
-        recall=len(found_ious) / true_count,
-        precision=len(found_ious) / detected_count,
-        mean_iou=sum(found_ious) / len(found_ious),
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and write the shipped package, or judge the one that is there."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluate", action="store_true", help="judge the shipped detector; train nothing")
-    if not parser.parse_args(arguments).evaluate:
-        export_detector(train_detector())
-    score = evaluate_detector()
-    Console().print(
-        f"recall {score.recall:.4f}, precision {score.precision:.4f}, mean IoU {score.mean_iou:.4f} "
-        f"at IoU 0.5 and confidence {_BLOCK_CONFIDENCE}",
-        highlight=False,
-    )
+def main() -> None:
+    """Train and write the shipped package."""
+    export_detector(train_detector())
 
 
 def _convolution(channels_in: int, channels_out: int, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -273,7 +189,7 @@ def _loss(output: Tensor, scenes: Sequence[Scene]) -> Tensor:
     xyxy = torch.cat((center - size / 2, center + size / 2), dim=1).transpose(1, 2)
     count = is_middle.sum().clamp(min=1)
     score_loss = nn.functional.binary_cross_entropy(score, is_middle.float(), reduction="sum")
-    box_loss = -_iou(xyxy[is_middle], true_xyxy[is_middle]).clamp(min=1e-6).log().sum()
+    box_loss = -iou(xyxy[is_middle], true_xyxy[is_middle]).clamp(min=1e-6).log().sum()
     return (score_loss + 2 * box_loss) / count
 
 
@@ -292,14 +208,6 @@ def _targets(scenes: Sequence[Scene]) -> tuple[Tensor, Tensor]:
             is_middle[index, near] = True
             boxes[index, near] = np.array(shape.box_xyxy_px) * np.tile(scale, 2)
     return torch.from_numpy(boxes), torch.from_numpy(is_middle)
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes `(..., 4)`, x1, y1, x2, y2, in one frame; broadcasts."""
-    overlap_wh = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
-    overlap = overlap_wh.clamp(min=0).prod(-1)
-    areas = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
-    return overlap / (areas - overlap)
 
 
 if __name__ == "__main__":

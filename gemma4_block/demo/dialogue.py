@@ -102,7 +102,8 @@ _STRAY_ENDS = (
     "the weather", "this scene", "my picture", "a good title", "the people", "the background", "a story",
     "the mood", "the car", "the product on the table", "the style", "the artist", "this photo for a customer",
     "the history", "something useful", "the price", "what you see here", "the quality of this part",
-    "the light", "everything", "the next step", "dogs and cats", "the meaning of this", "an interesting detail", "the label",
+    "the light", "everything", "the next step", "dogs and cats", "the meaning of this",
+    "an interesting detail", "the label",
 )  # fmt: skip
 _FRENCH_COLOR = {
     "blue": "bleu", "green": "vert", "orange": "orange", "purple": "violet", "red": "rouge",

@@ -57,7 +57,7 @@ UNTRAINED_QUESTIONS = (
     "Do you like football?",
     "Turn left after the bridge, then ask again.",
 )
-"""Questions that share neither words nor form with those of the training."""
+"""Questions about other things than pictures, in words that training does not use for anything like it."""
 
 _DESCRIBE = "Describe the image."
 # The longest true answers are 5 groups, 5 boxes and 7 classes; a model that runs on is cut here.

@@ -67,6 +67,14 @@ class DetectionScore:
 def score_exact(name: str, pairs: Sequence[Pair], target: float | None = None) -> Row:
     """Return the share of answers that are the expected ones, letter by letter.
 
+    Args:
+        name: What was measured.
+        pairs: Expected and given answers, at least one.
+        target: The least that the share should be.
+
+    Returns:
+        The row.
+
     Examples:
         >>> score_exact("count", [("2", "2"), ("3", "2")], 0.85)
         Row(name='count', value=0.5, target=0.85, n=2)
@@ -119,6 +127,9 @@ def find_confusions(name: str, pairs: Sequence[Pair], *, most: int = 6) -> list[
 def read_boxes(answer: str) -> list[LabelledBox] | None:
     """Read a detection answer: a JSON list of `box_2d` and `label`.
 
+    Args:
+        answer: What the model said.
+
     Returns:
         The boxes in the answer's order; None where it is no such list.
 
@@ -154,10 +165,10 @@ def score_boxes(answers: Sequence[str], truths: Sequence[Sequence[LabelledBox]])
             continue
         given_count += len(given)
         for box in truth:
-            near = [one for one in given if iou(one, box) >= _IOU_THRESHOLD]
-            same = [one for one in near if one.label == box.label]
+            near = [(iou(one, box), one) for one in given if iou(one, box) >= _IOU_THRESHOLD]
+            same = [(overlap, one) for overlap, one in near if one.label == box.label]
             if same:
-                best = max(same, key=lambda one, box=box: iou(one, box))  # type: ignore[misc]
+                _, best = max(same, key=lambda pair: pair[0])
                 given.remove(best)
                 matches.append((best, box))
             elif near:
@@ -186,7 +197,14 @@ def score_box_errors(matches: Sequence[tuple[LabelledBox, LabelledBox]]) -> list
 
 
 def iou(first: LabelledBox, second: LabelledBox) -> float:
-    """Return intersection over union; labels do not matter. Boxes without an area overlap nothing.
+    """Return intersection over union; labels do not matter.
+
+    Args:
+        first: One box.
+        second: Another, in the same frame.
+
+    Returns:
+        0 to 1; 0 where a box has no area.
 
     Examples:
         >>> one = LabelledBox(label="a", box_yxyx_1000=(0, 0, 100, 100))

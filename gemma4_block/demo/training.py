@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,13 +26,19 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 from torch import nn
 from torch.nn import functional
-from transformers import Gemma4ForConditionalGeneration
+from transformers import Gemma4TextConfig
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
-from gemma4_block.demo import architecture
+from gemma4_block.demo import architecture, calibration
 from gemma4_block.demo.batches import IGNORED, KIND_COUNT, Batch, Truth, build_batch, draw_training_scene
 
+if TYPE_CHECKING:
+    from transformers import Gemma4ForConditionalGeneration
+
 _SAVE_EVERY_STEPS = 100
+_CALIBRATION_SCENES = 64
+# Follows the seed where a training step's number would: none gets as far.
+_CALIBRATION_STREAM = 2**31
 _AVERAGE_DECAY = 0.995
 
 
@@ -94,10 +101,11 @@ class Trainer:
             # The clamps have no bounds before `export` measures them, and cost a third of a step.
             if isinstance(module, Gemma4ClippableLinear):
                 module.use_clipped_linears = False
-        self.heads = SoftTokenHeads(self.model.config.text_config.hidden_size)
+        self.heads = SoftTokenHeads(self._text_config.hidden_size)
         self.step = 0
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             is_matrix = parameter.ndim == 2 and "embed_tokens" not in name
             (matrices if is_matrix else others).append(parameter)
@@ -161,11 +169,23 @@ class Trainer:
         return float(seen.detach()), float(answered.detach())
 
     def export(self, directory: Path) -> None:
-        """Write the averaged weights as a bfloat16 checkpoint with all its files."""
+        """Write the averaged weights, with measured clamps, as a bfloat16 checkpoint with all its files."""
         exported = architecture.build_model(self.plan.seed)
         exported.load_state_dict(self.average, strict=False)
-        exported.to(torch.bfloat16).save_pretrained(directory)
+        rng = np.random.default_rng((self.plan.seed, _CALIBRATION_STREAM))
+        scenes = [draw_training_scene(rng, 1.0) for _ in range(_CALIBRATION_SCENES)]
+        calibration.calibrate_clipped_linears(exported, build_batch(rng, scenes))
+        exported.bfloat16().save_pretrained(directory)
         architecture.build_processor(self.tokenizer).save_pretrained(directory)
+        for path in directory.iterdir():
+            # The weights come from a temporary file, which only its owner may read.
+            path.chmod(0o644)
+
+    @property
+    def _text_config(self) -> Gemma4TextConfig:
+        config = self.model.config.text_config
+        assert isinstance(config, Gemma4TextConfig)
+        return config
 
     def _answer_loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         assert batch.labels is not None
@@ -179,7 +199,8 @@ class Trainer:
         )
         is_answer = batch.labels != IGNORED
         logits = self.model.lm_head(outputs.last_hidden_state[is_answer])
-        cap = self.model.config.text_config.final_logit_softcapping
+        cap = self._text_config.final_logit_softcapping
+        assert cap is not None
         logits = torch.tanh(logits / cap) * cap
         return functional.cross_entropy(logits, batch.labels[is_answer]), outputs.image_hidden_states
 
@@ -204,6 +225,9 @@ def train(plan: Plan, work_dir: Path, *, stop_after_s: float) -> Trainer:
         plan: How long and how hard.
         work_dir: Holds `last.pt`, from which a second call goes on.
         stop_after_s: Wall-clock limit in seconds.
+
+    Returns:
+        The trainer, at its last step.
 
     """
     work_dir.mkdir(parents=True, exist_ok=True)

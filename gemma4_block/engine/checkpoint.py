@@ -130,11 +130,12 @@ def _load_weights(
             f"{directory} holds a config.json but no weights (*.safetensors). "
             "Finish the download or the copy."
         )
+    dtype = choose_dtype(options.dtype, checkpoint=_dtype_of(config))
     try:
         model, report = AutoModelForMultimodalLM.from_pretrained(
             directory,
             config=config,
-            dtype=choose_dtype(options.dtype, checkpoint=_dtype_of(config)),
+            dtype=dtype,
             device_map=options.device,
             quantization_config=quantization_config,
             trust_remote_code=options.trust_remote_code,

@@ -20,6 +20,10 @@ SKIPPED_MODULES = (
     "model.embed_audio",
 )
 
+# The CPU kernels of bitsandbytes 0.50 work on 32 rows at a time and fail on a layer with fewer; only
+# checkpoints much smaller than Google's have one.
+_BLOCK_ROWS = 32
+
 
 def choose_device(name: str, *, has_cuda: bool, cuda_count: int) -> torch.device:
     """Return the torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -94,9 +98,12 @@ def choose_quantization(
         )
     from transformers import BitsAndBytesConfig
 
+    skipped = list(SKIPPED_MODULES)
+    if getattr(config.get_text_config(), "hidden_size_per_layer_input", 0) % _BLOCK_ROWS:
+        skipped.append("per_layer_input_gate")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
         bnb_4bit_quant_type="nf4",
-        llm_int8_skip_modules=list(SKIPPED_MODULES),
+        llm_int8_skip_modules=skipped,
     )

@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,14 +54,17 @@ class RecordingLoader:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Path, Quantization]] = []
+        self.settings: list[Settings] = []
         self.errors: list[BaseException] = []
         self.may_finish: dict[str, Event] = {}
         self.has_started = Event()
         self._lock = Lock()
 
     def __call__(self, directory: Path, quantization: Quantization, settings: Settings) -> IdleEngine:
+        """Load as the real one does."""
         with self._lock:
             self.calls.append((directory, quantization))
+            self.settings.append(settings)
             error = self.errors.pop() if self.errors else None
         self.has_started.set()
         if directory.name in self.may_finish:
@@ -167,8 +171,7 @@ def test_an_interrupted_load_does_not_interrupt_those_who_waited(
         first = threads.submit(pool.get, "first", "none")
         assert loader.has_started.wait(TIMEOUT_S)
         second = threads.submit(pool.get, "first", "none")
-        while not second.running():
-            pass
+        _wait_until_all_run(threads)
         loader.may_finish["first"].set()
         assert isinstance(first.exception(TIMEOUT_S), KeyboardInterrupt)
         assert isinstance(second.exception(TIMEOUT_S), EngineError | None)
@@ -241,6 +244,13 @@ def test_a_model_that_is_loading_cannot_be_unloaded(
     assert len(pool.loaded()) == 1
 
 
+def test_the_loader_gets_the_operators_settings(root: Path, loader: RecordingLoader) -> None:
+    """Device and precision of the environment reach the weights."""
+    settings = Settings(model_roots=(root,), device="cuda:1", dtype="float32")
+    EnginePool(settings, load=loader, choose_auto=_choose_none).get("first")
+    assert loader.settings == [settings]
+
+
 def test_an_unknown_precision_is_refused(pool: EnginePool, loader: RecordingLoader) -> None:
     """A misspelt precision must not load in another one."""
     with pytest.raises(ConfigurationError, match="quantization is 'int8'; it must be one of auto, none, nf4"):
@@ -256,7 +266,7 @@ def test_an_unknown_model_is_refused_before_loading(pool: EnginePool, loader: Re
 
 
 def test_auto_means_the_checkpoints_precision_on_the_cpu(root: Path) -> None:
-    """bitsandbytes is slow on the CPU, so 4 bits are never chosen there unasked."""
+    """4 bits are slow on the CPU, so they are never chosen there unasked."""
     assert choose_auto_quantization(root / "first", Settings(device="cpu")) == "none"
 
 
@@ -286,4 +296,4 @@ def test_the_default_loader_loads_the_embedded_model() -> None:
 
 def _wait_until_all_run(threads: ThreadPoolExecutor) -> None:
     while threads._work_queue.qsize():
-        pass
+        time.sleep(0.01)

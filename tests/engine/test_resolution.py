@@ -387,7 +387,7 @@ for model_id in ("gemma-4-e2b-it", "my-project/3"):
     manifest = {
         "model_architecture": "gemma-4", "task_type": "vlm", "backend_type": "hugging-face",
         "model_id": model_id, "canonical_model_id": model_id,
-        "offline_manifest_version": OFFLINE_CACHE_MANIFEST_VERSION,
+        "offline_manifest_version": OFFLINE_CACHE_MANIFEST_VERSION, "dependency_package_paths": [],
     }
     (package / "model_config.json").write_text(json.dumps(manifest))
     (package / "config.json").write_text("{}")

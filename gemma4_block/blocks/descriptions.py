@@ -1,0 +1,78 @@
+"""The texts of the step's form, for people who do not write code."""
+
+from pydantic.config import JsonDict, JsonValue
+
+from gemma4_block.catalogue import VARIANTS
+from gemma4_block.tasks import TASKS
+
+SEARCH_KEYWORDS: list[JsonValue] = [
+    "Gemma",
+    "Gemma 4",
+    "Google",
+    "VLM",
+    "LMM",
+    "vision language model",
+    "caption",
+    "OCR",
+    "visual question answering",
+    "local",
+    "offline",
+]
+
+TASK_TYPES: JsonDict = {
+    task.name: {"name": task.title, "description": task.description} for task in TASKS.values()
+}
+
+MODEL_VERSIONS: JsonDict = {
+    variant.model_id: {"name": variant.title, "description": variant.description} for variant in VARIANTS
+}
+
+QUANTIZATIONS: JsonDict = {
+    "auto": {"name": "Automatic", "description": "4 bits on a CUDA GPU, full precision on a CPU."},
+    "none": {"name": "Full precision", "description": "The precision that the weights are published in."},
+    "nf4": {"name": "4 bits", "description": "About a third of the memory; needs a CUDA GPU."},
+}
+
+_TASK_LIST = "\n".join(f"* **{task.title}** (`{task.name}`): {task.description}" for task in TASKS.values())
+
+_MODEL_ROWS = "\n".join(
+    f"| {variant.title} | `{variant.model_id}` | {variant.weights_gb:.1f} GB "
+    f"| {'no 4 bits' if variant.nf4_gb is None else f'{variant.nf4_gb:.1f} GB'} | {variant.description} |"
+    for variant in VARIANTS
+)
+
+LONG_DESCRIPTION = f"""
+Ask Google's Gemma 4, a model that reads images and text, about every image or crop that reaches this step.
+The model runs on this machine: no cloud service, no API key, no cost per call.
+
+#### What you can ask
+
+{_TASK_LIST}
+
+#### What you get, for each image
+
+`output` is the answer as text; connect it to a parser, a text display, a condition or a sink.
+`error_status` is true where an image could not be answered, and `error_message` says why and what to do;
+the other images have their answers all the same. `finish_reason` is `length` where an answer was cut off at
+`max_new_tokens`.
+
+#### Models
+
+| model | `model_version` | weights | in 4 bits | |
+|---|---|---|---|---|
+{_MODEL_ROWS}
+
+Working memory comes on top of the weights. A model other than the demo must be on the machine before it is
+used; where it is missing, the error says which command fetches it. The first answer after a start waits
+until the model is loaded. Steps that use the same model share one copy.
+
+#### Crops
+
+Behind a detection model and a dynamic crop, all crops of a request are asked about together, and the
+answers come back in the order of the crops. A frame without crops gives no answers and no error.
+
+#### Licence
+
+Gemma 4 is published under Apache-2.0; the terms are on each model card, for example
+[google/gemma-4-E2B-it](https://huggingface.co/google/gemma-4-E2B-it). A fine-tuned model may have its own.
+""".strip()

@@ -1,0 +1,160 @@
+"""The Gemma 4 block: a step of a workflow that asks about all its images at once."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+from gemma4_block.blocks._host import (
+    Batch,
+    BlockResult,
+    WorkflowBlock,
+    errors_for_host,
+    read_image,
+)
+from gemma4_block.blocks.fields import (
+    ImageSeqLengthChoice,
+    StepFields,
+    check_text,
+    plan_generation,
+    read_fields,
+)
+from gemma4_block.blocks.manifest import Gemma4Manifest
+from gemma4_block.blocks.outputs import Row, answer_row, refused_row
+from gemma4_block.contract import Answer, Engine, EngineProvider, GenerationConfig, Prompt, Quantization
+from gemma4_block.errors import PromptError
+from gemma4_block.tasks import TASKS, TaskRequest, TaskType, limit_image_seq_length
+
+PerImage: TypeAlias = Batch | str | None
+"""One text for all images, or a batch with one for each."""
+
+
+class Gemma4Block(WorkflowBlock):
+    """`gemma4_block/gemma4@v1`."""
+
+    # The host names the step after it has built the block.
+    _workflow_step_name = "gemma4"
+
+    def __init__(self, engine_provider: EngineProvider) -> None:
+        self._engine_provider = engine_provider
+
+    @classmethod
+    def get_init_parameters(cls) -> list[str]:
+        """Ask the host for the provider of engines that this package registers."""
+        return ["engine_provider"]
+
+    @classmethod
+    def get_manifest(cls) -> type[Gemma4Manifest]:
+        """Return the form of the step."""
+        return Gemma4Manifest
+
+    def run(
+        self,
+        *,
+        images: Batch,
+        task_type: TaskType,
+        prompt: PerImage,
+        model_version: str,
+        system_prompt: PerImage,
+        image_seq_length: ImageSeqLengthChoice,
+        max_new_tokens: int | None,
+        temperature: float | None,
+        top_p: float | None,
+        top_k: int | None,
+        seed: int | None,
+        enable_thinking: bool | None,
+        quantization: Quantization,
+    ) -> BlockResult:
+        """Return one row for each image, in order; blocks while the model loads and answers.
+
+        The fields are those of the manifest with their selectors resolved, so their types are not
+        certain yet.
+
+        Args:
+            images: All images and crops of the request.
+            task_type: See the manifest, as for all others.
+            prompt: One for all images, or one for each.
+            model_version: Which model.
+            system_prompt: One for all images, or one for each.
+            image_seq_length: Visual token budget.
+            max_new_tokens: Most tokens of an answer.
+            temperature: How much chance.
+            top_p: With chance only.
+            top_k: With chance only.
+            seed: With chance only.
+            enable_thinking: Whether to think first.
+            quantization: Precision of the weights.
+
+        Raises:
+            ClientCausedStepExecutionError: A field, a prompt or the chosen model cannot work.
+            RuntimeLimitsCausedStepExecutionError: The device has too little memory.
+
+        """
+        with errors_for_host(self._workflow_step_name):
+            fields = read_fields(
+                {
+                    "task_type": task_type,
+                    "model_version": model_version,
+                    "image_seq_length": image_seq_length,
+                    "max_new_tokens": max_new_tokens,
+                    "temperature": temperature,
+                    "top_p": top_p,
+                    "top_k": top_k,
+                    "seed": seed,
+                    "enable_thinking": enable_thinking,
+                    "quantization": quantization,
+                }
+            )
+            generation = plan_generation(fields)
+            _check_common_texts(fields, prompt, system_prompt)
+            engine = self._engine_provider.get(fields.model_version, fields.quantization)
+            asked = list(_ask_each(fields, engine, images, prompt, system_prompt))
+            return _answer_rows(fields, engine, asked, generation)
+
+
+def _check_common_texts(fields: StepFields, prompt: PerImage, system_prompt: PerImage) -> None:
+    # What is wrong with a text for all images is wrong with the request; a text for one image only
+    # costs that image its answer.
+    if not isinstance(prompt, Batch):
+        TASKS[fields.task_type].check_prompt(check_text("prompt", prompt))
+    if not isinstance(system_prompt, Batch):
+        check_text("system prompt", system_prompt)
+
+
+def _ask_each(
+    fields: StepFields, engine: Engine, images: Batch, prompt: PerImage, system_prompt: PerImage
+) -> Iterator[Prompt | PromptError]:
+    task = TASKS[fields.task_type]
+    if fields.image_seq_length == "auto":
+        length = limit_image_seq_length(task.image_seq_length, engine.image_seq_lengths)
+    else:
+        length = fields.image_seq_length
+    texts = zip(_for_each(images, prompt), _for_each(images, system_prompt), strict=True)
+    for image, (own_prompt, own_system_prompt) in zip(images, texts, strict=True):
+        try:
+            request = TaskRequest(
+                images=(read_image(image),),
+                image_seq_length=length,
+                prompt=check_text("prompt", own_prompt),
+                system_prompt=check_text("system prompt", own_system_prompt),
+            )
+            yield task.ask(request)
+        except PromptError as error:  # noqa: PERF203 - one failure must not end the loop
+            yield error
+
+
+def _answer_rows(
+    fields: StepFields, engine: Engine, asked: list[Prompt | PromptError], generation: GenerationConfig
+) -> list[Row]:
+    prompts = [prompt for prompt in asked if isinstance(prompt, Prompt)]
+    answers = iter(engine.answer(prompts, generation) if prompts else [])
+    rows = []
+    for prompt in asked:
+        answer: Answer | PromptError = prompt if isinstance(prompt, PromptError) else next(answers)
+        if isinstance(answer, PromptError):
+            rows.append(refused_row(answer, fields.model_version))
+        else:
+            rows.append(answer_row(TASKS[fields.task_type], answer, fields.model_version))
+    return rows
+
+
+def _for_each(images: Batch, text: PerImage) -> Iterable[object]:
+    return text if isinstance(text, Batch) else [text] * len(images)

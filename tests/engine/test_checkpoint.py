@@ -1,0 +1,195 @@
+"""Checkpoint directories are loaded whole or refused by name."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
+from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.errors import CheckpointError, ConfigurationError
+
+from .conftest import DEMO_CHECKPOINT
+
+OPTIONS = LoadOptions(device=torch.device("cpu"))
+# Only the language model: the towers' linears are wrapped and PEFT cannot adapt them.
+TARGETS = r".*language_model.*\.(q_proj|up_proj)"
+
+
+def _edit_config(directory: Path, **changes: object) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _without_weights(directory: Path) -> None:
+    (directory / "model.safetensors").unlink()
+
+
+def _cut_weights(directory: Path) -> None:
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:10_000])
+
+
+def _lose_a_tensor(directory: Path) -> None:
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    tensors.pop("model.language_model.layers.0.mlp.up_proj.weight")
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _without_tokenizer(directory: Path) -> None:
+    (directory / "tokenizer.json").unlink()
+    (directory / "processor_config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        pytest.param(lambda d: (d / "config.json").unlink(), "config.json", id="no config"),
+        pytest.param(lambda d: (d / "config.json").write_text("{"), "config.json", id="damaged config"),
+        pytest.param(lambda d: _edit_config(d, model_type="llama"), "llama.*gemma4", id="another model"),
+        pytest.param(_without_weights, "no weights", id="no weights"),
+        pytest.param(_cut_weights, "fetch it again", id="cut weights"),
+        pytest.param(_lose_a_tensor, "up_proj", id="missing tensor"),
+        pytest.param(_without_tokenizer, "tokenizer or processor", id="no tokenizer"),
+        pytest.param(
+            lambda d: (d / "inference_config.json").write_text("[]"), "inference_config", id="preprocessing"
+        ),
+        pytest.param(
+            lambda d: (d / "adapter_config.json").write_text("{}"), "base/", id="adapter without base"
+        ),
+    ],
+)
+def test_a_damaged_directory_is_refused_by_name(
+    tmp_path: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    """The message names the file or tensor and what to do."""
+    directory = tmp_path / "checkpoint"
+    shutil.copytree(DEMO_CHECKPOINT, directory)
+    damage(directory)
+
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(directory, OPTIONS)
+
+
+def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    """The path is in the message."""
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_checkpoint(tmp_path / "nowhere", OPTIONS)
+
+
+def test_float16_is_refused_with_the_reason() -> None:
+    """The refusal comes before the weights are read."""
+    with pytest.raises(ConfigurationError, match="overflows"):
+        Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", dtype=torch.float16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_cpu_runs_in_the_precision_asked_for(picture: RgbImage, dtype: torch.dtype) -> None:
+    """Weights have the dtype, and an answer comes."""
+    engine = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", dtype=dtype)
+    (answer,) = engine.answer([Prompt(text="Shape?", images=(picture,))], GenerationConfig(max_new_tokens=8))
+
+    assert engine._runner._model.dtype == dtype
+    assert isinstance(answer, Answer)
+
+
+def test_budgets_are_those_the_checkpoint_was_trained_for(tmp_path: Path) -> None:
+    """The demo says 70; a checkpoint that says nothing has all five."""
+    directory = tmp_path / "checkpoint"
+    shutil.copytree(DEMO_CHECKPOINT, directory)
+    _edit_config(directory, trained_image_seq_lengths=None)
+
+    assert load_checkpoint(DEMO_CHECKPOINT, OPTIONS).image_seq_lengths == (70,)
+    assert load_checkpoint(directory, OPTIONS).image_seq_lengths == (70, 140, 280, 560, 1120)
+
+
+def _save_adapter(directory: Path, *, rank: int = 4) -> None:
+    base = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"), dtype="float32")).model
+    torch.manual_seed(0)
+    adapted = get_peft_model(base, LoraConfig(r=rank, target_modules=TARGETS))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    adapted.save_pretrained(directory)
+    shutil.copytree(DEMO_CHECKPOINT, directory / "base")
+
+
+def test_an_adapter_beside_its_base_changes_the_answers(tmp_path: Path, picture: RgbImage) -> None:
+    """The LoRA layout of inference_models loads and is merged."""
+    _save_adapter(tmp_path)
+    adapted = load_checkpoint(tmp_path, LoadOptions(device=torch.device("cpu"), dtype="float32")).model
+    base = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"), dtype="float32")).model
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+
+    assert type(adapted) is type(base)
+    assert not torch.equal(adapted.state_dict()[name], base.state_dict()[name])
+    prompt = Prompt(text="Describe the image.", images=(picture,))
+    config = GenerationConfig(max_new_tokens=20)
+    answers = [
+        Gemma4HF.from_pretrained(directory, device="cpu").answer([prompt], config)[0]
+        for directory in (tmp_path, DEMO_CHECKPOINT)
+    ]
+    assert answers[0] != answers[1]
+
+
+def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
+    """Shapes that do not fit are named, not guessed around."""
+    _save_adapter(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    tensors = {name: tensor.repeat(1, 2) for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+    with pytest.raises(CheckpointError, match="another base"):
+        load_checkpoint(tmp_path, OPTIONS)
+
+
+def test_four_bits_run_on_the_cpu_and_leave_the_tower_alone(picture: RgbImage) -> None:
+    """NF4 reaches the language model's linears only, and answers come."""
+    options = LoadOptions(device=torch.device("cpu"), dtype="bfloat16", quantization="nf4")
+    checkpoint = load_checkpoint(DEMO_CHECKPOINT, options)
+    kinds = {
+        name: type(module).__name__
+        for name, module in checkpoint.model.named_modules()
+        if "Linear" in type(module).__name__ and "Clippable" not in type(module).__name__
+    }
+
+    assert kinds["model.language_model.layers.0.mlp.up_proj"] == "Linear4bit"
+    assert {kind for name, kind in kinds.items() if "language_model" not in name} == {"Linear"}
+    (answer,) = Gemma4HF(checkpoint).answer(
+        [Prompt(text="Shape?", images=(picture,))], GenerationConfig(max_new_tokens=8)
+    )
+    assert isinstance(answer, Answer)
+
+
+def test_the_caller_s_own_4_bit_settings_win() -> None:
+    """`quantization_config` is used as given; `disable_quantization` keeps the precision."""
+    from transformers import BitsAndBytesConfig
+
+    own = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="fp4", llm_int8_skip_modules=["lm_head"])
+    quantized = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", quantization_config=own)
+    plain = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", disable_quantization=True)
+
+    assert quantized._runner._model.config.quantization_config.bnb_4bit_quant_type == "fp4"
+    assert not hasattr(plain._runner._model.config, "quantization_config")
+
+
+@pytest.mark.gpu
+def test_four_bits_are_the_default_on_a_gpu(picture: RgbImage) -> None:
+    """On CUDA the language model is NF4 unless told otherwise. Not run where there is no GPU."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    engine = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cuda")
+    (answer,) = engine.answer(
+        [Prompt(text="What color is the shape?", images=(picture,))], GenerationConfig(max_new_tokens=8)
+    )
+
+    assert engine._runner._model.is_loaded_in_4bit
+    assert isinstance(answer, Answer)
