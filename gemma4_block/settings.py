@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_roots(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(Path(part).expanduser() for part in value.split(os.pathsep) if part.strip())
+            return tuple(Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part.strip())
         return value
 
 

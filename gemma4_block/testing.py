@@ -29,7 +29,13 @@ class ScriptedCall:
 class ScriptedEngine:
     """An engine that answers from a list, in order, or by a function of the prompt.
 
+    Args:
+        script: Lines for the prompts of all calls, one each, or what to say to any prompt.
+        image_seq_lengths: The visual token budgets that the checkpoint claims.
+        failure: Raised by every call after it is recorded.
+
     Attributes:
+        image_seq_lengths: As given.
         calls: Every call of `answer` so far.
 
     >>> engine = ScriptedEngine(["a cat", "a dog"])
@@ -48,14 +54,6 @@ class ScriptedEngine:
         image_seq_lengths: tuple[ImageSeqLength, ...] = IMAGE_SEQ_LENGTHS,
         failure: Gemma4BlockError | None = None,
     ) -> None:
-        """Take the script.
-
-        Args:
-            script: Lines for the prompts of all calls, one each, or what to say to any prompt.
-            image_seq_lengths: The visual token budgets that the checkpoint claims.
-            failure: Raised by every call after it is recorded.
-
-        """
         self.image_seq_lengths = image_seq_lengths
         self.calls: list[ScriptedCall] = []
         self._failure = failure
@@ -68,6 +66,13 @@ class ScriptedEngine:
 
     def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
         """Record the call and say what the script says.
+
+        Args:
+            prompts: Any number.
+            generation: Recorded, and otherwise without effect.
+
+        Returns:
+            One entry for each prompt, in order.
 
         Raises:
             Gemma4BlockError: The failure that the engine was given.
@@ -83,25 +88,29 @@ class ScriptedEngine:
 class ScriptedProvider:
     """A provider that gives out one engine, or refuses.
 
+    Args:
+        engine: Given out for every model.
+        failure: Raised by every request after it is recorded.
+
     Attributes:
         requests: Model and precision of every request so far.
 
     """
 
     def __init__(self, engine: Engine, *, failure: Gemma4BlockError | None = None) -> None:
-        """Take the engine.
-
-        Args:
-            engine: Given out for every model.
-            failure: Raised by every request after it is recorded.
-
-        """
         self.requests: list[tuple[str, Quantization]] = []
         self._engine = engine
         self._failure = failure
 
     def get(self, model_version: str, quantization: Quantization) -> Engine:
         """Record the request and return the engine.
+
+        Args:
+            model_version: Recorded.
+            quantization: Recorded.
+
+        Returns:
+            The engine.
 
         Raises:
             Gemma4BlockError: The failure that the provider was given.

@@ -114,7 +114,13 @@ else:
 
 
 def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, which has no types
-    """Return a workflow's image, which is BGR, as `(H, W, 3)` uint8 RGB; decodes it where nobody did yet.
+    """Return a workflow's image as `(H, W, 3)` uint8 RGB.
+
+    Args:
+        image: `WorkflowImageData`, which is BGR; it is decoded where nobody did yet.
+
+    Returns:
+        An array that may share memory with the workflow's.
 
     Raises:
         PromptError: It cannot be loaded, or holds no pixels.

@@ -30,7 +30,7 @@ MODEL_VERSIONS: JsonDict = {
 QUANTIZATIONS: JsonDict = {
     "auto": {"name": "Automatic", "description": "4 bits on a CUDA GPU, full precision on a CPU."},
     "none": {"name": "Full precision", "description": "The precision that the weights are published in."},
-    "nf4": {"name": "4 bits", "description": "About a third of the memory; needs a CUDA GPU."},
+    "nf4": {"name": "4 bits", "description": "About a third of the memory, and a little less exact."},
 }
 
 _TASK_LIST = "\n".join(f"* **{task.title}** (`{task.name}`): {task.description}" for task in TASKS.values())

@@ -12,7 +12,7 @@ from gemma4_block.tasks import TaskType
 
 _T = TypeVar("_T")
 
-ImageSeqLengthChoice = Literal["auto"] | ImageSeqLength
+ImageSeqLengthChoice = Literal["auto", ImageSeqLength]
 
 
 class GenerationFields(BaseModel):
@@ -40,6 +40,12 @@ class StepFields(GenerationFields):
 def read_fields(values: Mapping[str, object]) -> StepFields:
     """Check the values that a workflow gave at run time.
 
+    Args:
+        values: Field name to value, all of them.
+
+    Returns:
+        The same, with certain types.
+
     Raises:
         ConfigurationError: One of them has the wrong type, or is none of the choices.
 
@@ -56,6 +62,12 @@ def read_fields(values: Mapping[str, object]) -> StepFields:
 
 def plan_generation(fields: GenerationFields) -> GenerationConfig:
     """Fill what a step leaves open with the operator's defaults.
+
+    Args:
+        fields: What the step says.
+
+    Returns:
+        How to answer.
 
     Raises:
         ConfigurationError: A value is out of range or above the operator's limit, or does nothing
@@ -85,7 +97,14 @@ def plan_generation(fields: GenerationFields) -> GenerationConfig:
 
 
 def check_text(name: str, text: object) -> str | None:
-    """Return a prompt or system prompt.
+    """Check a prompt or system prompt.
+
+    Args:
+        name: What a message calls it.
+        text: What the workflow gave.
+
+    Returns:
+        The same text.
 
     Raises:
         PromptError: It is no text, or longer than the operator allows.

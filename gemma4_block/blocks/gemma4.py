@@ -63,7 +63,7 @@ class Gemma4Block(WorkflowBlock):
         enable_thinking: bool | None,
         quantization: Quantization,
     ) -> BlockResult:
-        """Return one row for each image, in order; blocks while the model loads and answers.
+        """Ask about all images in one call; blocks while the model loads and answers.
 
         The fields are those of the manifest with their selectors resolved, so their types are not
         certain yet.
@@ -82,6 +82,9 @@ class Gemma4Block(WorkflowBlock):
             seed: With chance only.
             enable_thinking: Whether to think first.
             quantization: Precision of the weights.
+
+        Returns:
+            One row for each image, in order.
 
         Raises:
             ClientCausedStepExecutionError: A field, a prompt or the chosen model cannot work.

@@ -64,7 +64,7 @@ class Gemma4Manifest(WorkflowBlockManifest):
         examples=["caption"],
         json_schema_extra={"values_metadata": descriptions.TASK_TYPES, "always_visible": True},
     )
-    prompt: StringSelector | str | None = Field(
+    prompt: str | StringSelector | None = Field(
         default=None,
         description="Your question or instruction. It may also come from an input or an earlier step, one "
         "text for all images or one for each.",
@@ -87,59 +87,59 @@ class Gemma4Manifest(WorkflowBlockManifest):
         examples=["gemma-4-e4b-it", "my-project/3", "$inputs.model_version"],
         json_schema_extra={"values_metadata": descriptions.MODEL_VERSIONS, "always_visible": True},
     )
-    system_prompt: StringSelector | str | None = Field(
+    system_prompt: str | StringSelector | None = Field(
         default=None,
         description="How the model should behave in every answer: its role, tone, language or format. Leave "
         "empty for none.",
         examples=["You inspect parts on a production line. Be brief.", "$inputs.system_prompt"],
         json_schema_extra={"multiline": True},
     )
-    image_seq_length: IntegerSelector | StringSelector | ImageSeqLengthChoice = Field(
+    image_seq_length: ImageSeqLengthChoice | IntegerSelector | StringSelector = Field(
         default="auto",
         description="How closely the model looks: the most tokens that an image may become. 70 and 140 are "
         "fast and do for captions and classes, 560 and 1120 are slower and show small print and small "
         "objects. auto takes what suits the task.",
         examples=["auto", 280, "$inputs.image_seq_length"],
     )
-    max_new_tokens: IntegerSelector | StrictInt | None = Field(
+    max_new_tokens: StrictInt | IntegerSelector | None = Field(
         default=None,
         description="Most tokens of one answer, thoughts included; a token is about three quarters of a "
         "word. An answer that reaches it is cut off, and finish_reason is length. Leave empty for the "
         "machine's default, 512 unless its operator says otherwise.",
         examples=[256, "$inputs.max_new_tokens"],
     )
-    temperature: FloatSelector | StrictFloat | None = Field(
+    temperature: StrictFloat | FloatSelector | None = Field(
         default=None,
         description="How much chance plays a part. 0 gives the same, likeliest answer every time; 0.7 "
         "varies a little, 1.0 more. Leave empty for the machine's default, 0 unless its operator says "
         "otherwise.",
         examples=[0, 0.7, "$inputs.temperature"],
     )
-    top_p: FloatSelector | StrictFloat | None = Field(
+    top_p: StrictFloat | FloatSelector | None = Field(
         default=None,
         description="With a temperature above 0 only: choose among the likeliest words that together reach "
         "this share, above 0 and at most 1.",
         examples=[0.95, "$inputs.top_p"],
     )
-    top_k: IntegerSelector | StrictInt | None = Field(
+    top_k: StrictInt | IntegerSelector | None = Field(
         default=None,
         description="With a temperature above 0 only: choose among this many of the likeliest words.",
         examples=[64, "$inputs.top_k"],
     )
-    seed: IntegerSelector | StrictInt | None = Field(
+    seed: StrictInt | IntegerSelector | None = Field(
         default=None,
         description="With a temperature above 0 only: a whole number that makes the chance repeatable. The "
         "same seed gives the same answer.",
         examples=[42, "$inputs.seed"],
     )
-    enable_thinking: BooleanSelector | StrictBool | None = Field(
+    enable_thinking: StrictBool | BooleanSelector | None = Field(
         default=None,
         description="Let the model think before it answers. Helps with counting and reasoning, takes longer "
         "and needs more max_new_tokens; the thoughts are in the output thinking. Leave empty for the "
         "machine's default, off unless its operator says otherwise.",
         examples=[True, "$inputs.enable_thinking"],
     )
-    quantization: StringSelector | Quantization = Field(
+    quantization: Quantization | StringSelector = Field(
         default="auto",
         description="Precision of the model's weights. Less precision needs less GPU memory and may cost "
         "some quality.",

@@ -59,10 +59,13 @@ def ask(
         "quantization": quantization,
         "enable_thinking": thinking,
     }
+    from rich.console import Console
+
     with terminal_manners():
         pixels = read_image(image)
-        runner = WorkflowRunner(one_step_workflow(fields), init_parameters={})
-        (row,) = runner.run({"image": pixels})
+        with Console(stderr=True).status(f"Asking {model_version} ..."):
+            runner = WorkflowRunner(one_step_workflow(fields), init_parameters={})
+            (row,) = runner.run({"image": pixels})
         _print_row(row)
 
 

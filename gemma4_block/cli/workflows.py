@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def stock_model_parameters() -> dict[str, object]:
 def terminal_manners() -> Iterator[None]:
     """Keep the host quiet, and end our errors and the host's in one line and exit code 1."""
     prepare_host_environment()
+    # A bar for each file of weights would tear the command's own lines apart.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     disabled_below = logging.root.manager.disable
     # The host logs every failed step with its stack trace, and its own deprecations are no news either.
     logging.disable(logging.ERROR)
@@ -119,8 +122,12 @@ def refuse(message: str, cause: Exception | None = None) -> NoReturn:
 
 
 def _plain_message(error: Any) -> str:  # noqa: ANN401 - a class of the host, which has no types
-    details = [
-        detail.property_details or detail.block_details
-        for detail in getattr(error, "blocks_errors", None) or ()
-    ]
+    details = [_one_detail(detail) for detail in getattr(error, "blocks_errors", None) or ()]
     return "; ".join(text for text in details if text) or str(error.public_message)
+
+
+def _one_detail(detail: Any) -> str:  # noqa: ANN401 - see above
+    # Pydantic says so in front of a message of ours.
+    text = str(detail.property_details or detail.block_details or "").removeprefix("Value error, ")
+    is_about_one_field = detail.property_name and detail.property_details
+    return f"{detail.property_name}: {text}" if is_about_one_field else text

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
 from gemma4_block.engine.quantization import choose_dtype, choose_quantization
-from gemma4_block.errors import CheckpointError, ConfigurationError
+from gemma4_block.errors import CheckpointError, ConfigurationError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
@@ -68,6 +68,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     Raises:
         CheckpointError: Files are missing, damaged, of another model, or do not fit together.
         ConfigurationError: The precision cannot work on this device or model.
+        OutOfMemoryError: The device's memory does not hold the weights.
 
     """
     adapter = (directory / "adapter_config.json").is_file()
@@ -145,8 +146,11 @@ def _load_weights(
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except torch.OutOfMemoryError:
-        raise
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{options.device} has too little memory for the weights in {directory}. Choose quantization nf4, a "
+            "smaller variant, or another device."
+        ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"The weights in {directory} cannot be loaded: {error}. The file may be cut off; fetch it again."

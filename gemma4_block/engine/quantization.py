@@ -20,9 +20,9 @@ SKIPPED_MODULES = (
     "model.embed_audio",
 )
 
-# The CPU kernels of bitsandbytes 0.50 work on 32 rows at a time and fail on a layer with fewer; only
-# checkpoints much smaller than Google's have one.
-_BLOCK_ROWS = 32
+# The CPU kernels of bitsandbytes 0.50 quantize blocks of 64 values and fail on a layer with fewer in a row;
+# only checkpoints much smaller than Google's have one.
+_BLOCK_SIZE = 64
 
 
 def choose_device(name: str, *, has_cuda: bool, cuda_count: int) -> torch.device:
@@ -99,8 +99,8 @@ def choose_quantization(
     from transformers import BitsAndBytesConfig
 
     skipped = list(SKIPPED_MODULES)
-    if getattr(config.get_text_config(), "hidden_size_per_layer_input", 0) % _BLOCK_ROWS:
-        skipped.append("per_layer_input_gate")
+    if getattr(config.get_text_config(), "hidden_size_per_layer_input", 0) % _BLOCK_SIZE:
+        skipped += ["per_layer_input_gate", "per_layer_projection"]
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_compute_dtype=torch.bfloat16,

@@ -66,6 +66,9 @@ class Task(Protocol):
     def check_prompt(self, prompt: str | None) -> None:
         """Refuse a prompt that is missing, or that would do nothing.
 
+        Args:
+            prompt: The user's, or None.
+
         Raises:
             PromptError: It is one of the two.
 
@@ -74,6 +77,12 @@ class Task(Protocol):
     def ask(self, request: TaskRequest) -> Prompt:
         """Word the question.
 
+        Args:
+            request: What a row wants to know.
+
+        Returns:
+            The prompt for the engine.
+
         Raises:
             PromptError: The request's prompt is missing, or would do nothing.
 
@@ -81,6 +90,12 @@ class Task(Protocol):
 
     def read(self, answer: Answer) -> Result:
         """Read the answer.
+
+        Args:
+            answer: What the model said.
+
+        Returns:
+            What the task makes of it.
 
         Raises:
             AnswerError: The answer does not say what the task needs.
@@ -111,6 +126,9 @@ class QuestionTask:
     def check_prompt(self, prompt: str | None) -> None:
         """Refuse a prompt that is missing or blank.
 
+        Args:
+            prompt: The user's, or None.
+
         Raises:
             PromptError: It is.
 
@@ -123,6 +141,12 @@ class QuestionTask:
 
     def ask(self, request: TaskRequest) -> Prompt:
         """Word the user's question.
+
+        Args:
+            request: What a row wants to know.
+
+        Returns:
+            The prompt for the engine.
 
         Raises:
             PromptError: There is none.
@@ -160,6 +184,9 @@ class FixedTask:
     def check_prompt(self, prompt: str | None) -> None:
         """Refuse a prompt, because nobody would read it.
 
+        Args:
+            prompt: The user's, or None.
+
         Raises:
             PromptError: There is one.
 
@@ -172,6 +199,12 @@ class FixedTask:
 
     def ask(self, request: TaskRequest) -> Prompt:
         """Word the fixed question.
+
+        Args:
+            request: What a row wants to know.
+
+        Returns:
+            The prompt for the engine.
 
         Raises:
             PromptError: The request has a prompt.

@@ -97,7 +97,8 @@ def test_an_empty_scene_gives_no_detections(detect: Detect) -> None:
 
 
 @pytest.mark.filterwarnings(
-    "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning"
+    "ignore:You are using the legacy TorchScript-based ONNX export:DeprecationWarning",
+    "ignore:The feature will be removed:DeprecationWarning",
 )
 def test_an_export_computes_what_torch_does_beside_the_shipped_descriptions(tmp_path: Path) -> None:
     """The ONNX file takes any batch and agrees with torch; the other files are the shipped ones."""

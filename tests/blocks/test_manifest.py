@@ -1,0 +1,161 @@
+"""The form of the step: what it accepts, and what a released one promises.
+
+`python tests/blocks/test_manifest.py` writes the promise again, into `gemma4_v1.schema.json`. Workflows
+that people have saved rely on it: what they use must not go or change meaning; that takes a new version
+of the block.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+# The host's settings must be installed before roboflow_workflows freezes its own.
+import inference.core  # noqa: F401  # isort: split
+import pytest
+from pydantic import ValidationError
+from roboflow_workflows.execution_engine.entities.workload import Runtime
+
+from gemma4_block.blocks.gemma4 import Gemma4Manifest
+from gemma4_block.catalogue import MODEL_IDS
+
+SNAPSHOT = Path(__file__).with_name("gemma4_v1.schema.json")
+# Wording may improve at any time.
+PROSE = {
+    "docs",
+    "description",
+    "examples",
+    "long_description",
+    "search_keywords",
+    "short_description",
+    "title",
+    "values_metadata",
+}
+STEP = {"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", "prompt": "What?"}
+PLAIN_FIELDS = {"type", "name"}
+
+
+def contract() -> dict[str, Any]:
+    """Return what workflows rely on: fields with their types and defaults, and outputs with their kinds."""
+    outputs = {
+        output.name: sorted(kind.name for kind in output.kind) for output in Gemma4Manifest.describe_outputs()
+    }
+    promise: dict[str, Any] = json.loads(
+        json.dumps({"manifest": _without_prose(Gemma4Manifest.model_json_schema()), "outputs": outputs})
+    )
+    return promise
+
+
+def test_the_released_step_keeps_its_promise() -> None:
+    """Fields, types, defaults and outputs are those that saved workflows were written for."""
+    assert contract() == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("source", ["$inputs.value", "$steps.other.value"])
+@pytest.mark.parametrize("name", sorted(set(Gemma4Manifest.model_fields) - PLAIN_FIELDS - {"task_type"}))
+def test_every_field_but_the_task_takes_selectors(name: str, source: str) -> None:
+    """Whatever can vary at run time may come from an input or an earlier step."""
+    manifest = Gemma4Manifest.model_validate({**STEP, name: source})
+    assert getattr(manifest, name) == source
+    arms = Gemma4Manifest.model_json_schema()["properties"][name]
+    assert any(arm.get("reference") for arm in arms.get("anyOf", [arms]))
+
+
+def test_the_task_takes_no_selector() -> None:
+    """Which fields a step needs depends on its task, so the task is known when it is compiled."""
+    with pytest.raises(ValidationError, match="Input should be 'unconstrained'"):
+        Gemma4Manifest.model_validate({**STEP, "task_type": "$inputs.task"})
+
+
+@pytest.mark.parametrize("name", sorted(set(Gemma4Manifest.model_fields) - PLAIN_FIELDS))
+def test_every_field_is_explained_with_an_example(name: str) -> None:
+    """The form says what a field is for, and shows what to write."""
+    field = Gemma4Manifest.model_fields[name]
+    assert field.description
+    assert field.examples
+
+
+@pytest.mark.parametrize("task_type", ["caption", "detailed-caption", "ocr"])
+@pytest.mark.parametrize("prompt", [None, "", "  "])
+def test_a_task_with_its_own_question_takes_an_empty_prompt(task_type: str, prompt: str | None) -> None:
+    """A form sends the fields that it hides empty."""
+    assert Gemma4Manifest.model_validate({**STEP, "task_type": task_type, "prompt": prompt}).prompt == prompt
+
+
+def test_the_form_shows_the_prompt_where_it_is_needed() -> None:
+    """`relevant_for` and the check of the prompt name the same tasks."""
+    shown = Gemma4Manifest.model_json_schema()["properties"]["prompt"]["relevant_for"]["task_type"]
+    assert shown == {"values": ["unconstrained", "visual-question-answering"], "required": True}
+
+
+def test_the_form_offers_every_variant() -> None:
+    """The models in the list are those of the catalogue, each with a title and a description."""
+    field = Gemma4Manifest.model_json_schema()["properties"]["model_version"]
+    assert field["anyOf"][0]["enum"] == list(MODEL_IDS)
+    assert set(field["values_metadata"]) == set(MODEL_IDS)
+
+
+def test_literals_that_no_selector_hides_are_checked_together() -> None:
+    """A temperature that comes at run time may turn top_p on; other mistakes are still found."""
+    Gemma4Manifest.model_validate({**STEP, "temperature": "$inputs.temperature", "top_p": 0.5})
+    with pytest.raises(ValidationError, match="max_new_tokens is 0"):
+        Gemma4Manifest.model_validate({**STEP, "temperature": "$inputs.temperature", "max_new_tokens": 0})
+
+
+@pytest.mark.parametrize(
+    ("model_version", "model_ids"),
+    [
+        ("gemma-4-demo", []),
+        ("gemma-4-e2b-it", ["gemma-4-e2b-it"]),
+        ("my-project/3", ["my-project/3"]),
+        ("$inputs.model", ["$inputs.model"]),
+    ],
+)
+def test_weights_are_declared_as_a_resource(model_version: str, model_ids: list[str]) -> None:
+    """The embedded model needs no other files; the host's model manager loads none of them."""
+    resources = Gemma4Manifest.model_validate(
+        {**STEP, "model_version": model_version}
+    ).discover_dependent_resources()
+    assert [resource.metadata.model_id for resource in resources] == model_ids
+    assert not any(resource.metadata.preloadable for resource in resources)
+
+
+@pytest.mark.parametrize(
+    ("model_version", "codes", "is_complete"),
+    [
+        ("gemma-4-demo", {"third_party_plugin_not_loaded"}, True),
+        ("gemma-4-e2b-it", {"third_party_plugin_not_loaded", "slow_without_gpu"}, True),
+        ("$inputs.model", {"third_party_plugin_not_loaded"}, False),
+    ],
+)
+def test_restrictions_depend_on_the_model(model_version: str, codes: set[str], is_complete: bool) -> None:  # noqa: FBT001 - a case
+    """A small model is not slow on a CPU, and an unknown one is not guessed."""
+    manifest = Gemma4Manifest.model_validate({**STEP, "model_version": model_version})
+    found = manifest.get_actual_restrictions()
+    assert {restriction.code for restriction in found.items} == codes
+    assert found.complete is is_complete
+
+
+def test_the_step_runs_offline_everywhere_but_on_hosted_servers() -> None:
+    """The class says the same as a step of an ordinary model."""
+    assert Gemma4Manifest.get_air_gapped_availability().available is True
+    assert Gemma4Manifest.get_supported_model_variants() is None
+    assert [restriction.applies_to_runtimes for restriction in Gemma4Manifest.get_restrictions()] == [
+        [Runtime.HOSTED_SERVERLESS],
+        [Runtime.SELF_HOSTED_CPU],
+    ]
+
+
+def _without_prose(node: object, *, is_property_map: bool = False) -> object:
+    if isinstance(node, list):
+        return [_without_prose(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _without_prose(value, is_property_map=key == "properties")
+        for key, value in node.items()
+        if is_property_map or key not in PROSE
+    }
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(json.dumps(contract(), indent=2) + "\n", encoding="utf-8")

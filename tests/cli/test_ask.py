@@ -1,0 +1,98 @@
+"""`gemma4-block ask`: the block's own road from a terminal."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from gemma4_block.cli import app
+from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.demo.dialogue import describe
+from gemma4_block.demo.scenes import draw_scene
+
+SCENE = draw_scene(np.random.default_rng(0), shape_count=2)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    """Save a scene of two shapes."""
+    path = tmp_path / "scene.png"
+    cv2.imwrite(str(path), SCENE.image[..., ::-1])
+    return str(path)
+
+
+def test_the_answer_is_the_only_thing_on_stdout(image: str) -> None:
+    """A question about a scene prints the true answer and nothing else."""
+    result = CliRunner().invoke(app, ["ask", image, "How many shapes are there?"])
+    assert (result.exit_code, result.stdout) == (0, "2\n")
+
+
+def test_a_task_that_brings_its_question_needs_none(image: str) -> None:
+    """`--task-type caption` describes the scene without a question."""
+    result = CliRunner().invoke(app, ["ask", image, "--task-type", "caption"])
+    assert (0, f"{describe(SCENE)}\n") == (result.exit_code, result.stdout)
+
+
+def test_thoughts_are_printed_on_request_before_the_answer(image: str) -> None:
+    """`--thinking` adds lines above the answer; they name what the model saw."""
+    result = CliRunner().invoke(app, ["ask", image, "How many shapes are there?", "--thinking"])
+    thoughts, answer = result.stdout.splitlines()
+    assert (result.exit_code, answer) == (0, "2")
+    assert all(shape.label in thoughts for shape in SCENE.shapes)
+
+
+def test_a_cut_answer_says_so(image: str) -> None:
+    """An answer that met `--max-new-tokens` is printed, and stderr says that it was cut."""
+    result = CliRunner().invoke(app, ["ask", image, "Describe the image.", "--max-new-tokens", "2"])
+    assert result.exit_code == 0
+    assert "cut off at --max-new-tokens" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["Hello?", "--model-version", "nonsense"], "'nonsense'", id="unknown model"),
+        pytest.param(["Hello?", "--task-type", "nonsense"], "task_type: ", id="unknown task"),
+        pytest.param([], "needs a prompt", id="no question"),
+        pytest.param(["Hello?", "--image-seq-length", "99"], "70, 140, 280, 560 or 1120", id="budget"),
+        pytest.param(["Hello?", "--seed", "3"], "seed is 3 while sampling is off", id="idle seed"),
+        pytest.param(["Hello?", "--top-k", "3"], "top_k is 3 while sampling is off", id="idle top_k"),
+        pytest.param(["Hello?", "--top-p", "0.5"], "top_p is 0.5 while sampling is off", id="idle top_p"),
+        pytest.param(["Hello?", "--temperature", "-1"], "temperature is -1.0", id="temperature"),
+        pytest.param(["Hello?", "--max-new-tokens", "0"], "max_new_tokens is 0", id="no tokens"),
+        pytest.param(["Hello?", "--quantization", "nonsense"], "quantization: ", id="quantization"),
+    ],
+)
+def test_a_refusal_is_one_line_and_exit_code_1(image: str, arguments: list[str], expected: str) -> None:
+    """What the block refuses is said in one line on stderr, without a stack trace."""
+    result = CliRunner().invoke(app, ["ask", image, *arguments])
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+    assert expected in result.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no image"], ids=["missing", "empty", "text"])
+def test_a_file_that_is_no_image_is_refused_before_any_model_is_loaded(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """A missing or unreadable file is named in one line."""
+    path = tmp_path / "picture.png"
+    if content is not None:
+        path.write_bytes(content)
+    result = CliRunner().invoke(app, ["ask", str(path), "Hello?"])
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert str(path) in result.stderr
+
+
+def test_only_what_was_given_reaches_the_block() -> None:
+    """An option that was left out is left out of the step, so that the block's default holds."""
+    specification = one_step_workflow({"prompt": "Hello?", "seed": None, "temperature": 0.0})
+    (step,) = specification["steps"]  # type: ignore[misc]
+    assert step == {
+        "type": "gemma4_block/gemma4@v1",
+        "name": "gemma",
+        "images": "$inputs.image",
+        "prompt": "Hello?",
+        "temperature": 0.0,
+    }

@@ -1,0 +1,34 @@
+"""What every test shares: the host's environment, and one server for all tests over HTTP."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemma4_block.cli.environment import prepare_host_environment
+
+# The host reads the environment once, at its first import. Nobody's own cache is touched, and idle
+# threads leave the cores alone.
+_CACHE = tempfile.TemporaryDirectory(prefix="gemma4-block-tests-")
+os.environ["MODEL_CACHE_DIR"] = str(Path(_CACHE.name, "models"))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+prepare_host_environment()
+
+import inference.core  # noqa: E402, F401  # isort: split
+import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi.testclient import TestClient
+
+
+@pytest.fixture(scope="session")
+def client() -> "Iterator[TestClient]":
+    """The stock inference server with this plugin, in this process and without a port."""
+    from fastapi.testclient import TestClient
+
+    from gemma4_block.cli.serve import make_app
+
+    with TestClient(make_app()) as started:
+        yield started
