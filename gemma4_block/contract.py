@@ -27,6 +27,12 @@ IMAGE_SEQ_LENGTHS: tuple[ImageSeqLength, ...] = get_args(ImageSeqLength)
 def check_image_seq_length(value: int) -> ImageSeqLength:
     """Return `value` as a visual token budget.
 
+    Args:
+        value: What a caller or a field said.
+
+    Returns:
+        The same number.
+
     Raises:
         ConfigurationError: It is none of the five that Gemma 4 knows.
 
@@ -175,6 +181,9 @@ class EngineProvider(Protocol):
             model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
                 under one of the operator's roots.
             quantization: Precision of the weights.
+
+        Returns:
+            The same object at every call with the same model and precision.
 
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.

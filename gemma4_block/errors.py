@@ -28,7 +28,8 @@ class OutOfMemoryError(EngineError):
 class AnswerError(Gemma4BlockError):
     """The model answered, but the answer does not say what its task needs.
 
-    Attributes:
+    Args:
+        message: What is wrong with the answer.
         answer: The raw answer.
         task: The task that could not read it.
 

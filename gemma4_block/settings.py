@@ -49,7 +49,8 @@ class Settings(BaseSettings):
     @classmethod
     def _split_roots(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(Path(part).expanduser().absolute() for part in value.split(os.pathsep) if part.strip())
+            parts = [part for part in value.split(os.pathsep) if part.strip()]
+            return tuple(Path(part).expanduser().absolute() for part in parts)
         return value
 
 
@@ -84,6 +85,9 @@ class GenerationDefaults(BaseSettings):
 def get_settings() -> Settings:
     """Return the operator's settings, read from the environment at the first call.
 
+    Returns:
+        The same object at every call.
+
     Raises:
         ConfigurationError: A variable is malformed.
 
@@ -97,6 +101,9 @@ def get_settings() -> Settings:
 @lru_cache(maxsize=1)
 def get_generation_defaults() -> GenerationDefaults:
     """Return the generation defaults, read from the environment at the first call.
+
+    Returns:
+        The same object at every call.
 
     Raises:
         ConfigurationError: A variable is malformed.

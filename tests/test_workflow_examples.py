@@ -227,3 +227,15 @@ def test_every_example_lets_the_caller_choose_the_model(name: str) -> None:
         "name": "model_version",
         "default_value": "gemma-4-demo",
     } in inputs  # type: ignore[operator]
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
+def test_the_readme_asks_the_server_as_it_says(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's SDK code, pointed at this server, prints what the comment below it says."""
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "HTTPClient" in code]
+    assert "http://127.0.0.1:9001" in code
+    monkeypatch.chdir(EXAMPLES.parent)
+    printed: list[str] = []
+    exec(code.replace("http://127.0.0.1:9001", server_url), {"print": printed.append})  # noqa: S102
+    assert printed == [code.strip().splitlines()[-1].removeprefix("# ")]

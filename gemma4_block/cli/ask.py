@@ -84,10 +84,12 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     """
     import cv2
 
-    if not path.is_file():
-        raise ConfigurationError(f"{path} is no file. Name an image file, such as a PNG or JPEG.")
-    # OpenCV would write its own complaint to the terminal about a file it cannot read by name.
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_COLOR)
+    try:
+        # OpenCV would write its own complaint to the terminal about a file it cannot open.
+        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be opened: {error.strerror}. Name an image file.") from error
+    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     if pixels is None:
         raise ConfigurationError(
             f"{path} cannot be read as an image. Name a PNG, JPEG, WebP, BMP or TIFF file."

@@ -35,6 +35,9 @@ def read_images(images: Image | list[Image], color_format: ColorOrder | None) ->
         images: What the caller passed.
         color_format: None means BGR for arrays and RGB for tensors.
 
+    Returns:
+        RGB images in the order given.
+
     Raises:
         PromptError: One of them cannot be an image.
 
@@ -61,6 +64,19 @@ def fill_generation(
     stop: tuple[str, ...],
 ) -> GenerationConfig:
     """Fill what a call leaves open with `INFERENCE_MODELS_GEMMA4_DEFAULT_*`.
+
+    Args:
+        max_new_tokens: None means the default, as for all others.
+        do_sample: Draw tokens by chance.
+        temperature: Where tokens are drawn by chance.
+        top_p: Where tokens are drawn by chance.
+        top_k: Where tokens are drawn by chance.
+        repetition_penalty: None means none.
+        seed: None means a new draw every time.
+        stop: Texts that end the answer.
+
+    Returns:
+        How to answer.
 
     Raises:
         ConfigurationError: The options cannot work together.

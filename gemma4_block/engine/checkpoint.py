@@ -65,6 +65,13 @@ class Checkpoint:
 def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     """Load a directory of weights, or an adapter beside its `base/`.
 
+    Args:
+        directory: Holds config.json and weights, or adapter_config.json and `base/`.
+        options: How to load.
+
+    Returns:
+        The model in evaluation mode, with all that belongs to it.
+
     Raises:
         CheckpointError: Files are missing, damaged, of another model, or do not fit together.
         ConfigurationError: The precision cannot work on this device or model.
@@ -148,8 +155,8 @@ def _load_weights(
         )
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
-            f"{options.device} has too little memory for the weights in {directory}. Choose quantization nf4, a "
-            "smaller variant, or another device."
+            f"{options.device} has too little memory for the weights in {directory}. Choose quantization "
+            "nf4, a smaller variant, or another device."
         ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(

@@ -62,6 +62,9 @@ class Gemma4HF:
             gemma_image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
             dtype: `auto` (the checkpoint's), `bfloat16` or `float32`.
 
+        Returns:
+            The loaded model, ready to answer.
+
         Raises:
             CheckpointError: Files are missing, damaged or do not fit together.
             ConfigurationError: The budget, device or precision cannot work.
@@ -101,6 +104,13 @@ class Gemma4HF:
 
     def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
         """Answer many prompts, each on its own, in batches; see `Engine.answer`.
+
+        Args:
+            prompts: Any number, with images of any sizes and counts.
+            generation: How to answer all of them.
+
+        Returns:
+            One entry for each prompt, in the same order.
 
         Raises:
             OutOfMemoryError: The device's memory does not hold a batch.
@@ -269,6 +279,14 @@ class Gemma4HF:
 
 def load_engine(directory: Path, *, quantization: Quantization, settings: Settings) -> Gemma4HF:
     """Load a directory for the blocks, on the operator's device and in the operator's precision.
+
+    Args:
+        directory: Weights, or an adapter beside its `base/`.
+        quantization: Precision of the weights.
+        settings: The operator's.
+
+    Returns:
+        The engine, ready to answer.
 
     Raises:
         CheckpointError: Files are missing, damaged or do not fit together.

@@ -63,6 +63,15 @@ class Preparer:
     ) -> PreparedPrompt:
         """Prepare one prompt.
 
+        Args:
+            index: Its place in the call.
+            prompt: What is asked.
+            enable_thinking: Ask the template for the thinking form.
+            image_size_wh: Width and height that replace those of inference_config.json.
+
+        Returns:
+            Ids and image tensors, on the CPU.
+
         Raises:
             PromptError: Its text is empty or too long, or an image cannot be read or is too large.
 

@@ -28,6 +28,14 @@ _BLOCK_SIZE = 64
 def choose_device(name: str, *, has_cuda: bool, cuda_count: int) -> torch.device:
     """Return the torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
 
+    Args:
+        name: What was asked for.
+        has_cuda: Whether torch sees a GPU.
+        cuda_count: How many.
+
+    Returns:
+        A device that is there.
+
     Raises:
         ConfigurationError: The name is none of these, or there is no such GPU.
 
@@ -60,6 +68,9 @@ def choose_dtype(dtype: "torch.dtype | str", *, checkpoint: torch.dtype | None) 
         dtype: `auto`, `bfloat16`, `float32`, or the torch dtype.
         checkpoint: What the checkpoint's config says, for `auto`.
 
+    Returns:
+        bfloat16 or float32.
+
     Raises:
         ConfigurationError: float16 or something else was asked for.
 
@@ -82,6 +93,14 @@ def choose_quantization(
     quantization: Quantization, *, device: torch.device, config: "PreTrainedConfig"
 ) -> "BitsAndBytesConfig | None":
     """Return the 4-bit settings, or None for the checkpoint's own precision.
+
+    Args:
+        quantization: What was asked for.
+        device: Where the weights go.
+        config: Of the checkpoint.
+
+    Returns:
+        bitsandbytes settings, or None.
 
     Raises:
         ConfigurationError: 4 bits were asked for a mixture of experts, whose experts would stay in bfloat16.

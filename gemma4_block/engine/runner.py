@@ -25,6 +25,13 @@ class BatchRunner:
     def answer(self, batch: Sequence[PreparedPrompt], generation: GenerationConfig) -> dict[int, Answer]:
         """Answer prompts of one budget together; keys are their places in the call.
 
+        Args:
+            batch: At least one, all of one budget.
+            generation: How to answer all of them.
+
+        Returns:
+            Place in the call to answer.
+
         Raises:
             OutOfMemoryError: The device's memory does not hold the batch.
 
@@ -53,6 +60,13 @@ class BatchRunner:
 
     def generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
         """Return the generated ids `(B, T)` int64, without the prompt.
+
+        Args:
+            inputs: What `pad` returned.
+            generation: How to answer.
+
+        Returns:
+            One row for each of the inputs; rows that ended early are padded.
 
         Raises:
             OutOfMemoryError: The device's memory does not hold the batch.

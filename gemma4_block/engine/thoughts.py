@@ -23,6 +23,9 @@ def split_thoughts(ids: Sequence[int], *, opens: int | None, closes: int | None)
         opens: Id of `<|channel>`; None for a tokenizer without channels.
         closes: Id of `<channel|>`.
 
+    Returns:
+        Both parts without the channel tokens.
+
     Example:
         >>> split_thoughts([100, 7, 8, 101, 9], opens=100, closes=101)
         Spoken(thought_ids=(7, 8), answer_ids=(9,))

@@ -1,11 +1,12 @@
 """`gemma4-block ask`: the block's own road from a terminal."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from gemma4_block.cli import app
 from gemma4_block.cli.ask import one_step_workflow
@@ -13,6 +14,28 @@ from gemma4_block.demo.dialogue import describe
 from gemma4_block.demo.scenes import draw_scene
 
 SCENE = draw_scene(np.random.default_rng(0), shape_count=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run the command line in this process."""
+
+    def run_command(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as ended:
+            app(list(arguments))
+        captured = capsys.readouterr()
+        return Ended(exit_code=ended.value.code, stdout=captured.out, stderr=captured.err)
+
+    return run_command
 
 
 @pytest.fixture
@@ -23,29 +46,29 @@ def image(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_answer_is_the_only_thing_on_stdout(image: str) -> None:
+def test_the_answer_is_the_only_thing_on_stdout(run: Callable[..., Ended], image: str) -> None:
     """A question about a scene prints the true answer and nothing else."""
-    result = CliRunner().invoke(app, ["ask", image, "How many shapes are there?"])
+    result = run("ask", image, "How many shapes are there?")
     assert (result.exit_code, result.stdout) == (0, "2\n")
 
 
-def test_a_task_that_brings_its_question_needs_none(image: str) -> None:
+def test_a_task_that_brings_its_question_needs_none(run: Callable[..., Ended], image: str) -> None:
     """`--task-type caption` describes the scene without a question."""
-    result = CliRunner().invoke(app, ["ask", image, "--task-type", "caption"])
+    result = run("ask", image, "--task-type", "caption")
     assert (0, f"{describe(SCENE)}\n") == (result.exit_code, result.stdout)
 
 
-def test_thoughts_are_printed_on_request_before_the_answer(image: str) -> None:
+def test_thoughts_are_printed_on_request_before_the_answer(run: Callable[..., Ended], image: str) -> None:
     """`--thinking` adds lines above the answer; they name what the model saw."""
-    result = CliRunner().invoke(app, ["ask", image, "How many shapes are there?", "--thinking"])
+    result = run("ask", image, "How many shapes are there?", "--thinking")
     thoughts, answer = result.stdout.splitlines()
     assert (result.exit_code, answer) == (0, "2")
     assert all(shape.label in thoughts for shape in SCENE.shapes)
 
 
-def test_a_cut_answer_says_so(image: str) -> None:
+def test_a_cut_answer_says_so(run: Callable[..., Ended], image: str) -> None:
     """An answer that met `--max-new-tokens` is printed, and stderr says that it was cut."""
-    result = CliRunner().invoke(app, ["ask", image, "Describe the image.", "--max-new-tokens", "2"])
+    result = run("ask", image, "Describe the image.", "--max-new-tokens", "2")
     assert result.exit_code == 0
     assert "cut off at --max-new-tokens" in result.stderr
 
@@ -65,22 +88,24 @@ def test_a_cut_answer_says_so(image: str) -> None:
         pytest.param(["Hello?", "--quantization", "nonsense"], "quantization: ", id="quantization"),
     ],
 )
-def test_a_refusal_is_one_line_and_exit_code_1(image: str, arguments: list[str], expected: str) -> None:
+def test_a_refusal_is_one_line_and_exit_code_1(
+    run: Callable[..., Ended], image: str, arguments: list[str], expected: str
+) -> None:
     """What the block refuses is said in one line on stderr, without a stack trace."""
-    result = CliRunner().invoke(app, ["ask", image, *arguments])
+    result = run("ask", image, *arguments)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
     assert expected in result.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image"], ids=["missing", "empty", "text"])
 def test_a_file_that_is_no_image_is_refused_before_any_model_is_loaded(
-    tmp_path: Path, content: bytes | None
+    run: Callable[..., Ended], tmp_path: Path, content: bytes | None
 ) -> None:
     """A missing or unreadable file is named in one line."""
     path = tmp_path / "picture.png"
     if content is not None:
         path.write_bytes(content)
-    result = CliRunner().invoke(app, ["ask", str(path), "Hello?"])
+    result = run("ask", str(path), "Hello?")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert str(path) in result.stderr
 

@@ -1,11 +1,12 @@
 """`gemma4-block demo`: what a newcomer sees first."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from gemma4_block.cli import app, workflows
 from gemma4_block.cli.workflows import load_example
@@ -15,9 +16,31 @@ from gemma4_block.errors import ConfigurationError
 DEMO_SHAPES = ("red circle", "green star", "orange triangle", "green triangle", "blue square")
 
 
-def test_the_demo_names_every_shape_and_saves_the_picture(tmp_path: Path) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run the command line in this process."""
+
+    def run_command(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as ended:
+            app(list(arguments))
+        captured = capsys.readouterr()
+        return Ended(exit_code=ended.value.code, stdout=captured.out, stderr=captured.err)
+
+    return run_command
+
+
+def test_the_demo_names_every_shape_and_saves_the_picture(run: Callable[..., Ended], tmp_path: Path) -> None:
     """The demo prints each shape beside its truth and says where the labelled picture is."""
-    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path)])
+    result = run("demo", "--output", str(tmp_path))
     assert result.exit_code == 0
     for label in DEMO_SHAPES:
         # Once as the model's answer, once as what was drawn.
@@ -28,41 +51,39 @@ def test_the_demo_names_every_shape_and_saves_the_picture(tmp_path: Path) -> Non
     assert cv2.imread(str(path)).shape == (429, 550, 3)
 
 
-def test_the_truth_about_a_given_picture_is_unknown(tmp_path: Path) -> None:
+def test_the_truth_about_a_given_picture_is_unknown(run: Callable[..., Ended], tmp_path: Path) -> None:
     """A picture from a file is asked about in the same way; nobody knows its truth."""
     scene = draw_scene(np.random.default_rng(0), shape_count=2)
     cv2.imwrite(str(tmp_path / "mine.png"), scene.image[..., ::-1])
-    result = CliRunner().invoke(
-        app, ["demo", "--image", str(tmp_path / "mine.png"), "--output", str(tmp_path / "deep" / "er")]
-    )
+    result = run("demo", "--image", str(tmp_path / "mine.png"), "--output", str(tmp_path / "deep" / "er"))
     assert result.exit_code == 0
     assert result.stdout.count("unknown") == 2
     assert (tmp_path / "deep" / "er" / "detect_then_describe.png").is_file()
 
 
-def test_a_picture_without_shapes_is_an_empty_table(tmp_path: Path) -> None:
+def test_a_picture_without_shapes_is_an_empty_table(run: Callable[..., Ended], tmp_path: Path) -> None:
     """Where nothing is detected nothing is asked, and the picture is saved all the same."""
     scene = draw_scene(np.random.default_rng(1), shape_count=0)
     cv2.imwrite(str(tmp_path / "empty.png"), scene.image[..., ::-1])
-    result = CliRunner().invoke(
-        app, ["demo", "--image", str(tmp_path / "empty.png"), "--output", str(tmp_path)]
-    )
+    result = run("demo", "--image", str(tmp_path / "empty.png"), "--output", str(tmp_path))
     assert result.exit_code == 0
     assert "0 crops" in result.stdout
     assert (tmp_path / "detect_then_describe.png").is_file()
 
 
-def test_an_output_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_made_is_refused_in_one_line(
+    run: Callable[..., Ended], tmp_path: Path
+) -> None:
     """A file where the folder should be ends the demo at once with exit code 1."""
     (tmp_path / "taken").write_text("")
-    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path / "taken")])
+    result = run("demo", "--output", str(tmp_path / "taken"))
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "--output" in result.stderr
 
 
-def test_an_unknown_model_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_unknown_model_is_refused_in_one_line(run: Callable[..., Ended], tmp_path: Path) -> None:
     """A model that is not there ends the demo with what is known, without a stack trace."""
-    result = CliRunner().invoke(app, ["demo", "--model-version", "nonsense", "--output", str(tmp_path)])
+    result = run("demo", "--model-version", "nonsense", "--output", str(tmp_path))
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert "gemma-4-demo" in result.stderr
 

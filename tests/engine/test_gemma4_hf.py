@@ -39,7 +39,7 @@ def _answers(engine: Gemma4HF, prompts: list[Prompt], **options: object) -> list
 def test_the_budget_of_a_call_changes_the_number_of_image_tokens(
     engine: Gemma4HF, budget: int | None, expected: int
 ) -> None:
-    """640 x 480 pixels become the numbers that the processor's arithmetic gives. Source: gemma4 model docs."""
+    """640 x 480 pixels become the numbers that the processor's arithmetic gives."""
     image = np.full((480, 640, 3), 240, dtype=np.uint8)
     (answer,) = _answers(
         engine,

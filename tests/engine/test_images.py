@@ -48,7 +48,7 @@ def test_bgr_is_swapped_with_and_without_alpha(alpha: tuple[int, ...]) -> None:
     """Colour order is honoured for three and for four channels."""
     image = np.array([[[10, 30, 200, *alpha]]], dtype=np.uint8)
 
-    assert [200, 30, 10] == to_rgb(image, "bgr")[0, 0].tolist()
+    assert to_rgb(image, "bgr")[0, 0].tolist() == [200, 30, 10]
 
 
 @pytest.mark.parametrize(
