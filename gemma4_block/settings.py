@@ -1,6 +1,7 @@
 """The environment, read once, refused when malformed."""
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +13,14 @@ from gemma4_block.errors import ConfigurationError
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 
+_PREFIX = "GEMMA4_BLOCK_"
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
 
 class Settings(BaseSettings):
     """What the operator of the machine decides; requests cannot change it. Prefix: `GEMMA4_BLOCK_`."""
 
-    model_config = SettingsConfigDict(env_prefix="GEMMA4_BLOCK_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -51,6 +55,14 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             parts = [part for part in value.split(os.pathsep) if part.strip()]
             return tuple(Path(part).expanduser().absolute() for part in parts)
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        # Whether there is such a GPU is known where torch is.
+        if not _DEVICE.fullmatch(value):
+            raise ValueError("it must be auto, cpu, cuda or cuda:N")
         return value
 
 
@@ -89,13 +101,21 @@ def get_settings() -> Settings:
         The same object at every call.
 
     Raises:
-        ConfigurationError: A variable is malformed.
+        ConfigurationError: A variable is malformed, or is none of ours in spite of its prefix.
 
     """
+    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
+    if unknown:
+        # A misspelt limit would be no limit.
+        raise ConfigurationError(
+            f"Environment: {', '.join(unknown)} is unknown; known are {', '.join(known)}. "
+            "Correct or unset it."
+        )
     try:
         return Settings()
     except ValidationError as error:
-        raise _refused("GEMMA4_BLOCK_", error) from error
+        raise _refused(_PREFIX, error) from error
 
 
 @lru_cache(maxsize=1)

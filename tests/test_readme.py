@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import typer.main
 
+from gemma4_block.blocks import outputs
 from gemma4_block.catalogue import VARIANTS
 from gemma4_block.cli import app
 from gemma4_block.cli.workflows import WorkflowRunner
@@ -42,9 +43,7 @@ def task_rows() -> list[str]:
 
 def output_rows() -> list[str]:
     """Write the rows of the table of outputs."""
-    from gemma4_block.blocks.outputs import describe_outputs
-
-    return [f"| `{output.name}` | {output.description} |" for output in describe_outputs()]
+    return [f"| `{name}` | {description} |" for name, description in outputs._DESCRIPTIONS.items()]
 
 
 def model_rows() -> list[str]:

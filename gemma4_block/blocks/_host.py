@@ -30,6 +30,7 @@ from roboflow_workflows.execution_engine.entities.base import Batch, OutputDefin
 from roboflow_workflows.execution_engine.entities.types import (
     BOOLEAN_KIND,
     FLOAT_KIND,
+    FLOAT_ZERO_TO_ONE_KIND,
     IMAGE_KIND,
     INFERENCE_ID_KIND,
     INTEGER_KIND,
@@ -84,6 +85,7 @@ __all__ = [
     "RuntimeRestriction",
     "Severity",
     "StringSelector",
+    "TextSelector",
     "WorkOperation",
     "WorkflowBlock",
     "WorkflowBlockManifest",
@@ -104,13 +106,15 @@ if TYPE_CHECKING:
     IntegerSelector: TypeAlias = str
     ModelIdSelector: TypeAlias = str
     StringSelector: TypeAlias = str
+    TextSelector: TypeAlias = str
 else:
     BooleanSelector = Selector(kind=[BOOLEAN_KIND])
-    FloatSelector = Selector(kind=[FLOAT_KIND, INTEGER_KIND])
+    FloatSelector = Selector(kind=[FLOAT_KIND, FLOAT_ZERO_TO_ONE_KIND, INTEGER_KIND])
     ImageSelector = Selector(kind=[IMAGE_KIND])
     IntegerSelector = Selector(kind=[INTEGER_KIND])
     ModelIdSelector = Selector(kind=[ROBOFLOW_MODEL_ID_KIND, STRING_KIND])
-    StringSelector = Selector(kind=[STRING_KIND, LANGUAGE_MODEL_OUTPUT_KIND])
+    StringSelector = Selector(kind=[STRING_KIND])
+    TextSelector = Selector(kind=[STRING_KIND, LANGUAGE_MODEL_OUTPUT_KIND])
 
 
 def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, which has no types

@@ -33,11 +33,18 @@ QUANTIZATIONS: JsonDict = {
     "nf4": {"name": "4 bits", "description": "About a third of the memory, and a little less exact."},
 }
 
+
+def _size(weights_gb: float | None) -> str:
+    if weights_gb is None:
+        return "-"
+    return f"{weights_gb:.1f} GB" if weights_gb >= 1 else f"{weights_gb * 1000:.0f} MB"
+
+
 _TASK_LIST = "\n".join(f"* **{task.title}** (`{task.name}`): {task.description}" for task in TASKS.values())
 
 _MODEL_ROWS = "\n".join(
-    f"| {variant.title} | `{variant.model_id}` | {variant.weights_gb:.1f} GB "
-    f"| {'no 4 bits' if variant.nf4_gb is None else f'{variant.nf4_gb:.1f} GB'} | {variant.description} |"
+    f"| {variant.title} | `{variant.model_id}` | {_size(variant.weights_gb)} | {_size(variant.nf4_gb)} "
+    f"| {variant.description} |"
     for variant in VARIANTS
 )
 

@@ -20,6 +20,7 @@ from gemma4_block.blocks._host import (
     OutputDefinition,
     RuntimeRestriction,
     StringSelector,
+    TextSelector,
     WorkflowBlockManifest,
     WorkOperation,
     is_workflow_selector,
@@ -64,7 +65,7 @@ class Gemma4Manifest(WorkflowBlockManifest):
         examples=["caption"],
         json_schema_extra={"values_metadata": descriptions.TASK_TYPES, "always_visible": True},
     )
-    prompt: str | StringSelector | None = Field(
+    prompt: str | TextSelector | None = Field(
         default=None,
         description="Your question or instruction. It may also come from an input or an earlier step, one "
         "text for all images or one for each.",
@@ -87,7 +88,7 @@ class Gemma4Manifest(WorkflowBlockManifest):
         examples=["gemma-4-e4b-it", "my-project/3", "$inputs.model_version"],
         json_schema_extra={"values_metadata": descriptions.MODEL_VERSIONS, "always_visible": True},
     )
-    system_prompt: str | StringSelector | None = Field(
+    system_prompt: str | TextSelector | None = Field(
         default=None,
         description="How the model should behave in every answer: its role, tone, language or format. Leave "
         "empty for none.",

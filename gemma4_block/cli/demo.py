@@ -98,7 +98,7 @@ def _table(row: Row, picture: _Picture, took_ms: int) -> "Table":
     table = Table(caption=f"{len(answers)} crops in one batch; the whole workflow took {took_ms} ms.")
     for heading in ("crop at x, y", "answer", "truth"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("input tokens", "of these image", "output tokens"):
+    for heading in ("input\ntokens", "image\ntokens", "output\ntokens"):
         table.add_column(heading, justify="right")
     boxes_xyxy_px = row["detections"].xyxy.tolist()
     for index, (answer, box_xyxy_px) in enumerate(zip(answers, boxes_xyxy_px, strict=True)):

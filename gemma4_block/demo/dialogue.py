@@ -185,11 +185,13 @@ def turns(rng: np.random.Generator, scene: Scene, language: Language = "english"
     if scene.digits:
         return _number_turns(rng, scene, language)
     found = [_describe_turn(rng, scene, language), _detect_turn(rng, scene)]
-    found += [_count_turn(rng, scene, picked) for picked in rng.permutation(4)[:3].tolist()]
+    found += [_count_turn(rng, scene, picked) for picked in rng.permutation(4)[:2].tolist()]
     found.append(_presence_turn(rng, scene))
     found.append(_per_class_turn(rng, scene))
     if rng.random() < 0.4:
         found.append(_stray_turn(rng, scene, language))
+    if 0 < len(scene.shapes) < 4:
+        found.append(_detect_turn(rng, scene))
     if len(scene.shapes) == 1:
         found += [_color_turn(rng, scene, language), _kind_turn(rng, scene, language)]
         found += [_classify_turn(rng, scene), _classify_turn(rng, scene)]

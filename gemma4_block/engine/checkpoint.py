@@ -1,6 +1,5 @@
 """Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
 
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +105,11 @@ def _load_config(directory: Path, options: LoadOptions) -> "PreTrainedConfig":
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
         )
-    except (OSError, ValueError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{directory / 'config.json'} cannot be read: {error}") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        # Valid JSON that is no object makes transformers raise the last two.
+        raise CheckpointError(
+            f"{directory / 'config.json'} cannot be read: {error}. Fetch the file again."
+        ) from error
     if config.model_type not in _MODEL_TYPES:
         raise CheckpointError(
             f"{directory} is a {config.model_type!r} checkpoint; "
@@ -151,6 +153,8 @@ def _load_weights(
             # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow
             # and large.
             attn_implementation="sdpa",
+            # The report below names the tensor; transformers would only point at its log.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except torch.OutOfMemoryError as error:
@@ -162,6 +166,12 @@ def _load_weights(
         raise CheckpointError(
             f"The weights in {directory} cannot be loaded: {error}. The file may be cut off; fetch it again."
         ) from error
+    if report["mismatched_keys"]:
+        name, given, expected = min(report["mismatched_keys"])
+        raise CheckpointError(
+            f"The weights in {directory} are of another model than its config.json: {name!r} is "
+            f"{tuple(given)} where {tuple(expected)} is asked for. Put the files of one model together."
+        )
     if report["missing_keys"]:
         names = sorted(report["missing_keys"])
         raise CheckpointError(
@@ -176,11 +186,19 @@ def _apply_adapter(model: Any, directory: Path, *, is_quantized: bool) -> Any:  
 
     try:
         adapted = PeftModel.from_pretrained(model, str(directory))
-    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+        # The first loading only warns of what found no place; the second returns it.
+        report = adapted.load_adapter(str(directory), "default")
+    except (RuntimeError, ValueError, OSError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(
             f"The adapter in {directory} does not fit its base/: {error}. It was trained on another "
             "base, or its files are damaged."
         ) from error
+    if report.missing_keys or report.unexpected_keys:
+        raise CheckpointError(
+            f"The adapter in {directory} does not fit its base/: {len(report.missing_keys)} tensors are "
+            f"missing from its file, and {len(report.unexpected_keys)} in it have no place, first "
+            f"{min([*report.missing_keys, *report.unexpected_keys])!r}. It was trained on another base."
+        )
     # Merging into 4-bit weights would round the adapter away.
     return adapted if is_quantized else adapted.merge_and_unload()
 
@@ -190,9 +208,9 @@ def _load_processor(directory: Path, options: LoadOptions) -> Any:  # noqa: ANN4
         return AutoProcessor.from_pretrained(
             directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{directory} lacks tokenizer or processor files, or they are damaged: {error}"
+            f"{directory} lacks tokenizer or processor files, or they are damaged: {error}. Fetch them again."
         ) from error
 
 

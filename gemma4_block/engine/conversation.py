@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from gemma4_block.contract import Prompt
 from gemma4_block.errors import CheckpointError
 
@@ -52,7 +54,8 @@ class Renderer:
             The ids; equal to those of the processor's own `apply_chat_template` for plain texts.
 
         Raises:
-            CheckpointError: The template does not show every text and image exactly once.
+            CheckpointError: The template is missing or damaged, or does not show every text and image
+                exactly once.
 
         """
         rendered = self._render_template(prompt, enable_thinking=enable_thinking)
@@ -86,9 +89,15 @@ class Renderer:
         content: list[dict[str, str]] = [{"type": "image"} for _ in prompt.images]
         content.append({"type": "text", "text": _STAND_INS["user"]})
         messages.append({"role": "user", "content": content})
-        rendered: str = self._processor.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=enable_thinking
-        )
+        try:
+            rendered: str = self._processor.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, enable_thinking=enable_thinking
+            )
+        except (TemplateError, ValueError) as error:
+            raise CheckpointError(
+                f"The checkpoint's chat template is missing or cannot be used: {error}. Use the "
+                "chat_template.jinja that came with the weights."
+            ) from error
         return rendered
 
     def _expand_images(self, text: str, counts: Any) -> str:  # noqa: ANN401 - an iterator of int
