@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -195,7 +195,7 @@ def turns(rng: np.random.Generator, scene: Scene, language: Language = "english"
     if len(scene.shapes) == 1:
         found += [_color_turn(rng, scene, language), _kind_turn(rng, scene, language)]
         found += [_classify_turn(rng, scene), _classify_turn(rng, scene)]
-    return found
+    return [_maybe_as_question(rng, turn) for turn in found]
 
 
 def _english_group(count: int, color: str, kind: str) -> str:
@@ -214,6 +214,13 @@ def _french_group(count: int, color: str, kind: str) -> str:
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[int(rng.integers(len(choices)))]
+
+
+def _maybe_as_question(rng: np.random.Generator, turn: Turn) -> Turn:
+    """Sometimes word a question of the user as the visual-question-answering task does."""
+    if "JSON" in turn.question or rng.random() > 0.2:
+        return turn
+    return replace(turn, question=text.short_answer(turn.question))
 
 
 def _thought(shapes: Sequence[Shape]) -> str:
@@ -304,12 +311,13 @@ def _classify_turn(rng: np.random.Generator, scene: Scene) -> Turn:
 def _number_turns(rng: np.random.Generator, scene: Scene, language: Language) -> list[Turn]:
     number = str(scene.number)
     read = [Turn(question=_pick(rng, _READ), answer=number, thought=number) for _ in range(3)]
-    return [
+    found = [
         *read,
         _describe_turn(rng, scene, language),
         _stray_turn(rng, scene, language),
         _count_turn(rng, scene, int(rng.integers(4))),
     ]
+    return [_maybe_as_question(rng, turn) for turn in found]
 
 
 def _candidate_labels(rng: np.random.Generator, scene: Scene) -> list[str]:

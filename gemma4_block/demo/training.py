@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 from torch import nn
 from torch.nn import functional
-from transformers import Gemma4TextConfig
+from transformers import Gemma4TextConfig, GemmaTokenizer
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
 from gemma4_block.demo import architecture, calibration
@@ -41,6 +41,7 @@ _CALIBRATION_SCENES = 64
 _CALIBRATION_STREAM = 2**31
 _AVERAGE_DECAY = 0.995
 _DIGIT_WEIGHT = 3.0
+_TOKENIZER = "tokenizer"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,10 +95,10 @@ class SoftTokenHeads(nn.Module):
 class Trainer:
     """The model, its optimizers and how far it has come; everything that a checkpoint holds."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, tokenizer: GemmaTokenizer | None = None) -> None:
         self.plan = plan
         self.model: Gemma4ForConditionalGeneration = architecture.build_model(plan.seed)
-        self.tokenizer = architecture.build_tokenizer(plan.seed)
+        self.tokenizer = architecture.build_tokenizer(plan.seed) if tokenizer is None else tokenizer
         for module in self.model.modules():
             # The clamps have no bounds before `export` measures them, and cost a third of a step.
             if isinstance(module, Gemma4ClippableLinear):
@@ -239,7 +240,8 @@ def train(plan: Plan, work_dir: Path, *, stop_after_s: float) -> Trainer:
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     last = work_dir / "last.pt"
-    trainer = Trainer(plan)
+    trainer = Trainer(plan, _load_tokenizer(work_dir))
+    trainer.tokenizer.save_pretrained(work_dir / _TOKENIZER)
     if last.exists():
         trainer.restore(last)
     deadline = time.monotonic() + stop_after_s
@@ -268,6 +270,12 @@ def train(plan: Plan, work_dir: Path, *, stop_after_s: float) -> Trainer:
                 break
         log.close()
     return trainer
+
+
+def _load_tokenizer(work_dir: Path) -> GemmaTokenizer | None:
+    """Return the tokenizer of an earlier run: its ids are in the weights, whatever is asked by now."""
+    directory = work_dir / _TOKENIZER
+    return GemmaTokenizer.from_pretrained(directory) if directory.exists() else None
 
 
 def _batches(plan: Plan, trainer: Trainer) -> Iterator[Batch]:

@@ -1,6 +1,7 @@
 """Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
 
-import logging
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
     from transformers import BitsAndBytesConfig, PreTrainedConfig
 
-_LOGGER = logging.getLogger(__name__)
 _MODEL_TYPES = ("gemma4", "gemma4_unified")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +60,38 @@ class Checkpoint:
     processor: Any
     inference_config: "InferenceConfig | None"
     image_seq_lengths: tuple[ImageSeqLength, ...]
+
+
+def find_directory(model_name_or_path: str | os.PathLike[str], *, local_files_only: bool) -> Path:
+    """Return the directory that a caller of `from_pretrained` means.
+
+    Args:
+        model_name_or_path: A directory, or a hub id such as `google/gemma-4-E2B-it`.
+        local_files_only: Look a hub id up in the Hugging Face cache only; False may download it.
+
+    Returns:
+        An existing directory.
+
+    Raises:
+        CheckpointError: There is none.
+
+    """
+    path = Path(model_name_or_path)
+    if path.is_dir():
+        return path
+    name = os.fspath(model_name_or_path)
+    if not _HUB_ID.fullmatch(name):
+        raise CheckpointError(f"{name} is no directory and no hub id like google/gemma-4-E2B-it.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=local_files_only))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise CheckpointError(
+            f"{name} is no directory, and the hub id is not in the Hugging Face cache: {error} "
+            f"Fetch it with: hf download {name}"
+        ) from error
 
 
 def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:

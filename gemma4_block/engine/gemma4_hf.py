@@ -18,7 +18,7 @@ from gemma4_block.contract import (
 )
 from gemma4_block.engine.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.batching import group_prompts
-from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, find_directory, load_checkpoint
 from gemma4_block.engine.images import ColorOrder
 from gemma4_block.engine.preparation import Limits, Preparer
 from gemma4_block.engine.quantization import find_device
@@ -53,10 +53,11 @@ class Gemma4HF:
         """Load a checkpoint directory.
 
         Args:
-            model_name_or_path: Directory of weights and processor files, or of an adapter beside `base/`.
+            model_name_or_path: Directory of weights and processor files, or of an adapter beside `base/`;
+                or a hub id.
             device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`.
             trust_remote_code: Run code that the checkpoint brings.
-            local_files_only: Never ask a hub.
+            local_files_only: Look a hub id up in the Hugging Face cache only; False may download it.
             quantization_config: bitsandbytes settings; None means NF4 on CUDA and nothing on the CPU.
             disable_quantization: Keep the checkpoint's precision on CUDA too.
             gemma_image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
@@ -79,7 +80,8 @@ class Gemma4HF:
             trust_remote_code=trust_remote_code,
             local_files_only=local_files_only,
         )
-        return cls(load_checkpoint(Path(model_name_or_path), options), image_seq_length=length)
+        directory = find_directory(model_name_or_path, local_files_only=local_files_only)
+        return cls(load_checkpoint(directory, options), image_seq_length=length)
 
     def __init__(
         self,

@@ -67,6 +67,16 @@ def test_thoughts_are_printed_on_request_before_the_answer(run: Callable[..., En
     assert (result.exit_code, result.stdout) == (0, f"{shape.label}\n{shape.color}\n")
 
 
+def test_the_system_prompt_reaches_the_model(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """The demo model answers in French where the system prompt says so."""
+    scene = draw_scene(np.random.default_rng(0), shape_count=1)
+    assert scene.shapes[0].color == "purple"
+    cv2.imwrite(str(tmp_path / "one.png"), scene.image[..., ::-1])
+    picture, question = str(tmp_path / "one.png"), "What color is the shape?"
+    result = run("ask", picture, question, "--system-prompt", "Answer in French.")
+    assert (result.exit_code, result.stdout) == (0, "violet\n")
+
+
 def test_a_cut_answer_says_so(run: Callable[..., Ended], image: str) -> None:
     """An answer that met `--max-new-tokens` is printed, and stderr says that it was cut."""
     result = run("ask", image, "Describe the image.", "--max-new-tokens", "2")

@@ -1,8 +1,13 @@
 """Checkpoint directories are loaded whole or refused by name."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -82,6 +87,104 @@ def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
     """The path is in the message."""
     with pytest.raises(CheckpointError, match="nowhere"):
         load_checkpoint(tmp_path / "nowhere", OPTIONS)
+
+
+def _link_into_hub_cache(cache: Path, hub_id: str) -> None:
+    repository = cache / f"models--{hub_id.replace('/', '--')}"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    (repository / "snapshots" / ("0" * 40)).symlink_to(DEMO_CHECKPOINT)
+
+
+_LOAD_BY_HUB_ID = """
+import sys
+from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.errors import CheckpointError
+try:
+    Gemma4HF.from_pretrained(sys.argv[1], device="cpu", local_files_only=sys.argv[2] == "True")
+    print("loaded")
+except CheckpointError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hub_id", "local_files_only", "words", "asks_the_hub"),
+    [
+        ("google/gemma-4-E2B-it", True, "loaded", False),
+        ("google/gemma-4-E4B-it", True, "hf download google/gemma-4-E4B-it", False),
+        ("google/gemma-4-E4B-it", False, "hf download google/gemma-4-E4B-it", True),
+    ],
+    ids=["cached", "not cached, local", "not cached, hub"],
+)
+def test_a_hub_id_is_looked_up_and_fetched_only_where_allowed(
+    tmp_path: Path, hub_id: str, words: str, *, local_files_only: bool, asks_the_hub: bool
+) -> None:
+    """`local_files_only` decides whether the hub, here a server of our own, hears of it."""
+    _link_into_hub_cache(tmp_path, "google/gemma-4-E2B-it")
+    heard: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815 - the base class's name
+
+        def log_message(self, *_: object) -> None:
+            """Be quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
+        }
+        environment |= {
+            "HF_HUB_CACHE": str(tmp_path),
+            "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        }
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-W", "ignore", "-c", _LOAD_BY_HUB_ID, hub_id, str(local_files_only)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        hub.shutdown()
+
+    assert words in done.stdout
+    assert asks_the_hub == bool(heard)
+
+
+_OWN_PROCESSOR = """
+from transformers import Gemma4Processor
+
+
+class OwnProcessor(Gemma4Processor):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("is_trusted", "expected"), [(False, "Gemma4Processor"), (True, "OwnProcessor")])
+def test_a_checkpoint_s_own_code_runs_only_where_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str, *, is_trusted: bool
+) -> None:
+    """`trust_remote_code` is off by default and reaches the loaders."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    directory = tmp_path / "checkpoint"
+    shutil.copytree(DEMO_CHECKPOINT, directory)
+    (directory / "own.py").write_text(_OWN_PROCESSOR)
+    path = directory / "processor_config.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoProcessor": "own.OwnProcessor"}})
+    )
+    loaded = Gemma4HF.from_pretrained(directory, device="cpu", trust_remote_code=is_trusted)
+
+    assert expected == type(loaded._preparer._processor).__name__
 
 
 def test_float16_is_refused_with_the_reason() -> None:
