@@ -43,7 +43,7 @@ def task_rows() -> list[str]:
 
 def output_rows() -> list[str]:
     """Write the rows of the table of outputs."""
-    return [f"| `{name}` | {description} |" for name, description in outputs._DESCRIPTIONS.items()]
+    return [f"| `{name}` | {description} |" for name, description in outputs.OUTPUT_MEANINGS.items()]
 
 
 def model_rows() -> list[str]:

@@ -2,6 +2,7 @@
 
 from pydantic.config import JsonDict, JsonValue
 
+from gemma4_block.blocks.outputs import OUTPUT_MEANINGS
 from gemma4_block.catalogue import VARIANTS
 from gemma4_block.tasks import TASKS
 
@@ -48,6 +49,8 @@ _MODEL_ROWS = "\n".join(
     for variant in VARIANTS
 )
 
+_OUTPUT_ROWS = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in OUTPUT_MEANINGS.items())
+
 LONG_DESCRIPTION = f"""
 Ask Google's Gemma 4, a model that reads images and text, about every image or crop that reaches this step.
 The model runs on this machine: no cloud service, no API key, no cost per call.
@@ -58,10 +61,11 @@ The model runs on this machine: no cloud service, no API key, no cost per call.
 
 #### What you get, for each image
 
-`output` is the answer as text; connect it to a parser, a text display, a condition or a sink.
-`error_status` is true where an image could not be answered, and `error_message` says why and what to do;
-the other images have their answers all the same. `finish_reason` is `length` where an answer was cut off at
-`max_new_tokens`.
+| output | meaning |
+|---|---|
+{_OUTPUT_ROWS}
+
+Connect `output` to a parser, a text display, a condition or a sink.
 
 #### Models
 

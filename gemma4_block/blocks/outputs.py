@@ -19,6 +19,21 @@ Row = dict[str, str | int | bool | None]
 """Output name to value. None where there is nothing to tell; a count that is unknown is never 0."""
 
 
+OUTPUT_MEANINGS = {
+    "output": "The answer as text. Empty (None) where the image could not be asked about.",
+    "thinking": "What the model thought before it answered; empty unless enable_thinking is on.",
+    "finish_reason": "`stop`: the answer is complete. `length`: it was cut off at max_new_tokens.",
+    "input_tokens": "Tokens the model read: the prompt and the image.",
+    "output_tokens": "Tokens the model wrote: thoughts and answer.",
+    "image_tokens": "Tokens that the image became; see image_seq_length.",
+    "error_status": "True where this image has no usable answer. The other images have theirs.",
+    "error_message": "What went wrong and what to do; empty (None) where nothing did.",
+    "inference_id": "A unique id of this answer.",
+    "model_id": "The model that answered.",
+}
+"""What each output is, for people. The host has no place for it, so the step's long description shows it."""
+
+
 def describe_outputs() -> list[OutputDefinition]:
     """Return the outputs of the block: their names, kinds and meaning."""
     kinds = {
@@ -33,10 +48,7 @@ def describe_outputs() -> list[OutputDefinition]:
         "inference_id": [INFERENCE_ID_KIND],
         "model_id": [ROBOFLOW_MODEL_ID_KIND],
     }
-    return [
-        OutputDefinition(name=name, kind=kind, description=_DESCRIPTIONS[name])
-        for name, kind in kinds.items()
-    ]
+    return [OutputDefinition(name=name, kind=kind) for name, kind in kinds.items()]
 
 
 def answer_row(task: Task, answer: Answer, model_id: str) -> Row:
@@ -51,20 +63,6 @@ def answer_row(task: Task, answer: Answer, model_id: str) -> Row:
 def refused_row(error: PromptError, model_id: str) -> Row:
     """Return the row of an image that could not be asked about."""
     return _row(None, None, model_id, error_message=str(error))
-
-
-_DESCRIPTIONS = {
-    "output": "The answer as text. Empty (None) where the image could not be asked about.",
-    "thinking": "What the model thought before it answered; empty unless enable_thinking is on.",
-    "finish_reason": "`stop`: the answer is complete. `length`: it was cut off at max_new_tokens.",
-    "input_tokens": "Tokens the model read: the prompt and the image.",
-    "output_tokens": "Tokens the model wrote: thoughts and answer.",
-    "image_tokens": "Tokens that the image became; see image_seq_length.",
-    "error_status": "True where this image has no usable answer. The other images have theirs.",
-    "error_message": "What went wrong and what to do; empty (None) where nothing did.",
-    "inference_id": "A unique id of this answer.",
-    "model_id": "The model that answered.",
-}
 
 
 def _row(answer: Answer | None, result: Result | None, model_id: str, *, error_message: str | None) -> Row:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.cli.workflows import refuse
+from gemma4_block.errors import ConfigurationError
+from gemma4_block.settings import get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -32,6 +35,12 @@ def serve(
     ] = 9001,
 ) -> None:
     """Serve workflows over HTTP until Ctrl-C."""
+    # The requests of others would be refused for what only the operator can mend.
+    try:
+        get_settings()
+        get_generation_defaults()
+    except ConfigurationError as error:
+        refuse(str(error), error)
     # SIGTERM then ends as cleanly as Ctrl-C, also while the host is still being imported.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

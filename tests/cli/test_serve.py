@@ -6,10 +6,13 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from typer.testing import CliRunner
 
+from gemma4_block.cli import app
 from gemma4_block.cli.environment import prepare_host_environment
 from gemma4_block.cli.serve import demo_request
 from gemma4_block.cli.workflows import WorkflowRunner
+from gemma4_block.settings import get_settings
 
 
 @pytest.fixture
@@ -87,3 +90,14 @@ def test_the_list_of_plugins_is_one_that_the_host_can_split(before: str, after: 
     os.environ["WORKFLOWS_PLUGINS"] = before
     prepare_host_environment()
     assert after == os.environ["WORKFLOWS_PLUGINS"]
+
+
+def test_a_malformed_setting_stops_the_server_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only the operator can mend is said to the operator, not to every client."""
+    monkeypatch.setenv("GEMMA4_BLOCK_MAX_BATCH_SIZE", "many")
+    get_settings.cache_clear()
+    result = CliRunner().invoke(app, ["serve", "--port", "0"])
+    get_settings.cache_clear()
+
+    assert result.exit_code == 1
+    assert "GEMMA4_BLOCK_MAX_BATCH_SIZE" in result.output
