@@ -96,7 +96,7 @@ def _table(row: Row, picture: _Picture, took_ms: int) -> "Table":
 
     answers = row["answers"]
     table = Table(caption=f"{len(answers)} crops in one batch; the whole workflow took {took_ms} ms.")
-    for heading in ("crop at x, y", "answer", "truth"):
+    for heading in ("at x, y", "answer", "truth"):
         table.add_column(heading, no_wrap=True)
     for heading in ("input\ntokens", "image\ntokens", "output\ntokens"):
         table.add_column(heading, justify="right")
