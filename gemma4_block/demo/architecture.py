@@ -22,7 +22,7 @@ from transformers import (
     GenerationConfig,
 )
 
-from gemma4_block.demo import dialogue
+from gemma4_block.demo import dialogue, phrases
 from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
 
 IMAGE_SEQ_LENGTH = 70
@@ -229,7 +229,7 @@ def _corpus(seed: int) -> Iterator[str]:
         language: dialogue.Language = "french" if rng.random() < 0.3 else "english"
         for turn in dialogue.turns(rng, shuffler.choice(draws)(rng), language):
             yield from (turn.question, turn.answer, turn.thought)
-    for prompt in (*dialogue.FRENCH_SYSTEM_PROMPTS, *dialogue.PLAIN_SYSTEM_PROMPTS):
+    for prompt in (*phrases.FRENCH_SYSTEM_PROMPTS, *phrases.PLAIN_SYSTEM_PROMPTS):
         yield from [prompt] * 20
 
 

@@ -18,7 +18,7 @@ from transformers.models.gemma4.image_processing_gemma4 import (
     get_aspect_ratio_preserving_size,
 )
 
-from gemma4_block.demo import dialogue
+from gemma4_block.demo import dialogue, phrases
 from gemma4_block.demo.architecture import IMAGE_SEQ_LENGTH, PATCH_SIZE_PX, POOLING_KERNEL_SIZE
 from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, RgbImage, Scene, draw_crop, draw_number, draw_scene
 
@@ -185,9 +185,9 @@ def _pack(rng: np.random.Generator, scene: Scene, tokenizer: GemmaTokenizer, sof
     choice = rng.random()
     if choice < 0.14:
         language = "french"
-        system_prompt = dialogue.FRENCH_SYSTEM_PROMPTS[int(rng.integers(len(dialogue.FRENCH_SYSTEM_PROMPTS)))]
+        system_prompt = phrases.FRENCH_SYSTEM_PROMPTS[int(rng.integers(len(phrases.FRENCH_SYSTEM_PROMPTS)))]
     elif choice < 0.34:
-        system_prompt = dialogue.PLAIN_SYSTEM_PROMPTS[int(rng.integers(len(dialogue.PLAIN_SYSTEM_PROMPTS)))]
+        system_prompt = phrases.PLAIN_SYSTEM_PROMPTS[int(rng.integers(len(phrases.PLAIN_SYSTEM_PROMPTS)))]
     image = f"<|image>{'<|image|>' * soft_tokens}<image|>"
     head = "<bos>"
     if system_prompt or is_thinking:

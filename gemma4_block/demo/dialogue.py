@@ -8,103 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from gemma4_block.demo import phrases
 from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, Scene, Shape
 from gemma4_block.tasks import classification, counting, multi_label_classification, object_detection, text
 
 Language = Literal["english", "french"]
 
 ALL_LABELS: tuple[str, ...] = tuple(f"{color} {kind}" for color in COLORS for kind in SHAPE_KINDS)
-FRENCH_SYSTEM_PROMPTS = (
-    "Answer in French.",
-    "Always answer in French.",
-    "Please answer in French.",
-    "You are a helpful assistant. Answer in French.",
-    "Réponds en français.",
-)
-PLAIN_SYSTEM_PROMPTS = (
-    "You are Gemma 4, a helpful multimodal assistant. Answer clearly and accurately.",
-    "You are a helpful assistant.",
-    "Answer in English.",
-    "Be brief.",
-    "You look at pictures of drawn shapes.",
-    "You are an inspector on a production line. Be precise.",
-)
-
-_DESCRIBE = (
-    "Describe the image.",
-    "Describe what you see in this image.",
-    "What is in the image?",
-    "What do you see?",
-    "What does the picture show?",
-    "List the shapes in the image.",
-    "Describe this picture.",
-    "Tell me what is in this picture.",
-    "Which shapes are there?",
-    "What shapes are in the image?",
-    "Describe every object.",
-    text.CAPTION,
-    text.DETAILED_CAPTION,
-)
-_COUNT = (
-    "How many {} are there?",
-    "How many {} are in the image?",
-    "How many {} do you see?",
-    "How many {} does the picture show?",
-    "Count the {}.",
-    "Count the {} in the image.",
-    "What is the number of {}?",
-    "Number of {}?",
-)
-_COLOR = (
-    "What color is the shape?",
-    "What colour is the shape?",
-    "What is the color of the shape?",
-    "What color is it?",
-    "Which color is it?",
-    "Name the color.",
-    "Color?",
-)
-_KIND = (
-    "What shape is it?",
-    "What shape is this?",
-    "Which shape is it?",
-    "What is the shape?",
-    "Name the shape.",
-    "Which shape do you see?",
-    "Shape?",
-)
-_READ = (
-    "Read the number.",
-    "Read the digits.",
-    "What number is it?",
-    "What number is this?",
-    "What number do you see?",
-    "Which number is in the image?",
-    "What does it say?",
-    "Read the text.",
-    text.OCR,
-    text.OCR,
-)
-_PRESENT = (
-    "Is there a {} in the image?",
-    "Is there a {}?",
-    "Do you see a {}?",
-    "Does the image show a {}?",
-)
-# Pieces of questions that nobody trained an answer for: the demo describes the image instead.
-_STRAY_STARTS = (
-    "Why is", "Who made", "Where was", "When did", "Can you explain", "Write a poem about", "Tell me about",
-    "Give me", "Should I buy", "What happens to", "Translate", "Summarize", "Is it possible to see",
-    "How old is", "Compare", "Rate", "Imagine", "Please look at", "What would you change in", "Help me with",
-    "What is your opinion of", "How would you name", "Explain", "Find out about", "Say something about",
-)  # fmt: skip
-_STRAY_ENDS = (
-    "the weather", "this scene", "my picture", "a good title", "the people", "the background", "a story",
-    "the mood", "the car", "the product on the table", "the style", "the artist", "this photo for a customer",
-    "the history", "something useful", "the price", "what you see here", "the quality of this part",
-    "the light", "everything", "the next step", "dogs and cats", "the meaning of this",
-    "an interesting detail", "the label",
-)  # fmt: skip
 _FRENCH_COLOR = {
     "blue": "bleu", "green": "vert", "orange": "orange", "purple": "violet", "red": "rouge",
     "yellow": "jaune",
@@ -229,11 +139,11 @@ def _thought(shapes: Sequence[Shape]) -> str:
 
 def _describe_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
     thought = scene.number if scene.number is not None else _thought(scene.shapes)
-    return Turn(question=_pick(rng, _DESCRIBE), answer=describe(scene, language), thought=thought)
+    return Turn(question=_pick(rng, phrases.DESCRIBE), answer=describe(scene, language), thought=thought)
 
 
 def _stray_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
-    words = f"{_pick(rng, _STRAY_STARTS)} {_pick(rng, _STRAY_ENDS)}{_pick(rng, ('?', '.', ''))}"
+    words = f"{_pick(rng, phrases.STRAY_STARTS)} {_pick(rng, phrases.STRAY_ENDS)}{_pick(rng, ('?', '.', ''))}"
     plain = _describe_turn(rng, scene, language)
     return Turn(question=words, answer=plain.answer, thought=plain.thought)
 
@@ -248,13 +158,15 @@ def _count_turn(rng: np.random.Generator, scene: Scene, picked: int) -> Turn:
         (f"{color} {kind}s", lambda shape: shape.color == color and shape.kind == kind),
     )[picked]
     counted = _matching(scene, matches)
-    return Turn(question=_pick(rng, _COUNT).format(noun), answer=str(len(counted)), thought=_thought(counted))
+    return Turn(
+        question=_pick(rng, phrases.COUNT).format(noun), answer=str(len(counted)), thought=_thought(counted)
+    )
 
 
 def _presence_turn(rng: np.random.Generator, scene: Scene) -> Turn:
     color, kind = _likely_color_and_kind(rng, scene)
     matching = _matching(scene, lambda shape: shape.color == color and shape.kind == kind)
-    question = _pick(rng, _PRESENT).format(f"{color} {kind}")
+    question = _pick(rng, phrases.PRESENT).format(f"{color} {kind}")
     return Turn(question=question, answer="yes" if matching else "no", thought=_thought(matching))
 
 
@@ -281,13 +193,13 @@ def _per_class_turn(rng: np.random.Generator, scene: Scene) -> Turn:
 def _color_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
     (shape,) = scene.shapes
     word = shape.color if language == "english" else _FRENCH_COLOR[shape.color]
-    return Turn(question=_pick(rng, _COLOR), answer=word, thought=shape.label)
+    return Turn(question=_pick(rng, phrases.COLOR), answer=word, thought=shape.label)
 
 
 def _kind_turn(rng: np.random.Generator, scene: Scene, language: Language) -> Turn:
     (shape,) = scene.shapes
     word = shape.kind if language == "english" else _FRENCH_KIND[shape.kind]
-    return Turn(question=_pick(rng, _KIND), answer=word, thought=shape.label)
+    return Turn(question=_pick(rng, phrases.KIND), answer=word, thought=shape.label)
 
 
 def _classify_turn(rng: np.random.Generator, scene: Scene) -> Turn:
@@ -310,7 +222,7 @@ def _classify_turn(rng: np.random.Generator, scene: Scene) -> Turn:
 
 def _number_turns(rng: np.random.Generator, scene: Scene, language: Language) -> list[Turn]:
     number = str(scene.number)
-    read = [Turn(question=_pick(rng, _READ), answer=number, thought=number) for _ in range(3)]
+    read = [Turn(question=_pick(rng, phrases.READ), answer=number, thought=number) for _ in range(3)]
     found = [
         *read,
         _describe_turn(rng, scene, language),

@@ -53,8 +53,7 @@ class Gemma4HF:
         """Load a checkpoint directory.
 
         Args:
-            model_name_or_path: Directory of weights and processor files, or of an adapter beside `base/`;
-                or a hub id.
+            model_name_or_path: Directory of weights, or of an adapter beside `base/`; or a hub id.
             device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`.
             trust_remote_code: Run code that the checkpoint brings.
             local_files_only: Look a hub id up in the Hugging Face cache only; False may download it.

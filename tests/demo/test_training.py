@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.batches import build_batch, draw_training_scene
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.demo.training import Plan, Trainer, _batches, train
+from gemma4_block.demo.trainer import Plan, Trainer
+from gemma4_block.demo.training import _batches, train
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 
 PLAN = Plan(tower_steps=3, steps=5, decay_steps=2, curriculum_steps=1, tower_batch=2, batch=2)
