@@ -21,6 +21,13 @@ FinishReason = Literal["stop", "length"]
 Quantization = Literal["auto", "none", "nf4"]
 """`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
 
+DEFAULT_MAX_NEW_TOKENS = 512
+"""Source: inference_models/configuration.py, version 0.39.5."""
+
+TEMPERATURE_RANGE = (0.001, 100.0)
+REPETITION_PENALTY_RANGE = (0.1, 10.0)
+"""Beyond these, float32 logits overflow or all become the same."""
+
 IMAGE_SEQ_LENGTHS: tuple[ImageSeqLength, ...] = get_args(ImageSeqLength)
 
 
@@ -46,6 +53,32 @@ def check_image_seq_length(value: int) -> ImageSeqLength:
     )
 
 
+def check_text(name: str, text: str, *, max_characters: int) -> None:
+    """Refuse a text that the model cannot be asked.
+
+    Args:
+        name: What a message calls it.
+        text: What a user wrote.
+        max_characters: The operator's limit.
+
+    Raises:
+        PromptError: It is too long, or holds half a surrogate pair, which is no character.
+
+    """
+    if len(text) > max_characters:
+        raise PromptError(
+            f"The {name} has {len(text)} characters; {max_characters} are allowed. Shorten it, or raise "
+            "GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"The {name} holds {text[error.start]!r} at character {error.start}, half a surrogate pair. Send "
+            "whole characters."
+        ) from error
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """One question to the model.
@@ -63,6 +96,16 @@ class Prompt:
     system: str | None = None
     image_seq_length: ImageSeqLength | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a budget that Gemma 4 does not know.
+
+        Raises:
+            ConfigurationError: It is none of the five.
+
+        """
+        if self.image_seq_length is not None:
+            check_image_seq_length(self.image_seq_length)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationConfig:
@@ -71,17 +114,17 @@ class GenerationConfig:
     Attributes:
         max_new_tokens: Most tokens of thought and answer together, at least 1.
         do_sample: Draw tokens by chance; False always takes the likeliest.
-        temperature: Above 0, with `do_sample` only. Higher is more varied.
+        temperature: 0.001 to 100, with `do_sample` only. Higher is more varied.
         top_p: In (0, 1], with `do_sample` only. Keep the likeliest tokens that add up to this.
         top_k: At least 1, with `do_sample` only. Keep this many of the likeliest tokens.
-        repetition_penalty: Above 0; more than 1 makes repeats less likely.
+        repetition_penalty: 0.1 to 10; more than 1 makes repeats less likely. None means none.
         seed: 0 to 2**63 - 1, with `do_sample` only; the same seed draws the same tokens.
         stop: Texts that end the answer; what is returned ends before the first of them.
         enable_thinking: Let the model write thoughts before its answer.
 
     """
 
-    max_new_tokens: int = 512
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
     do_sample: bool = False
     temperature: float | None = None
     top_p: float | None = None
@@ -107,22 +150,21 @@ class GenerationConfig:
                     f"Leave {name} out, or turn sampling on with a temperature above 0."
                 )
         if self.temperature is not None:
-            fix = "above 0; for the likeliest answer every time, turn sampling off instead"
-            _check(0 < self.temperature < float("inf"), "temperature", self.temperature, fix)
+            low, high = TEMPERATURE_RANGE
+            allowed = f"{low} to {high}; for the likeliest answer every time, turn sampling off instead"
+            _check(low <= self.temperature <= high, "temperature", self.temperature, allowed)
         if self.top_p is not None:
             _check(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
         if self.top_k is not None:
             _check(self.top_k >= 1, "top_k", self.top_k, "1 or more")
         if self.repetition_penalty is not None:
-            _check(
-                0 < self.repetition_penalty < float("inf"),
-                "repetition_penalty",
-                self.repetition_penalty,
-                "above 0",
-            )
+            low, high = REPETITION_PENALTY_RANGE
+            is_allowed = low <= self.repetition_penalty <= high
+            _check(is_allowed, "repetition_penalty", self.repetition_penalty, f"{low} to {high}")
         if self.seed is not None:
             _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
-        _check(all(self.stop), "stop", self.stop, "texts of at least one character")
+        is_texts = isinstance(self.stop, tuple) and all(isinstance(text, str) and text for text in self.stop)
+        _check(is_texts, "stop", self.stop, "a tuple of texts of at least one character")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

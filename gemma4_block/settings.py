@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS
 from gemma4_block.errors import ConfigurationError
 
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
     def _split_roots(cls, value: object) -> object:
         if isinstance(value, str):
             parts = [part for part in value.split(os.pathsep) if part.strip()]
-            return tuple(Path(part).expanduser().absolute() for part in parts)
+            return tuple(Path(os.path.expanduser(part)).absolute() for part in parts)  # noqa: PTH111 - no error
         return value
 
     @field_validator("device")
@@ -77,7 +78,7 @@ class GenerationDefaults(BaseSettings):
         env_prefix="INFERENCE_MODELS_GEMMA4_DEFAULT_", extra="forbid", frozen=True
     )
 
-    max_new_tokens: int = Field(default=512, ge=1, description="Most tokens of an answer.")
+    max_new_tokens: int = Field(default=DEFAULT_MAX_NEW_TOKENS, ge=1, description="Most tokens of an answer.")
     do_sample: bool = Field(default=False, description="Draw tokens by chance.")
     enable_thinking: bool = Field(default=False, description="Let the model think before it answers.")
     skip_special_tokens: bool = Field(default=True, description="Leave control tokens out of texts.")

@@ -9,7 +9,9 @@ import torch
 
 import gemma4_block.demo
 from gemma4_block.contract import GenerationConfig, Prompt
-from gemma4_block.engine.gemma4_hf import load_engine
+from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading import load_engine
+from gemma4_block.engine.pool import choose_auto_quantization
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
@@ -88,9 +90,29 @@ def test_dtype_and_device_reach_the_weights() -> None:
     assert (weight.dtype, weight.device.type) == (torch.float32, "cpu")
 
 
+def test_a_device_that_is_not_there_is_refused_at_loading() -> None:
+    """The operator's device reaches the loader, the chooser of `auto`, and `from_pretrained`."""
+    settings = Settings(device="cuda:77")
+    for attempt in (
+        lambda: load_engine(DEMO_CHECKPOINT, quantization="none", settings=settings),
+        lambda: choose_auto_quantization(DEMO_CHECKPOINT, settings),
+        lambda: Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cuda:77"),
+    ):
+        with pytest.raises(ConfigurationError, match="cuda:77"):
+            attempt()
+
+
+def test_quantization_reaches_the_weights() -> None:
+    """`nf4` from a step becomes 4-bit layers."""
+    engine = load_engine(DEMO_CHECKPOINT, quantization="nf4", settings=Settings(device="cpu"))
+    kinds = {type(module).__name__ for module in engine._runner._model.modules()}
+
+    assert "Linear4bit" in kinds
+
+
 def test_limits_reach_the_engine() -> None:
     """A longer prompt and a larger image than allowed fail in their own place; the batch is bounded."""
-    settings = Settings(device="cpu", max_prompt_characters=10, max_image_pixels=99, max_batch_size=2)
+    settings = Settings(device="cpu", max_prompt_characters=10, max_image_pixels=99)
     engine = load_engine(DEMO_CHECKPOINT, quantization="auto", settings=settings)
     prompts = [
         Prompt(text="12345678901"),
@@ -103,4 +125,3 @@ def test_limits_reach_the_engine() -> None:
     assert [
         limit for limit, answer in zip(("10 ", "10 ", "99 "), answers, strict=True) if limit in str(answer)
     ] == ["10 ", "10 ", "99 "]
-    assert engine._max_batch_size == 2

@@ -99,7 +99,7 @@ CASES = {
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """Start `gemma4-block serve` on a free port once, as an operator does."""
-    command = [sys.executable, "-m", "gemma4_block", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "gemma4_block", "serve", "--port", "0", "--allow-local-packages"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=EXAMPLES.parent) as server:  # noqa: S603
         assert server.stdout is not None
         ready = (re.match(r"Ready at (\S+)\. ", line) for line in server.stdout)

@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, ValidationError
 
-from gemma4_block.contract import GenerationConfig, ImageSeqLength, Quantization
+from gemma4_block.contract import GenerationConfig, ImageSeqLength, Quantization, check_text
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import get_generation_defaults, get_settings
 from gemma4_block.tasks import TaskType
@@ -96,7 +96,7 @@ def plan_generation(fields: GenerationFields) -> GenerationConfig:
     )
 
 
-def check_text(name: str, text: object) -> str | None:
+def read_text(name: str, text: object) -> str | None:
     """Check a prompt or system prompt.
 
     Args:
@@ -107,19 +107,14 @@ def check_text(name: str, text: object) -> str | None:
         The same text.
 
     Raises:
-        PromptError: It is no text, or longer than the operator allows.
+        PromptError: It is no text, too long, or holds what is no character.
 
     """
     if text is None:
         return None
     if not isinstance(text, str):
         raise PromptError(f"The {name} is a {type(text).__name__}; it must be text.")
-    limit = get_settings().max_prompt_characters
-    if len(text) > limit:
-        raise PromptError(
-            f"The {name} has {len(text)} characters; {limit} are allowed. Shorten it, or raise "
-            "GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
-        )
+    check_text(name, text, max_characters=get_settings().max_prompt_characters)
     return text
 
 

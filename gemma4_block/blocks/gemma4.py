@@ -13,9 +13,9 @@ from gemma4_block.blocks._host import (
 from gemma4_block.blocks.fields import (
     ImageSeqLengthChoice,
     StepFields,
-    check_text,
     plan_generation,
     read_fields,
+    read_text,
 )
 from gemma4_block.blocks.manifest import Gemma4Manifest
 from gemma4_block.blocks.outputs import Row, answer_row, refused_row
@@ -117,9 +117,9 @@ def _check_common_texts(fields: StepFields, prompt: PerImage, system_prompt: Per
     # What is wrong with a text for all images is wrong with the request; a text for one image only
     # costs that image its answer.
     if not isinstance(prompt, Batch):
-        TASKS[fields.task_type].check_prompt(check_text("prompt", prompt))
+        TASKS[fields.task_type].check_prompt(read_text("prompt", prompt))
     if not isinstance(system_prompt, Batch):
-        check_text("system prompt", system_prompt)
+        read_text("system prompt", system_prompt)
 
 
 def _ask_each(
@@ -136,8 +136,8 @@ def _ask_each(
             request = TaskRequest(
                 images=(read_image(image),),
                 image_seq_length=length,
-                prompt=check_text("prompt", own_prompt),
-                system_prompt=check_text("system prompt", own_system_prompt),
+                prompt=read_text("prompt", own_prompt),
+                system_prompt=read_text("system prompt", own_system_prompt),
             )
             yield task.ask(request)
         except PromptError as error:  # noqa: PERF203 - one failure must not end the loop

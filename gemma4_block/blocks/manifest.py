@@ -26,11 +26,11 @@ from gemma4_block.blocks._host import (
     is_workflow_selector,
     roboflow_platform_model,
 )
-from gemma4_block.blocks.fields import GenerationFields, ImageSeqLengthChoice, check_text, plan_generation
+from gemma4_block.blocks.fields import GenerationFields, ImageSeqLengthChoice, plan_generation, read_text
 from gemma4_block.blocks.outputs import describe_outputs
 from gemma4_block.blocks.restrictions import declared_restrictions, restrictions_of_step
 from gemma4_block.catalogue import MODEL_IDS, find_variant
-from gemma4_block.contract import Quantization
+from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, Quantization
 from gemma4_block.tasks import TASKS, TaskType
 
 # A plain text to the validator, a list of choices to the form.
@@ -106,7 +106,7 @@ class Gemma4Manifest(WorkflowBlockManifest):
         default=None,
         description="Most tokens of one answer, thoughts included; a token is about three quarters of a "
         "word. An answer that reaches it is cut off, and finish_reason is length. Leave empty for the "
-        "machine's default, 512 unless its operator says otherwise.",
+        f"machine's default, {DEFAULT_MAX_NEW_TOKENS} unless its operator says otherwise.",
         examples=[256, "$inputs.max_new_tokens"],
     )
     temperature: StrictFloat | FloatSelector | None = Field(
@@ -151,8 +151,8 @@ class Gemma4Manifest(WorkflowBlockManifest):
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
         TASKS[self.task_type].check_prompt(self.prompt)
-        check_text("prompt", self.prompt)
-        check_text("system prompt", self.system_prompt)
+        read_text("prompt", self.prompt)
+        read_text("system prompt", self.system_prompt)
         # What a selector will give is checked when it gives it. Whether top_p, top_k and seed do
         # anything depends on the temperature.
         names = ["max_new_tokens", "enable_thinking"]

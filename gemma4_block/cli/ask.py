@@ -41,8 +41,8 @@ def ask(
         str | None, typer.Option(help="Precision of the weights: auto, none or nf4.")
     ] = None,
     thinking: Annotated[
-        bool, typer.Option(help="Let the model think first, and print its thoughts.")
-    ] = False,
+        bool | None, typer.Option(help="Let the model think first, and print its thoughts.")
+    ] = None,
 ) -> None:
     """Ask the model about an image and print its answer."""
     fields = {

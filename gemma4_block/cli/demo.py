@@ -1,5 +1,6 @@
 """Show the blocks at work: find the shapes of a picture, crop them, and let the model name each crop."""
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +103,9 @@ def _table(row: Row, picture: _Picture, took_ms: int) -> "Table":
         table.add_column(heading, justify="right")
     boxes_xyxy_px = row["detections"].xyxy.tolist()
     for index, (answer, box_xyxy_px) in enumerate(zip(answers, boxes_xyxy_px, strict=True)):
-        said = Text(row["error_messages"][index], style="red") if answer is None else Text(answer)
+        said = Text(answer or row["error_messages"][index] or "no answer", style="" if answer else "red")
         truth = None if picture.scene is None else _nearest_shape(picture.scene, box_xyxy_px).label
-        is_right = truth is not None and answer is not None and truth in answer.lower()
+        is_right = truth is not None and names_only(answer, truth)
         table.add_row(
             f"{box_xyxy_px[0]:.0f}, {box_xyxy_px[1]:.0f}",
             said,
@@ -112,6 +113,16 @@ def _table(row: Row, picture: _Picture, took_ms: int) -> "Table":
             *(str(row[name][index]) for name in ("input_tokens", "image_tokens", "output_tokens")),
         )
     return table
+
+
+def names_only(answer: str | None, label: str) -> bool:
+    """Say whether an answer names one shape of this label, and no other shape."""
+    from gemma4_block.demo.dialogue import ALL_LABELS
+
+    said = "" if answer is None else answer.lower()
+    return [label] == [known for known in ALL_LABELS if re.search(rf"\b{known}s?\b", said)] and (
+        f"{label}s" not in said
+    )
 
 
 def _nearest_shape(scene: "Scene", box_xyxy_px: "Sequence[float]") -> "Shape":

@@ -13,8 +13,6 @@ _DEFAULTS = {
     "METRICS_ENABLED": "False",
     # The stream API starts a child process that outlives the server's SIGTERM.
     "ENABLE_STREAM_API": "False",
-    # Without it the host takes a model id for a registry name, never for a directory.
-    "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES": "True",
     # A request must not bring its own Python.
     "ALLOW_CUSTOM_PYTHON_EXECUTION_IN_WORKFLOWS": "False",
     # Idle OpenMP threads would spin on the cores that the next operation needs.
@@ -51,16 +49,26 @@ _OTHER_MODELS = (
 )
 
 
-def prepare_host_environment() -> None:
+# With it the host takes a model id for a directory too, and runs the code that the directory brings.
+_LOCAL_PACKAGES = "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES"
+
+
+def prepare_host_environment(*, allow_local_packages: bool = False) -> None:
     """List this plugin with the host and give every unset variable our default.
 
     Call it before the first import of `inference`, `inference_models` or `roboflow_workflows`: they
     read the environment once. What the user has set stays; a second call changes nothing.
+
+    Args:
+        allow_local_packages: Let workflows name directories of models, as the shipped detector is one. Only
+            for workflows of the user's own: the host runs Python that it finds there.
+
     """
     # The host reads this file too, but only after our defaults would have taken its place.
     load_dotenv(Path.cwd() / ".env")
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    os.environ.setdefault(_LOCAL_PACKAGES, str(allow_local_packages))
     for model in _OTHER_MODELS:
         os.environ.setdefault(f"{model}_ENABLED", "False")
     # The host would move Hugging Face's cache below its own, and weights that the user has would be missed.

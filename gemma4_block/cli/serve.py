@@ -33,8 +33,18 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
     ] = 9001,
+    allow_local_packages: Annotated[  # noqa: FBT002 - typer's way to write a flag
+        bool,
+        typer.Option(
+            "--allow-local-packages",
+            help="Let requests name model directories, such as the shipped detector's. Python code that a "
+            "directory brings is run, so only on a machine where all who can send requests may do that.",
+        ),
+    ] = False,
 ) -> None:
     """Serve workflows over HTTP until Ctrl-C."""
+    # Also reads .env, where the operator's settings may be.
+    prepare_host_environment(allow_local_packages=allow_local_packages)
     # The requests of others would be refused for what only the operator can mend.
     try:
         get_settings()

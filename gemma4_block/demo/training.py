@@ -1,7 +1,9 @@
 """Train the demo checkpoint on drawn scenes: first the tower alone, then the whole model.
 
 Run `python -m gemma4_block.demo.training --work-dir runs/demo`. It is seeded, resumes from its last
-checkpoint, shows its progress and, with `--export`, writes the averaged weights into the package.
+checkpoint, shows its progress and, with `--export`, writes the averaged weights as a checkpoint.
+The shipped one took 1,200 steps of the tower and 2,800 of the whole model, the last 1,200 with a new start
+of the learning rate; digits and boxes weigh more since step 2,100.
 
 A tower of this size learns nothing visual from answers alone, so throw-away heads on the soft tokens
 say of each what lies under it, whether it is a centre, and where the box around it begins and ends.
@@ -12,10 +14,10 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from gemma4_block.demo.trainer import Plan, Trainer
 
 _SAVE_EVERY_STEPS = 100
 _TOKENIZER = "tokenizer"
+_BATCHES_AHEAD = 4
 
 
 def train(plan: Plan, work_dir: Path, *, stop_after_s: float) -> Trainer:
@@ -85,41 +88,25 @@ def _load_tokenizer(work_dir: Path) -> GemmaTokenizer | None:
 
 def _batches(plan: Plan, trainer: Trainer) -> Iterator[Batch]:
     """Draw batches ahead in a thread; the seed of each follows from its step, so a resumed run goes on."""
-    ready: queue.Queue[Batch] = queue.Queue(maxsize=4)
-    first = trainer.step
-    stopped = threading.Event()
+    with ThreadPoolExecutor(max_workers=1) as drawer:
+        ahead: deque[Future[Batch]] = deque()
+        following = iter(range(trainer.step, plan.steps))
+        for _ in range(trainer.step, plan.steps):
+            while len(ahead) < _BATCHES_AHEAD and (step := next(following, None)) is not None:
+                ahead.append(drawer.submit(_draw_batch, plan, trainer.tokenizer, step))
+            yield ahead.popleft().result()
 
-    def produce() -> None:
-        for step in range(first, plan.steps):
-            rng = np.random.default_rng((plan.seed, step))
-            is_tower = step < plan.tower_steps
-            stage_step, stage_length = (
-                (step, plan.tower_steps // 3)
-                if is_tower
-                else (step - plan.tower_steps, plan.curriculum_steps)
-            )
-            difficulty = min(1.0, stage_step / max(1, stage_length))
-            scenes = [
-                draw_training_scene(rng, difficulty)
-                for _ in range(plan.tower_batch if is_tower else plan.batch)
-            ]
-            batch = build_batch(rng, scenes, None if is_tower else trainer.tokenizer)
-            while not stopped.is_set():
-                try:
-                    ready.put(batch, timeout=1)
-                    break
-                except queue.Full:
-                    continue
-            if stopped.is_set():
-                return
 
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        for _ in range(first, plan.steps):
-            yield ready.get()
-    finally:
-        stopped.set()
+def _draw_batch(plan: Plan, tokenizer: GemmaTokenizer, step: int) -> Batch:
+    rng = np.random.default_rng((plan.seed, step))
+    is_tower = step < plan.tower_steps
+    stage_step, stage_length = (
+        (step, plan.tower_steps // 3) if is_tower else (step - plan.tower_steps, plan.curriculum_steps)
+    )
+    difficulty = min(1.0, stage_step / max(1, stage_length))
+    count = plan.tower_batch if is_tower else plan.batch
+    scenes = [draw_training_scene(rng, difficulty) for _ in range(count)]
+    return build_batch(rng, scenes, None if is_tower else tokenizer)
 
 
 def main() -> None:

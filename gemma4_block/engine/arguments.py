@@ -1,5 +1,6 @@
 """Read the arguments of the calls that `inference_models` users know."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def fill_generation(
     top_k: int | None,
     repetition_penalty: float | None,
     seed: int | None,
-    stop: tuple[str, ...],
+    stop: Sequence[str],
 ) -> GenerationConfig:
     """Fill what a call leaves open with `INFERENCE_MODELS_GEMMA4_DEFAULT_*`.
 
@@ -96,5 +97,6 @@ def fill_generation(
         top_k=top_k,
         repetition_penalty=repetition_penalty,
         seed=seed,
-        stop=stop,
+        # A text alone would be taken for a list of letters; the contract refuses it.
+        stop=stop if isinstance(stop, str) else tuple(stop),  # type: ignore[arg-type]
     )

@@ -1,7 +1,5 @@
 """Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +9,15 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
+from gemma4_block.engine.adapter import apply_adapter
 from gemma4_block.engine.quantization import choose_dtype, choose_quantization
-from gemma4_block.errors import CheckpointError, ConfigurationError, OutOfMemoryError
+from gemma4_block.errors import CheckpointError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
     from transformers import BitsAndBytesConfig, PreTrainedConfig
 
 _MODEL_TYPES = ("gemma4", "gemma4_unified")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +51,7 @@ class Checkpoint:
         processor: Tokenizer, image processor and chat template.
         inference_config: The host's preprocessing of a fine-tuned package, or None.
         image_seq_lengths: Visual token budgets it was trained for, smallest first.
+        context_tokens: Positions that the model knows, for prompt and reply together.
 
     """
 
@@ -60,38 +59,7 @@ class Checkpoint:
     processor: Any
     inference_config: "InferenceConfig | None"
     image_seq_lengths: tuple[ImageSeqLength, ...]
-
-
-def find_directory(model_name_or_path: str | os.PathLike[str], *, local_files_only: bool) -> Path:
-    """Return the directory that a caller of `from_pretrained` means.
-
-    Args:
-        model_name_or_path: A directory, or a hub id such as `google/gemma-4-E2B-it`.
-        local_files_only: Look a hub id up in the Hugging Face cache only; False may download it.
-
-    Returns:
-        An existing directory.
-
-    Raises:
-        CheckpointError: There is none.
-
-    """
-    path = Path(model_name_or_path)
-    if path.is_dir():
-        return path
-    name = os.fspath(model_name_or_path)
-    if not _HUB_ID.fullmatch(name):
-        raise CheckpointError(f"{name} is no directory and no hub id like google/gemma-4-E2B-it.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=local_files_only))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise CheckpointError(
-            f"{name} is no directory, and the hub id is not in the Hugging Face cache: {error} "
-            f"Fetch it with: hf download {name}"
-        ) from error
+    context_tokens: int
 
 
 def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
@@ -110,33 +78,51 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
         OutOfMemoryError: The device's memory does not hold the weights.
 
     """
-    adapter = (directory / "adapter_config.json").is_file()
-    weights = directory / "base" if adapter else directory
-    if adapter and not weights.is_dir():
+    weights = weights_directory(directory)
+    if not weights.is_dir() and weights != directory:
         raise CheckpointError(
             f"{directory} holds an adapter (adapter_config.json) but no folder base/ with the weights it was "
             "trained on. Put the base checkpoint, or a link to it, there."
         )
-    config = _load_config(weights, options)
+    config = load_config(weights, trust_remote_code=options.trust_remote_code)
     quantization_config = _choose_4_bits(options, config)
     model = _load_weights(weights, options, config, quantization_config)
-    if adapter:
-        model = _apply_adapter(model, directory, is_quantized=quantization_config is not None)
+    if weights != directory:
+        model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
     model.eval()
     return Checkpoint(
         model=model,
         processor=_load_processor(weights, options),
         inference_config=_load_inference_config(directory),
         image_seq_lengths=_trained_image_seq_lengths(config),
+        context_tokens=config.get_text_config().max_position_embeddings,
     )
 
 
-def _load_config(directory: Path, options: LoadOptions) -> "PreTrainedConfig":
+def weights_directory(directory: Path) -> Path:
+    """Return where the weights are: `base/` beside an adapter, else the directory itself."""
+    return directory / "base" if (directory / "adapter_config.json").is_file() else directory
+
+
+def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfig":
+    """Read the config of a directory of weights.
+
+    Args:
+        directory: Holds config.json.
+        trust_remote_code: Run code that the checkpoint brings.
+
+    Returns:
+        The config of a Gemma 4 model.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another model.
+
+    """
     if not (directory / "config.json").is_file():
         raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
-            directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
+            directory, trust_remote_code=trust_remote_code, local_files_only=True
         )
     except (OSError, ValueError, TypeError, AttributeError) as error:
         # Valid JSON that is no object makes transformers raise the last two.
@@ -214,28 +200,6 @@ def _load_weights(
     return model
 
 
-def _apply_adapter(model: Any, directory: Path, *, is_quantized: bool) -> Any:  # noqa: ANN401 - see above
-    from peft import PeftModel
-
-    try:
-        adapted = PeftModel.from_pretrained(model, str(directory))
-        # The first loading only warns of what found no place; the second returns it.
-        report = adapted.load_adapter(str(directory), "default")
-    except (RuntimeError, ValueError, OSError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"The adapter in {directory} does not fit its base/: {error}. It was trained on another "
-            "base, or its files are damaged."
-        ) from error
-    if report.missing_keys or report.unexpected_keys:
-        raise CheckpointError(
-            f"The adapter in {directory} does not fit its base/: {len(report.missing_keys)} tensors are "
-            f"missing from its file, and {len(report.unexpected_keys)} in it have no place, first "
-            f"{min([*report.missing_keys, *report.unexpected_keys])!r}. It was trained on another base."
-        )
-    # Merging into 4-bit weights would round the adapter away.
-    return adapted if is_quantized else adapted.merge_and_unload()
-
-
 def _load_processor(directory: Path, options: LoadOptions) -> Any:  # noqa: ANN401 - see above
     try:
         return AutoProcessor.from_pretrained(
@@ -272,9 +236,10 @@ def _trained_image_seq_lengths(config: "PreTrainedConfig") -> tuple[ImageSeqLeng
     trained = getattr(config, "trained_image_seq_lengths", None)
     if trained is None:
         return IMAGE_SEQ_LENGTHS
-    known = tuple(length for length in IMAGE_SEQ_LENGTHS if length in trained)
+    known = tuple(length for length in IMAGE_SEQ_LENGTHS if isinstance(trained, list) and length in trained)
     if not known:
-        raise ConfigurationError(
-            f"config.json says trained_image_seq_lengths {trained}; Gemma 4 knows {IMAGE_SEQ_LENGTHS}."
+        raise CheckpointError(
+            f"config.json says trained_image_seq_lengths {trained!r}; it must be a list of some of "
+            f"{', '.join(map(str, IMAGE_SEQ_LENGTHS))}."
         )
     return known

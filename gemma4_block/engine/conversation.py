@@ -5,6 +5,7 @@ tokens; the texts are put in its places tokenised as plain text, so `<|image|>` 
 is read, not obeyed.
 """
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ class Renderer:
     def __init__(self, processor: Any) -> None:  # noqa: ANN401 - no shared type
         self._processor = processor
         self._tokenizer = processor.tokenizer
+        # Whether control tokens are read as text is a switch of the tokenizer itself. A copy that always has
+        # it on lets threads render at once: neither of the two is ever switched.
+        self._text_tokenizer = copy.deepcopy(processor.tokenizer)
 
     def render(
         self, prompt: Prompt, soft_token_counts: Sequence[int], *, enable_thinking: bool
@@ -67,7 +71,7 @@ class Renderer:
             # The split alternates between what the template wrote and the names of the stand-ins.
             if index % 2:
                 used.append(piece)
-                ids += self._tokenizer.encode(
+                ids += self._text_tokenizer.encode(
                     texts[piece], add_special_tokens=False, split_special_tokens=True
                 )
             else:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,13 +12,13 @@ from gemma4_block.contract import (
     GenerationConfig,
     ImageSeqLength,
     Prompt,
-    Quantization,
     check_image_seq_length,
 )
 from gemma4_block.engine.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.batching import group_prompts
-from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, find_directory, load_checkpoint
+from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, load_checkpoint
 from gemma4_block.engine.images import ColorOrder
+from gemma4_block.engine.location import find_directory
 from gemma4_block.engine.preparation import Limits, Preparer
 from gemma4_block.engine.quantization import find_device
 from gemma4_block.engine.runner import BatchRunner
@@ -28,6 +27,8 @@ from gemma4_block.settings import Settings, get_generation_defaults, get_setting
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
+
+_PREPARED_BATCHES = 4
 
 
 class Gemma4HF:
@@ -53,7 +54,7 @@ class Gemma4HF:
         """Load a checkpoint directory.
 
         Args:
-            model_name_or_path: Directory of weights, or of an adapter beside `base/`; or a hub id.
+            model_name_or_path: Directory of weights, or of an adapter beside `base/`; or a model id.
             device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`.
             trust_remote_code: Run code that the checkpoint brings.
             local_files_only: Look a hub id up in the Hugging Face cache only; False may download it.
@@ -117,10 +118,16 @@ class Gemma4HF:
             OutOfMemoryError: The device's memory does not hold a batch.
 
         """
-        prepared, failures = self._preparer.prepare(prompts, enable_thinking=generation.enable_thinking)
-        found: dict[int, Answer | PromptError] = dict(failures)
-        for batch in group_prompts(prepared, max_batch_size=self._max_batch_size):
-            found |= self._runner.answer(batch, generation)
+        found: dict[int, Answer | PromptError] = {}
+        # What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
+        window = _PREPARED_BATCHES * self._max_batch_size
+        for start in range(0, len(prompts), window):
+            prepared, failures = self._preparer.prepare(
+                prompts[start : start + window], start=start, enable_thinking=generation.enable_thinking
+            )
+            found |= failures
+            for batch in group_prompts(prepared, max_batch_size=self._max_batch_size):
+                found |= self._runner.answer(batch, generation)
         return [found[index] for index in range(len(prompts))]
 
     def prompt(  # noqa: PLR0917 - the signature users know
@@ -257,7 +264,7 @@ class Gemma4HF:
             top_k=top_k,
             repetition_penalty=repetition_penalty,
             seed=seed,
-            stop=tuple(stop),
+            stop=stop,
         )
         return self._runner.generate(dict(inputs), generation)
 
@@ -274,27 +281,5 @@ class Gemma4HF:
         """
         default = get_generation_defaults().skip_special_tokens
         if default if skip_special_tokens is None else skip_special_tokens:
-            return [reply.text for reply in self._runner.read(generated_ids, tuple(stop))]
+            return [reply.text for reply in self._runner.read(generated_ids, stop)]
         return self._runner.decode_raw(generated_ids)
-
-
-def load_engine(directory: Path, *, quantization: Quantization, settings: Settings) -> Gemma4HF:
-    """Load a directory for the blocks, on the operator's device and in the operator's precision.
-
-    Args:
-        directory: Weights, or an adapter beside its `base/`.
-        quantization: Precision of the weights.
-        settings: The operator's.
-
-    Returns:
-        The engine, ready to answer.
-
-    Raises:
-        CheckpointError: Files are missing, damaged or do not fit together.
-        ConfigurationError: The device or precision cannot work.
-
-    """
-    options = LoadOptions(
-        device=find_device(settings.device), dtype=settings.dtype, quantization=quantization
-    )
-    return Gemma4HF(load_checkpoint(directory, options), settings=settings)

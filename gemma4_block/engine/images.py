@@ -1,12 +1,12 @@
 """Turn whatever a caller calls an image into RGB uint8, by declared rule or with a refusal."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from gemma4_block.contract import RgbImage
-from gemma4_block.errors import PromptError
+from gemma4_block.errors import ConfigurationError, PromptError
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +33,13 @@ def to_rgb(image: "npt.NDArray[Any] | torch.Tensor", color_order: ColorOrder) ->
 
     Raises:
         PromptError: The shape, size or values cannot be an image.
+        ConfigurationError: The colour order is neither of the two.
 
     """
+    if color_order not in get_args(ColorOrder):
+        raise ConfigurationError(
+            f"The colour order is {color_order!r}; it must be rgb or bgr, in small letters."
+        )
     array = _as_height_width_channels(image)
     if 0 in array.shape:
         raise PromptError(f"The image has shape {array.shape}: it holds no pixels. Send at least 1 x 1.")

@@ -12,7 +12,7 @@ from typing import get_args
 
 from gemma4_block.contract import Engine, Quantization
 from gemma4_block.engine.resolution import resolve
-from gemma4_block.errors import CheckpointError, ConfigurationError, EngineError
+from gemma4_block.errors import ConfigurationError, EngineError
 from gemma4_block.settings import Settings, get_settings
 
 Loader = Callable[[Path, Quantization, Settings], Engine]
@@ -52,7 +52,7 @@ def load_gemma4(directory: Path, quantization: Quantization, settings: Settings)
         ConfigurationError: The device or precision cannot work.
 
     """
-    from gemma4_block.engine.gemma4_hf import load_engine
+    from gemma4_block.engine.loading import load_engine
 
     return load_engine(directory, quantization=quantization, settings=settings)
 
@@ -72,22 +72,14 @@ def choose_auto_quantization(directory: Path, settings: Settings) -> Quantizatio
         ConfigurationError: The operator's device does not exist.
 
     """
-    import torch
+    from gemma4_block.engine.quantization import choose_quantization, find_device
 
-    from gemma4_block.engine.quantization import choose_device, choose_quantization
-
-    device = choose_device(
-        settings.device, has_cuda=torch.cuda.is_available(), cuda_count=torch.cuda.device_count()
-    )
+    device = find_device(settings.device)
     if device.type == "cpu":
         return "none"
-    from transformers import AutoConfig
+    from gemma4_block.engine.checkpoint import load_config, weights_directory
 
-    weights = directory / "base" if (directory / "adapter_config.json").is_file() else directory
-    try:
-        config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{weights / 'config.json'} cannot be read: {error}") from error
+    config = load_config(weights_directory(directory), trust_remote_code=False)
     return "none" if choose_quantization("auto", device=device, config=config) is None else "nf4"
 
 

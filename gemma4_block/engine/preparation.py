@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.contract import ImageSeqLength, Prompt, RgbImage
+from gemma4_block.contract import ImageSeqLength, Prompt, RgbImage, check_text
 from gemma4_block.engine.batching import PreparedPrompt
 from gemma4_block.engine.checkpoint import Checkpoint
 from gemma4_block.engine.conversation import Renderer
 from gemma4_block.engine.images import to_rgb
-from gemma4_block.errors import PromptError
+from gemma4_block.errors import ConfigurationError, PromptError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
@@ -38,15 +38,16 @@ class Preparer:
         self._inference_config = checkpoint.inference_config
         self._renderer = Renderer(checkpoint.processor)
         self._limits = limits
+        self._context_tokens = checkpoint.context_tokens
         self._image_seq_length = image_seq_length
 
     def prepare(
-        self, prompts: Sequence[Prompt], *, enable_thinking: bool
+        self, prompts: Sequence[Prompt], *, start: int, enable_thinking: bool
     ) -> tuple[list[PreparedPrompt], dict[int, PromptError]]:
-        """Return what can be asked, and by place what cannot and why."""
+        """Return what can be asked, and by place, counted from `start`, what cannot and why."""
         prepared: list[PreparedPrompt] = []
         failures: dict[int, PromptError] = {}
-        for index, prompt in enumerate(prompts):
+        for index, prompt in enumerate(prompts, start):
             try:
                 prepared.append(self.prepare_one(index, prompt, enable_thinking=enable_thinking))
             except PromptError as error:  # noqa: PERF203 - one failure must not end the loop
@@ -74,6 +75,7 @@ class Preparer:
 
         Raises:
             PromptError: Its text is empty or too long, or an image cannot be read or is too large.
+            ConfigurationError: `image_size_wh` would do nothing.
 
         """
         self._check_text(prompt)
@@ -92,6 +94,12 @@ class Preparer:
             counts = [int(count) for count in encoded.pop(_COUNTS)]
             features = dict(encoded)
         conversation = self._renderer.render(prompt, counts, enable_thinking=enable_thinking)
+        if len(conversation.input_ids) >= self._context_tokens:
+            raise PromptError(
+                f"The prompt becomes {len(conversation.input_ids)} tokens, {conversation.image_tokens} of "
+                f"them of images; the model reads fewer than {self._context_tokens}. Shorten it, or lower "
+                "image_seq_length."
+            )
         return PreparedPrompt(
             index=index,
             input_ids=conversation.input_ids,
@@ -104,21 +112,22 @@ class Preparer:
         if not prompt.text.strip():
             raise PromptError("The prompt is empty; write a question or an instruction.")
         for name, text in (("prompt", prompt.text), ("system prompt", prompt.system or "")):
-            if len(text) > self._limits.max_prompt_characters:
-                raise PromptError(
-                    f"The {name} has {len(text)} characters; {self._limits.max_prompt_characters} "
-                    "are allowed. Shorten it, or raise GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
-                )
+            check_text(name, text, max_characters=self._limits.max_prompt_characters)
 
     def _prepare_image(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
+        image = to_rgb(image, "rgb")
         height, width = image.shape[:2]
         if height * width > self._limits.max_image_pixels:
             raise PromptError(
                 f"The image is {width} x {height} pixels; {self._limits.max_image_pixels} in all are "
                 "allowed. Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
             )
-        image = to_rgb(image, "rgb")
         if self._inference_config is None:
+            if image_size_wh is not None:
+                raise ConfigurationError(
+                    f"image_size is {image_size_wh}; the checkpoint has no inference_config.json whose "
+                    "size it could replace. Leave it out and use image_seq_length."
+                )
             return image
         return _preprocess_as_host(image, self._inference_config, image_size_wh)
 

@@ -74,6 +74,12 @@ class _Place:
     problem: str = ""
 
 
+def find_hub_snapshot(hub_id: str) -> Path | None:
+    """Return the directory of a hub id in the first Hugging Face cache that has it, or None."""
+    places = (_look_in_hub_cache(hub_id, folder) for folder in _hub_caches())
+    return next((place.directory for place in places if place.directory is not None), None)
+
+
 def _check_name(name: str) -> None:
     if not name.strip():
         raise ConfigurationError(f"model_version is empty. Name one of {', '.join(MODEL_IDS)}.")
@@ -109,14 +115,22 @@ def _find_under_roots(name: str, roots: tuple[Path, ...]) -> Path | None:
         directory = _existing_directory(candidate)
         if directory is None:
             continue
-        for part in (directory, _existing_directory(directory / "base")):
-            if part is not None and not any(part.is_relative_to(root) for root in real_roots):
+        for part in _parts(directory):
+            if not any(part.is_relative_to(root) for root in real_roots):
                 raise ConfigurationError(
                     f"model_version is {_shown(name)}, where a link leads out of the operator's folders, to "
                     f"{part}. Copy the files, or add their folder to GEMMA4_BLOCK_MODEL_ROOTS."
                 )
         return _complete(directory, fix="Finish the copy or download, or remove the directory")
     return None
+
+
+def _parts(directory: Path) -> Iterator[Path]:
+    """Yield a model directory, its `base/` and all that links in them lead to."""
+    for part in (directory, _existing_directory(directory / "base")):
+        if part is not None:
+            yield part
+            yield from (entry.resolve() for entry in part.iterdir() if entry.is_symlink())
 
 
 def _find_in_caches(name: str, variant: Variant | None, roots: tuple[Path, ...]) -> Path:
@@ -160,7 +174,7 @@ def _hub_caches() -> list[Path]:
 
     Importing inference_models points HF_HUB_CACHE below its own folder wherever it is unset.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     folders = [Path(os.environ.get("HF_HOME", home)) / "hub", home / "hub"]
     if "HF_HUB_CACHE" in os.environ:
         folders.insert(0, Path(os.environ["HF_HUB_CACHE"]))

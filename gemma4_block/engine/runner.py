@@ -1,6 +1,7 @@
 """Run one batch at a time through a loaded model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -36,7 +37,9 @@ class BatchRunner:
             OutOfMemoryError: The device's memory does not hold the batch.
 
         """
-        replies = self.read(self.generate(self.pad(batch), generation), generation.stop)
+        with _explained_memory(self._model, len(batch)):
+            inputs = self.pad(batch)
+        replies = self.read(self.generate(inputs, generation), generation.stop)
         return {
             prompt.index: Answer(
                 text=reply.text,
@@ -72,16 +75,8 @@ class BatchRunner:
             OutOfMemoryError: The device's memory does not hold the batch.
 
         """
-        try:
-            with self._lock:
-                return generate_ids(self._model, self._tokenizer, inputs, generation, self._vocabulary)
-        except torch.OutOfMemoryError as error:
-            rows, length = inputs["input_ids"].shape
-            raise OutOfMemoryError(
-                f"{self._model.device} has too little memory for {rows} prompts of {length} tokens. Lower "
-                "image_seq_length or GEMMA4_BLOCK_MAX_BATCH_SIZE, or choose quantization nf4 or a smaller "
-                "variant."
-            ) from error
+        with _explained_memory(self._model, len(inputs["input_ids"])), self._lock:
+            return generate_ids(self._model, self._tokenizer, inputs, generation, self._vocabulary)
 
     def read(self, generated_ids: torch.Tensor, stop: Sequence[str]) -> list[Reply]:
         """Cut and split each generated row."""
@@ -92,3 +87,14 @@ class BatchRunner:
         """Return each generated row as text with all its control tokens."""
         rows = self._tokenizer.batch_decode(generated_ids, skip_special_tokens=False)
         return [text.strip() for text in rows]
+
+
+@contextmanager
+def _explained_memory(model: Any, rows: int) -> Iterator[None]:  # noqa: ANN401 - one of several models
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{model.device} has too little memory for {rows} prompts at once. Lower image_seq_length or "
+            "GEMMA4_BLOCK_MAX_BATCH_SIZE, or choose quantization nf4 or a smaller variant."
+        ) from error

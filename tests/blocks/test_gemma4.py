@@ -392,7 +392,7 @@ BAD_VALUES = [
     ("system_prompt", "x" * 20_001, "The system prompt has 20001 characters; 20000 are allowed."),
     ("max_new_tokens", 0, "max_new_tokens is 0; it must be 1 or more."),
     ("max_new_tokens", 9000, "max_new_tokens is 9000; this machine allows 8192."),
-    ("temperature", -1, "temperature is -1.0; it must be above 0"),
+    ("temperature", -1, "temperature is -1.0; it must be 0.001 to 100"),
     ("top_p", 0.5, "top_p is 0.5 while sampling is off"),
     ("top_k", 3, "top_k is 3 while sampling is off"),
     ("seed", 3, "seed is 3 while sampling is off"),

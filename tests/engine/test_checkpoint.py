@@ -285,6 +285,14 @@ def test_the_caller_s_own_4_bit_settings_win() -> None:
     assert not hasattr(plain._runner._model.config, "quantization_config")
 
 
+def test_an_adapter_stays_on_top_of_4_bit_weights(tmp_path: Path) -> None:
+    """Merging would round it away."""
+    _save_adapter(tmp_path)
+    options = LoadOptions(device=torch.device("cpu"), dtype="bfloat16", quantization="nf4")
+
+    assert type(load_checkpoint(tmp_path, options).model).__name__.startswith("Peft")
+
+
 @pytest.mark.gpu
 def test_four_bits_are_the_default_on_a_gpu(picture: RgbImage) -> None:
     """On CUDA the language model is NF4 unless told otherwise. Not run where there is no GPU."""
@@ -296,4 +304,6 @@ def test_four_bits_are_the_default_on_a_gpu(picture: RgbImage) -> None:
     )
 
     assert engine._runner._model.is_loaded_in_4bit
+    plain = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cuda", disable_quantization=True)
+    assert not getattr(plain._runner._model, "is_loaded_in_4bit", False)
     assert isinstance(answer, Answer)

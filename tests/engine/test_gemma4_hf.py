@@ -3,6 +3,8 @@
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
+from gemma4_block.engine.arguments import fill_generation
+from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.errors import ConfigurationError, PromptError
-from gemma4_block.settings import get_generation_defaults
+from gemma4_block.settings import Settings, get_generation_defaults
 
 from .conftest import DEMO_CHECKPOINT
 
@@ -222,7 +226,7 @@ def test_unknown_options_raise(engine: Gemma4HF, picture: RgbImage) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"do_sample": True, "temperature": 0.0}, "temperature is 0.0.*above 0"),
+        ({"do_sample": True, "temperature": 0.0}, "temperature is 0.0.*0.001 to 100"),
         ({"temperature": 0.5}, "sampling is off"),
         ({"top_p": 0.9}, "sampling is off"),
         ({"seed": 1}, "sampling is off"),
@@ -232,6 +236,9 @@ def test_unknown_options_raise(engine: Gemma4HF, picture: RgbImage) -> None:
         ({"do_sample": True, "seed": -1}, "seed is -1"),
         ({"repetition_penalty": 0.0}, "repetition_penalty"),
         ({"stop": ("",)}, "stop"),
+        ({"stop": "square"}, "stop is 'square'.*tuple"),
+        ({"do_sample": True, "temperature": 1e-40}, "temperature is 1e-40"),
+        ({"repetition_penalty": 1e-300}, "repetition_penalty is 1e-300"),
     ],
 )
 def test_impossible_options_raise_before_any_work(options: dict[str, object], words: str) -> None:
@@ -343,6 +350,30 @@ def test_the_package_s_resize_mode_is_applied(tmp_path: Path, picture: RgbImage,
         assert positions[:, 1].max() > 1.8 * positions[:, 0].max()
 
 
+def test_the_size_of_a_call_replaces_that_of_the_package(tmp_path: Path, picture: RgbImage) -> None:
+    """`image_size` is width and height, handed to the host's preprocessing."""
+    directory = tmp_path / "package"
+    shutil.copytree(DEMO_CHECKPOINT, directory)
+    config = {
+        "image_pre_processing": {},
+        "network_input": {
+            "training_input_size": {"height": 192, "width": 96},
+            "dynamic_spatial_size_supported": True,
+            "dynamic_spatial_size_mode": {"type": "any-size"},
+            "color_mode": "rgb",
+            "resize_mode": "stretch",
+            "input_channels": 3,
+        },
+    }
+    (directory / "inference_config.json").write_text(json.dumps(config), encoding="utf-8")
+    engine = Gemma4HF.from_pretrained(directory, device="cpu")
+    tall = engine.pre_process_generation(picture, COUNT)["image_position_ids"][0]
+    wide = engine.pre_process_generation(picture, COUNT, image_size=(192, 96))["image_position_ids"][0]
+
+    assert tall[:, 1].max() > tall[:, 0].max()
+    assert wide[:, 0].max() > wide[:, 1].max()
+
+
 def test_batched_answers_equal_single_ones_in_float32(engine: Gemma4HF) -> None:
     """24 prompts of mixed sizes, budgets, image counts and lengths, one by one and together."""
     rng = np.random.default_rng(12)
@@ -385,3 +416,151 @@ def test_padded_lengths_around_multiples_of_32_are_exact(
 
     # Measured: below 1e-5; a fault changes logits by whole units.
     torch.testing.assert_close(padded, single, atol=1e-3, rtol=0)
+
+
+def test_a_budget_of_300_raises_before_any_prompt_is_asked(picture: RgbImage) -> None:
+    """A prompt that cannot be asked cannot be made."""
+    with pytest.raises(ConfigurationError, match="300"):
+        Prompt(text=COUNT, images=(picture,), image_seq_length=300)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("image", [np.zeros(5, np.uint8), None, "picture.png"], ids=["1-D", "None", "text"])
+def test_what_is_no_image_fails_alone(engine: Gemma4HF, picture: RgbImage, image: object) -> None:
+    """The neighbour is answered."""
+    prompts = [Prompt(text=COUNT, images=(image,)), Prompt(text=COUNT, images=(picture,))]  # type: ignore[arg-type]
+    answers = engine.answer(prompts, GenerationConfig())
+
+    assert [PromptError, Answer] == [type(answer) for answer in answers]
+
+
+@pytest.mark.parametrize("where", ["text", "system"])
+def test_half_a_surrogate_pair_fails_alone(engine: Gemma4HF, where: str) -> None:
+    """JSON can carry what no tokenizer takes."""
+    broken = Prompt(**{"text": COUNT, where: "a\ud800b"})
+    answers = engine.answer([broken, Prompt(text=COUNT)], GenerationConfig(max_new_tokens=4))
+
+    assert isinstance(answers[0], PromptError)
+    assert "surrogate" in str(answers[0])
+    assert isinstance(answers[1], Answer)
+
+
+def test_a_prompt_longer_than_the_context_fails_alone(engine: Gemma4HF) -> None:
+    """The demo reads 8,192 tokens; three bytes a character make more of 5,000."""
+    answers = engine.answer(
+        [Prompt(text="\u6c49" * 5000), Prompt(text=COUNT)], GenerationConfig(max_new_tokens=4)
+    )
+
+    assert "8192" in str(answers[0])
+    assert isinstance(answers[1], Answer)
+
+
+def test_threads_may_ask_at_once(engine: Gemma4HF, picture: RgbImage) -> None:
+    """Eight threads render, encode and decode together: no error, and each gets its own answers."""
+    texts = [COUNT, "Describe the image.", "<turn|> What color is it?", "Read the number."]
+    config = GenerationConfig(max_new_tokens=6)
+    prompts = [[Prompt(text=text, system="Be brief.", images=(picture,))] * 6 for text in texts * 2]
+    expected = [engine.answer(batch, config) for batch in prompts]
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        found = list(threads.map(lambda batch: engine.answer(batch, config), prompts))
+
+    assert expected == found
+
+
+def test_the_batch_size_of_the_operator_bounds_each_generation(picture: RgbImage) -> None:
+    """Seven prompts with at most three at once are three generations, in windows of twelve."""
+    checkpoint = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu")))
+    engine = Gemma4HF(checkpoint, settings=Settings(max_batch_size=3))
+    rows: list[int] = []
+    generate = checkpoint.model.generate
+
+    def count(**inputs: torch.Tensor) -> torch.Tensor:
+        rows.append(len(inputs["input_ids"]))
+        return generate(**inputs)  # type: ignore[no-any-return]
+
+    checkpoint.model.generate = count
+    answers = engine.answer([Prompt(text=COUNT, images=(picture,))] * 14, GenerationConfig(max_new_tokens=2))
+
+    assert rows == [3, 3, 3, 3, 2]
+    assert len({str(answer) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_new_tokens", 3),
+        ("do_sample", True),
+        ("temperature", 0.7),
+        ("top_p", 0.8),
+        ("top_k", 7),
+        ("repetition_penalty", 1.3),
+        ("seed", 11),
+        ("stop", ("x",)),
+    ],
+)
+def test_each_option_of_prompt_reaches_the_generation(
+    engine: Gemma4HF, picture: RgbImage, monkeypatch: pytest.MonkeyPatch, option: str, value: object
+) -> None:
+    """What the runner is given is what the caller said."""
+    given: list[GenerationConfig] = []
+    generate = engine._runner.generate
+
+    def record(inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
+        given.append(generation)
+        return generate(inputs, replace(generation, max_new_tokens=1))
+
+    monkeypatch.setattr(engine._runner, "generate", record)
+    options: dict[str, object] = (
+        {"do_sample": True} if option in {"temperature", "top_p", "top_k", "seed"} else {}
+    )
+    engine.prompt(picture, COUNT, **{**options, option: value})  # type: ignore[arg-type]
+
+    assert value == getattr(given[0], option)
+
+
+@pytest.mark.usefixtures("_fresh_defaults")
+@pytest.mark.parametrize(
+    ("name", "value", "option", "expected"),
+    [
+        ("DO_SAMPLE", "true", "do_sample", True),
+        ("TEMPERATURE", "0.4", "temperature", 0.4),
+        ("TOP_P", "0.6", "top_p", 0.6),
+        ("TOP_K", "9", "top_k", 9),
+    ],
+)
+def test_each_sampling_default_of_the_environment_reaches_the_generation(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, option: str, expected: object
+) -> None:
+    """With sampling on, what a call leaves open is the environment's."""
+    monkeypatch.setenv("INFERENCE_MODELS_GEMMA4_DEFAULT_DO_SAMPLE", "true")
+    monkeypatch.setenv(f"INFERENCE_MODELS_GEMMA4_DEFAULT_{name}", value)
+    get_generation_defaults.cache_clear()
+    filled = fill_generation(
+        max_new_tokens=None,
+        do_sample=None,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        repetition_penalty=None,
+        seed=None,
+        stop=(),
+    )
+
+    assert expected == getattr(filled, option)
+
+
+@pytest.mark.parametrize("form", ["RGB", "gbr"])
+def test_an_unknown_colour_format_is_refused(engine: Gemma4HF, picture: RgbImage, form: str) -> None:
+    """It is not taken for BGR."""
+    with pytest.raises(ConfigurationError, match=form):
+        engine.prompt(picture, COUNT, form)  # type: ignore[arg-type]
+
+
+def test_an_image_size_without_anything_to_replace_is_refused(engine: Gemma4HF, picture: RgbImage) -> None:
+    """The knob belongs to inference_config.json."""
+    with pytest.raises(ConfigurationError, match="inference_config"):
+        engine.pre_process_generation(picture, COUNT, image_size=(96, 96))
+
+
+def test_the_embedded_model_is_loaded_by_its_id() -> None:
+    """`gemma-4-demo` is accepted wherever a model id is."""
+    assert Gemma4HF.from_pretrained("gemma-4-demo", device="cpu").image_seq_lengths == (70,)
