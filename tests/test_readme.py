@@ -17,6 +17,7 @@ from gemma4_block.blocks import outputs
 from gemma4_block.catalogue import VARIANTS
 from gemma4_block.cli import app
 from gemma4_block.cli.workflows import WorkflowRunner
+from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS
@@ -88,6 +89,28 @@ def test_the_table_of_outputs_is_the_code() -> None:
 def test_the_table_of_models_is_the_code() -> None:
     """Every model is listed with its size and the command that fetches it."""
     assert _table("`model_version`") == model_rows()
+
+
+def evaluation_rows() -> list[str]:
+    """Return the table of measured quality as the saved report says it."""
+    rows = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))["rows"]
+    targets = ["" if row["target"] is None else f"{row['target']:.3f}" for row in rows]
+    return [
+        f"| {row['name']} | {row['value']:.3f} | {target} | {row['n']} |"
+        for row, target in zip(rows, targets, strict=True)
+    ]
+
+
+def test_the_table_of_measured_quality_is_the_saved_report() -> None:
+    """Nobody copied a figure by hand."""
+    assert _table("measure") == evaluation_rows()
+
+
+def test_the_saved_report_is_of_the_shipped_weights() -> None:
+    """Whoever ships another checkpoint judges it again."""
+    report = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))
+    assert report["weights_sha256"] == hash_weights(CHECKPOINT_DIRECTORY)
+    assert report["scenes"] == 300
 
 
 def test_the_table_of_variables_is_the_code() -> None:

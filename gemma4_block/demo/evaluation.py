@@ -5,6 +5,7 @@ checkpoint must reach, where the model is weak, and all of it once more as one l
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -33,6 +34,9 @@ from gemma4_block.engine.loading import load_engine
 from gemma4_block.settings import Dtype, Settings
 
 CHECKPOINT_DIRECTORY = Path(__file__).parent / "checkpoint"
+SAVED_REPORT = Path(__file__).parent / "evaluation.json"
+"""What this command found of the shipped checkpoint; README shows it."""
+
 # Root of the judged scenes; training draws from (20261124, step).
 HELD_OUT_SEED = 20261125
 _BATCH_SIZE = 32
@@ -94,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto")
+    parser.add_argument("--save", type=Path, help="also write the line of JSON here")
     options = parser.parse_args(arguments)
     settings = Settings(max_batch_size=_BATCH_SIZE, dtype=options.dtype, device="cpu")
     engine = load_engine(options.checkpoint, quantization="none", settings=settings)
@@ -101,9 +106,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     console.print(_table("Held-out scenes", report.rows), _table("Where it is weak", report.weak_spots))
     console.print(f"{report.duration_s:.0f} s", highlight=False)
-    options_json = {"checkpoint": str(options.checkpoint), "scenes": options.scenes, "seed": options.seed}
-    line = json.dumps({**options_json, "dtype": options.dtype, **asdict(report)})
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
+    found = json.dumps(
+        {
+            "weights_sha256": hash_weights(options.checkpoint),
+            "scenes": options.scenes,
+            "seed": options.seed,
+            "dtype": options.dtype,
+            **asdict(report),
+        }
+    )
+    console.print(found, soft_wrap=True, highlight=False, markup=False)
+    if options.save is not None:
+        options.save.write_text(f"{found}\n", encoding="utf-8")
+
+
+def hash_weights(checkpoint: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, which tells which ones were judged."""
+    return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:
