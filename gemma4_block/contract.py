@@ -80,6 +80,65 @@ def check_text(name: str, text: str, *, max_characters: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JsonSchema:
+    """The answer is JSON that matches a schema, in the form that `json.dumps` writes.
+
+    Attributes:
+        text: The schema as JSON text.
+
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """The answer is one alternative of each group; every alternative is scored as what the model says first.
+
+    Groups do not know of each other: each is scored right after the prompt.
+
+    Attributes:
+        groups: At least one group of at least one text, none of which is empty.
+        schema: What an engine that cannot score is held to instead; its answer is then JSON.
+
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    schema: JsonSchema
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to choose from.
+
+        Raises:
+            ConfigurationError: A group or a text is empty, or there is no group.
+
+        """
+        is_full = all(group and all(group) for group in self.groups)
+        _check(bool(self.groups) and is_full, "groups", self.groups, "groups of texts, none of them empty")
+
+
+Constraint = JsonSchema | Choices
+"""What an answer may be. It binds the answer, not the thoughts before it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenScore:
+    """How sure the model was of one token of its answer.
+
+    Attributes:
+        start: Where the token's text begins in the answer's text, in characters.
+        end: Where it ends.
+        log_probability: Natural logarithm of its probability among the tokens that the constraint allowed
+            there, at temperature 1.
+
+    """
+
+    start: int
+    end: int
+    log_probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """One question to the model.
 
@@ -88,6 +147,8 @@ class Prompt:
         images: Zero, one or many; they come before the text.
         system: Text of the system turn; None means no system turn.
         image_seq_length: Visual token budget per image; None means the checkpoint's own.
+        constraint: What the answer may be; None means anything.
+        needs_token_scores: Whether the answer should say how sure the model was of each of its tokens.
 
     """
 
@@ -95,6 +156,8 @@ class Prompt:
     images: tuple[RgbImage, ...] = ()
     system: str | None = None
     image_seq_length: ImageSeqLength | None = None
+    constraint: Constraint | None = None
+    needs_token_scores: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a budget that Gemma 4 does not know.
@@ -112,7 +175,10 @@ class GenerationConfig:
     """How to answer. `None` means what the checkpoint's generation_config.json says.
 
     Attributes:
-        max_new_tokens: Most tokens of thought and answer together, at least 1.
+        max_new_tokens: Most tokens of the answer, at least 1; of thought and answer together where
+            `max_thinking_tokens` is None.
+        max_thinking_tokens: With `enable_thinking` only: most tokens of thought, at least 1. Then the thought
+            is closed and the answer begins. None means no allowance of its own.
         do_sample: Draw tokens by chance; False always takes the likeliest.
         temperature: 0.001 to 100, with `do_sample` only. Higher is more varied.
         top_p: In (0, 1], with `do_sample` only. Keep the likeliest tokens that add up to this.
@@ -133,6 +199,7 @@ class GenerationConfig:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     enable_thinking: bool = False
+    max_thinking_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse combinations that cannot be meant.
@@ -163,6 +230,14 @@ class GenerationConfig:
             _check(is_allowed, "repetition_penalty", self.repetition_penalty, f"{low} to {high}")
         if self.seed is not None:
             _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
+        if self.max_thinking_tokens is not None:
+            allowance = self.max_thinking_tokens
+            _check(allowance >= 1, "max_thinking_tokens", allowance, "1 or more")
+            if not self.enable_thinking:
+                raise ConfigurationError(
+                    f"max_thinking_tokens is {allowance} while thinking is off, where it would do nothing. "
+                    "Leave it out, or turn enable_thinking on."
+                )
         is_texts = isinstance(self.stop, tuple) and all(isinstance(text, str) and text for text in self.stop)
         _check(is_texts, "stop", self.stop, "a tuple of texts of at least one character")
 
@@ -178,6 +253,11 @@ class Answer:
         input_tokens: Tokens of the rendered prompt, soft tokens of images included.
         output_tokens: Tokens generated, thoughts and the end of the turn included.
         image_tokens: Soft tokens of all images of the prompt.
+        token_scores: One for each token of the text, in order, where the prompt needed them; None where it
+            did not, or where the engine cannot tell.
+        choice_probabilities: For each group of the prompt's `Choices` the probability of each alternative,
+            in order, adding up to 1; None without choices, or where the engine cannot score. The text is
+            then the chosen alternatives, one on a line.
 
     """
 
@@ -187,6 +267,8 @@ class Answer:
     input_tokens: int
     output_tokens: int
     image_tokens: int
+    token_scores: tuple[TokenScore, ...] | None = None
+    choice_probabilities: tuple[tuple[float, ...], ...] | None = None
 
 
 class Engine(Protocol):
