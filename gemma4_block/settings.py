@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     max_prompt_characters: int = Field(
         default=20_000, ge=1, description="The longest prompt and system prompt that a request may send."
     )
+    max_schema_characters: int = Field(
+        default=20_000, ge=1, description="The longest JSON Schema that an answer can be held to."
+    )
     max_image_pixels: int = Field(
         default=100_000_000, ge=1, description="The largest image, width times height, that is looked at."
     )

@@ -8,6 +8,9 @@ import torch
 
 from gemma4_block.contract import ImageSeqLength
 
+ChoiceIds = tuple[tuple[tuple[int, ...], ...], ...]
+"""Groups of alternatives as token ids."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedPrompt:
@@ -19,6 +22,11 @@ class PreparedPrompt:
         image_tokens: How many of them are placeholders.
         image_seq_length: The budget of its images; None where it has none.
         image_features: What the image processor returned, each with the images as first axis.
+        schema: JSON Schema that the answer is held to; None where it is free.
+        choices: What the answer is chosen from, each alternative also as text in `choice_texts`; empty where
+            it is written.
+        choice_texts: The same as the prompt gave them.
+        needs_token_scores: Whether the answer should say how sure the model was of each token.
 
     """
 
@@ -27,6 +35,10 @@ class PreparedPrompt:
     image_tokens: int
     image_seq_length: ImageSeqLength | None
     image_features: dict[str, torch.Tensor]
+    schema: str | None = None
+    choices: ChoiceIds = ()
+    choice_texts: tuple[tuple[str, ...], ...] = ()
+    needs_token_scores: bool = False
 
 
 def group_prompts(
@@ -34,11 +46,12 @@ def group_prompts(
 ) -> Iterator[list[PreparedPrompt]]:
     """Yield batches of at most `max_batch_size` prompts that share a budget, neighbours in length.
 
-    Prompts without images form groups of their own: they need no vision tensors.
+    Prompts without images form groups of their own: they need no vision tensors. So do those whose answers
+    are chosen: they need no writing.
     """
-    groups: dict[ImageSeqLength | None, list[PreparedPrompt]] = defaultdict(list)
+    groups: dict[tuple[ImageSeqLength | None, bool], list[PreparedPrompt]] = defaultdict(list)
     for prompt in prompts:
-        groups[prompt.image_seq_length].append(prompt)
+        groups[prompt.image_seq_length, bool(prompt.choices)].append(prompt)
     for group in groups.values():
         by_length = sorted(group, key=lambda prompt: len(prompt.input_ids))
         for start in range(0, len(by_length), max_batch_size):

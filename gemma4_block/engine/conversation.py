@@ -44,6 +44,10 @@ class Renderer:
         # it on lets threads render at once: neither of the two is ever switched.
         self._text_tokenizer = copy.deepcopy(processor.tokenizer)
 
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text in which nothing is a control token."""
+        return tuple(self._text_tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
     def render(
         self, prompt: Prompt, soft_token_counts: Sequence[int], *, enable_thinking: bool
     ) -> Conversation:
@@ -71,9 +75,7 @@ class Renderer:
             # The split alternates between what the template wrote and the names of the stand-ins.
             if index % 2:
                 used.append(piece)
-                ids += self._text_tokenizer.encode(
-                    texts[piece], add_special_tokens=False, split_special_tokens=True
-                )
+                ids += self.encode_text(texts[piece])
             else:
                 ids += self._tokenizer.encode(self._expand_images(piece, counts), add_special_tokens=False)
         expected = ["system", "user"] if texts["system"] else ["user"]

@@ -17,11 +17,13 @@ from gemma4_block.contract import (
 from gemma4_block.engine.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.batching import group_prompts
 from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.grammar import Grammars
 from gemma4_block.engine.images import ColorOrder
 from gemma4_block.engine.location import find_directory
 from gemma4_block.engine.preparation import Limits, Preparer
 from gemma4_block.engine.quantization import find_device
 from gemma4_block.engine.runner import BatchRunner
+from gemma4_block.engine.vocabulary import read_vocabulary
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
@@ -95,8 +97,10 @@ class Gemma4HF:
             max_prompt_characters=settings.max_prompt_characters, max_image_pixels=settings.max_image_pixels
         )
         self._trained_lengths = checkpoint.image_seq_lengths
-        self._preparer = Preparer(checkpoint, limits, image_seq_length)
-        self._runner = BatchRunner(checkpoint.model, checkpoint.processor)
+        vocabulary = read_vocabulary(checkpoint.model, checkpoint.processor.tokenizer)
+        grammars = Grammars(checkpoint.processor.tokenizer, vocabulary, settings.max_schema_characters)
+        self._preparer = Preparer(checkpoint, limits, grammars, image_seq_length)
+        self._runner = BatchRunner(checkpoint.model, checkpoint.processor, vocabulary, grammars)
         self._max_batch_size = settings.max_batch_size
 
     @property

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.contract import ImageSeqLength, Prompt, RgbImage, check_text
-from gemma4_block.engine.batching import PreparedPrompt
+from gemma4_block.contract import Choices, ImageSeqLength, JsonSchema, Prompt, RgbImage, check_text
+from gemma4_block.engine.batching import ChoiceIds, PreparedPrompt
 from gemma4_block.engine.checkpoint import Checkpoint
 from gemma4_block.engine.conversation import Renderer
+from gemma4_block.engine.grammar import Grammars
 from gemma4_block.engine.images import to_rgb
 from gemma4_block.errors import ConfigurationError, PromptError
 
@@ -32,12 +33,17 @@ class Preparer:
     """Prepares prompts for one checkpoint."""
 
     def __init__(
-        self, checkpoint: Checkpoint, limits: Limits, image_seq_length: ImageSeqLength | None
+        self,
+        checkpoint: Checkpoint,
+        limits: Limits,
+        grammars: Grammars,
+        image_seq_length: ImageSeqLength | None,
     ) -> None:
         self._processor = checkpoint.processor
         self._inference_config = checkpoint.inference_config
         self._renderer = Renderer(checkpoint.processor)
         self._limits = limits
+        self._grammars = grammars
         self._context_tokens = checkpoint.context_tokens
         self._image_seq_length = image_seq_length
 
@@ -74,11 +80,13 @@ class Preparer:
             Ids and image tensors, on the CPU.
 
         Raises:
-            PromptError: Its text is empty or too long, or an image cannot be read or is too large.
+            PromptError: Its text is empty or too long, an image cannot be read or is too large, or its schema
+                cannot be used.
             ConfigurationError: `image_size_wh` would do nothing.
 
         """
         self._check_text(prompt)
+        self._check_schema(prompt)
         length = self._image_seq_length if prompt.image_seq_length is None else prompt.image_seq_length
         if length is None:
             length = self._processor.image_processor.max_soft_tokens
@@ -106,6 +114,10 @@ class Preparer:
             image_tokens=conversation.image_tokens,
             image_seq_length=length if prompt.images else None,
             image_features=features,
+            schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,
+            choices=self._encode_choices(prompt),
+            choice_texts=prompt.constraint.groups if isinstance(prompt.constraint, Choices) else (),
+            needs_token_scores=prompt.needs_token_scores,
         )
 
     def _check_text(self, prompt: Prompt) -> None:
@@ -113,6 +125,20 @@ class Preparer:
             raise PromptError("The prompt is empty; write a question or an instruction.")
         for name, text in (("prompt", prompt.text), ("system prompt", prompt.system or "")):
             check_text(name, text, max_characters=self._limits.max_prompt_characters)
+
+    def _check_schema(self, prompt: Prompt) -> None:
+        # What is chosen from needs no grammar here: its schema is for engines that cannot score.
+        if isinstance(prompt.constraint, JsonSchema):
+            try:
+                self._grammars.start(prompt.constraint.text)
+            except ConfigurationError as error:
+                raise PromptError(str(error)) from error
+
+    def _encode_choices(self, prompt: Prompt) -> ChoiceIds:
+        if not isinstance(prompt.constraint, Choices):
+            return ()
+        encode = self._renderer.encode_text
+        return tuple(tuple(encode(text) for text in group) for group in prompt.constraint.groups)
 
     def _prepare_image(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
         image = to_rgb(image, "rgb")

@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spoken:
-    """Token ids of one reply without control tokens of channels and turn ends."""
+    """Which tokens of a reply are thought and which are answer; those of channels are neither.
 
-    thought_ids: tuple[int, ...]
-    answer_ids: tuple[int, ...]
+    Attributes:
+        thought_places: Places of the thoughts' tokens in the reply, rising.
+        answer_places: Places of the answer's tokens, rising.
+
+    """
+
+    thought_places: tuple[int, ...]
+    answer_places: tuple[int, ...]
 
 
 def split_thoughts(ids: Sequence[int], *, opens: int | None, closes: int | None) -> Spoken:
@@ -24,17 +30,17 @@ def split_thoughts(ids: Sequence[int], *, opens: int | None, closes: int | None)
         closes: Id of `<channel|>`.
 
     Returns:
-        Both parts without the channel tokens.
+        The places of both.
 
     Example:
         >>> split_thoughts([100, 7, 8, 101, 9], opens=100, closes=101)
-        Spoken(thought_ids=(7, 8), answer_ids=(9,))
+        Spoken(thought_places=(1, 2), answer_places=(4,))
 
     """
     thought: list[int] = []
     answer: list[int] = []
     is_thought = False
-    for token_id in ids:
+    for place, token_id in enumerate(ids):
         if token_id == opens:
             is_thought = True
         elif token_id == closes:
@@ -42,8 +48,8 @@ def split_thoughts(ids: Sequence[int], *, opens: int | None, closes: int | None)
                 thought, answer = answer, []
             is_thought = False
         else:
-            (thought if is_thought else answer).append(token_id)
-    return Spoken(thought_ids=tuple(thought), answer_ids=tuple(answer))
+            (thought if is_thought else answer).append(place)
+    return Spoken(thought_places=tuple(thought), answer_places=tuple(answer))
 
 
 def strip_channel_name(thought: str) -> str:

@@ -471,13 +471,12 @@ def test_the_batch_size_of_the_operator_bounds_each_generation(picture: RgbImage
     checkpoint = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu")))
     engine = Gemma4HF(checkpoint, settings=Settings(max_batch_size=3))
     rows: list[int] = []
-    generate = checkpoint.model.generate
 
-    def count(**inputs: torch.Tensor) -> torch.Tensor:
-        rows.append(len(inputs["input_ids"]))
-        return generate(**inputs)  # type: ignore[no-any-return]
+    def count(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
+        if "pixel_values" in inputs:
+            rows.append(len(inputs["input_ids"]))
 
-    checkpoint.model.generate = count
+    checkpoint.model.register_forward_pre_hook(count, with_kwargs=True)
     answers = engine.answer([Prompt(text=COUNT, images=(picture,))] * 14, GenerationConfig(max_new_tokens=2))
 
     assert rows == [3, 3, 3, 3, 2]

@@ -26,12 +26,15 @@ def test_thought_and_answer_ids_are_split(
     """Ids between the channel tokens are thought, all others answer."""
     spoken = split_thoughts(ids, opens=OPENS, closes=CLOSES)
 
-    assert (thought, answer) == (spoken.thought_ids, spoken.answer_ids)
+    assert (thought, answer) == (
+        tuple(ids[place] for place in spoken.thought_places),
+        tuple(ids[place] for place in spoken.answer_places),
+    )
 
 
 def test_a_tokenizer_without_channels_has_no_thoughts() -> None:
     """Without channel ids everything is the answer."""
-    assert split_thoughts([100, 5, 101], opens=None, closes=None).answer_ids == (100, 5, 101)
+    assert split_thoughts([100, 5, 101], opens=None, closes=None).answer_places == (0, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""Choose a token: penalise repeats, bound the choice, draw by the row's own generator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from gemma4_block.contract import GenerationConfig
+
+
+class Sampler:
+    """How one row chooses. Its draws depend on its own seed alone, not on what else is in its batch.
+
+    Args:
+        generation: What was asked for.
+        defaults: The checkpoint's generation config, for what was not.
+
+    """
+
+    def __init__(self, generation: GenerationConfig, defaults: Any) -> None:  # noqa: ANN401 - a foreign object
+        penalty = _first_set(generation.repetition_penalty, defaults.repetition_penalty)
+        self._penalty = (
+            None if penalty is None or penalty == 1 else RepetitionPenaltyLogitsProcessor(float(penalty))
+        )
+        self._warpers = _warpers(generation, defaults)
+        self._generator: torch.Generator | None = None
+        if generation.do_sample:
+            self._generator = torch.Generator()
+            if generation.seed is None:
+                self._generator.seed()
+            else:
+                self._generator.manual_seed(generation.seed)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the likeliest token is always chosen."""
+        return self._penalty is None and self._generator is None
+
+    def penalise(self, scores: torch.Tensor, history: Sequence[int]) -> torch.Tensor:
+        """Return the scores `(V,)` with those of tokens that were used before made smaller."""
+        if self._penalty is None:
+            return scores
+        ids = torch.tensor([history], dtype=torch.long, device=scores.device)
+        penalised: torch.Tensor = self._penalty(ids, scores[None])[0]
+        return penalised
+
+    def draw(self, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores `(V,)` whose greatest is a fair draw; the same scores where nothing is drawn.
+
+        The greatest of log-probabilities plus Gumbel noise is a sample.
+        """
+        if self._generator is None:
+            return scores
+        warped: torch.Tensor = self._warpers(None, scores[None])[0]  # type: ignore[arg-type]
+        uniform = torch.rand(len(scores), generator=self._generator)
+        noise = -torch.log(-torch.log(uniform.clamp(min=torch.finfo(torch.float32).tiny)))
+        return warped + noise.to(scores.device)
+
+
+def _warpers(generation: GenerationConfig, defaults: Any) -> LogitsProcessorList:  # noqa: ANN401
+    warpers = LogitsProcessorList()
+    if not generation.do_sample:
+        return warpers
+    temperature = _first_set(generation.temperature, defaults.temperature)
+    top_k = _first_set(generation.top_k, defaults.top_k)
+    top_p = _first_set(generation.top_p, defaults.top_p)
+    if temperature is not None:
+        warpers.append(TemperatureLogitsWarper(float(temperature)))
+    if top_k is not None and top_k > 0:
+        warpers.append(TopKLogitsWarper(top_k))
+    if top_p is not None and top_p < 1:
+        warpers.append(TopPLogitsWarper(float(top_p)))
+    return warpers
+
+
+def _first_set(asked: float | None, default: float | None) -> Any:  # noqa: ANN401 - int stays int
+    return default if asked is None else asked

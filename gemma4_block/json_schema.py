@@ -1,0 +1,66 @@
+"""Turn a JSON Schema into a grammar that an engine can hold an answer to, or say why that cannot be done."""
+
+from typing import TYPE_CHECKING
+
+from gemma4_block.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from llguidance import LLParserLimits
+    from llguidance._lib import JsonCompileOptions
+
+# The form that json.dumps writes. Free white space would let a model write blanks for ever.
+_FORM: "JsonCompileOptions" = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    # What a grammar cannot ensure is refused, not ignored.
+    "lenient": False,
+}
+
+
+def compile_schema(text: str, *, max_characters: int) -> str:
+    """Return the grammar of all answers that match a schema and are written as `json.dumps` writes.
+
+    Args:
+        text: The schema as JSON text.
+        max_characters: The operator's limit.
+
+    Returns:
+        A grammar for `llguidance`.
+
+    Raises:
+        ConfigurationError: The schema is too long, is no JSON Schema, asks for what no grammar can ensure, or
+            has no answer.
+
+    """
+    # Loaded where it is used, because the builder's forms need none of it.
+    from llguidance import LLMatcher
+
+    if len(text) > max_characters:
+        raise ConfigurationError(
+            f"The JSON Schema has {len(text)} characters; {max_characters} are allowed. Shorten it, or raise "
+            "GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
+        )
+    try:
+        grammar: str = LLMatcher.grammar_from_json_schema(text, overrides=_FORM)
+    except ValueError as error:
+        raise ConfigurationError(f"The JSON Schema is no JSON object: {error}. Correct it.") from error
+    problem = LLMatcher.validate_grammar(grammar, limits=grammar_limits())
+    if problem:
+        raise ConfigurationError(
+            f"The JSON Schema cannot be used: {problem}. Leave out what it names; types, properties, "
+            "required, enum, items, length and number limits, anyOf and $defs all work."
+        )
+    return grammar
+
+
+def grammar_limits() -> "LLParserLimits":
+    """Return the bounds of work for one grammar, so that no schema can stall the engine.
+
+    They are the library's own, about 20 ms to build a lexer and 15 ms for a token, except for the number of
+    lexer states, which is memory that lasts as long as an answer does.
+    """
+    from llguidance import LLParserLimits
+
+    # Source: LLParserLimits of llguidance 1.9; a state is 1 to 2 kB, so these are 100 MB at most.
+    return LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
