@@ -1,0 +1,334 @@
+"""What four numbers of a box mean, and how boxes are read in pixels."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from gemma4_block.errors import AnswerError
+from gemma4_block.reading.excerpt import excerpt
+from gemma4_block.reading.json_scalars import is_number
+from gemma4_block.reading.json_text import JsonValue
+
+BoxFormat = Literal["yxyx_0_1000", "xyxy_0_1000", "xyxy_0_1", "xyxy_pixels"]
+
+DEFAULT_BOX_FORMAT: BoxFormat = "yxyx_0_1000"
+"""Source: object detection in Gemma 4's model card; the demo checkpoint is trained on it."""
+
+# What else models call it. Source: the roboflow_workflows reader and answers of other model families.
+_BOX_KEYS = ("box_2d", "bbox_2d", "bbox", "box", "bounding_box")
+_LABEL_KEYS = ("label", "class_name", "class", "name", "description")
+_LIST_KEYS = ("detections", "objects", "boxes", "bounding_boxes", "predictions", "results")
+_SIDE_KEYS = (
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
+
+# float takes 309 digits, and nobody writes a coordinate with so many.
+_MAX_NUMBER_CHARACTERS = 32
+
+_Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoxContract:
+    """How a checkpoint was taught to write a box.
+
+    Attributes:
+        name: What workflows call it.
+        title: Its name for people.
+        description: One sentence for people who choose.
+        order: Which axis comes first.
+        scale: What the image's right and lower edges are called; None means pixels of the original image.
+        box_key: Where an entry holds its four numbers.
+        label_key: Where it holds its class.
+        is_integer: Whether the numbers have no fraction.
+        instruction: The sentence that asks for it.
+
+    """
+
+    name: BoxFormat
+    title: str
+    description: str
+    order: Literal["yxyx", "xyxy"]
+    scale: int | None
+    box_key: str = "box_2d"
+    label_key: str = "label"
+    is_integer: bool
+    instruction: str
+
+
+BOX_CONTRACTS: Mapping[BoxFormat, BoxContract] = MappingProxyType(
+    {
+        contract.name: contract
+        for contract in (
+            BoxContract(
+                name="yxyx_0_1000",
+                title="Gemma 4: y first, 0-1000",
+                description="[y1, x1, y2, x2], integers 0-1000 of the image's height and width.",
+                order="yxyx",
+                scale=1000,
+                is_integer=True,
+                # Checkpoints are trained on these words.
+                instruction='Answer in JSON with a list of "box_2d" and "label".',
+            ),
+            BoxContract(
+                name="xyxy_0_1000",
+                title="x first, 0-1000",
+                description="[x1, y1, x2, y2], integers 0-1000 of the image's width and height.",
+                order="xyxy",
+                scale=1000,
+                is_integer=True,
+                instruction=(
+                    'Answer in JSON with a list of "box_2d" and "label". "box_2d" is [x1, y1, x2, y2], '
+                    "integers from 0 to 1000 of the image's width and height."
+                ),
+            ),
+            BoxContract(
+                name="xyxy_0_1",
+                title="x first, 0-1",
+                description="[x1, y1, x2, y2], fractions 0-1 of the image's width and height.",
+                order="xyxy",
+                scale=1,
+                is_integer=False,
+                instruction=(
+                    'Answer in JSON with a list of "box_2d" and "label". "box_2d" is [x1, y1, x2, y2], '
+                    "fractions from 0 to 1 of the image's width and height."
+                ),
+            ),
+            BoxContract(
+                name="xyxy_pixels",
+                title="x first, pixels",
+                description="[x1, y1, x2, y2], pixels of the original image.",
+                order="xyxy",
+                scale=None,
+                is_integer=False,
+                instruction=(
+                    'Answer in JSON with a list of "box_2d" and "label". "box_2d" is [x1, y1, x2, y2], '
+                    "pixels of the image."
+                ),
+            ),
+        )
+    }
+)
+"""Every contract by its name, the default first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadBox:
+    """One box of an answer.
+
+    Attributes:
+        label: As the model wrote it.
+        box_xyxy_px: Left, top, right, bottom in pixels of the original image, x right, y down; inside the
+            image, with an area.
+        entry: Its place in the list that the model wrote.
+
+    """
+
+    label: str
+    box_xyxy_px: _Box
+    entry: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BoxesReading:
+    """The boxes of an answer.
+
+    Attributes:
+        boxes: Those that could be read, in the order in which the model wrote them.
+        skipped: How many entries could not.
+
+    """
+
+    boxes: tuple[ReadBox, ...]
+    skipped: int
+
+
+def read_boxes(
+    value: JsonValue, contract: BoxContract, *, image_size_wh: tuple[int, int], task: str, answer: str
+) -> BoxesReading:
+    """Read boxes out of an answer's JSON.
+
+    An entry needs a label and four finite numbers, which may be quoted. Swapped corners are put in order and
+    what is out of range is moved to the image's edge; a box that then has no area cannot be read. Sides with
+    names of their own, such as `x_min`, are in the contract's scale or, where that is integers, fractions.
+
+    Args:
+        value: A list of entries, an object that holds one, or a single entry.
+        contract: What the numbers mean.
+        image_size_wh: Of the original image, in pixels.
+        task: What a message calls the task.
+        answer: What the model wrote, for the error.
+
+    Returns:
+        The boxes; none for an empty list.
+
+    Raises:
+        AnswerError: It holds no list of entries, or none of its entries can be read.
+
+    """
+    entries = _find_entries(value, contract)
+    if entries is None:
+        raise AnswerError(
+            f"The answer to {task} holds no list of boxes; it must be a list of objects with "
+            f'"{contract.box_key}" and "{contract.label_key}". Ask again, or try a larger model. '
+            f"It is {excerpt(answer)}.",
+            answer=answer,
+            task=task,
+        )
+    read = [_read_entry(entry, contract, image_size_wh) for entry in entries]
+    boxes = tuple(
+        ReadBox(label=found[0], box_xyxy_px=found[1], entry=place)
+        for place, found in enumerate(read)
+        if found is not None
+    )
+    if entries and not boxes:
+        raise AnswerError(
+            f"None of the {len(entries)} entries in the answer to {task} can be read; each must have a "
+            f'"{contract.label_key}" and a "{contract.box_key}" with an area: {contract.description} If the '
+            f"checkpoint was taught another form, choose its box_format. It is {excerpt(answer)}.",
+            answer=answer,
+            task=task,
+        )
+    return BoxesReading(boxes=boxes, skipped=len(entries) - len(boxes))
+
+
+def boxes_schema(contract: BoxContract, classes: Sequence[str]) -> dict[str, JsonValue]:
+    """Return the JSON Schema of an answer: a list of boxes, each labelled with one of the classes.
+
+    Args:
+        contract: How boxes are written.
+        classes: At least one, each once.
+
+    Returns:
+        A schema whose members stand in the order in which the model writes them.
+
+    """
+    number: dict[str, JsonValue] = {"type": "integer" if contract.is_integer else "number", "minimum": 0}
+    if contract.scale is not None:
+        number["maximum"] = contract.scale
+    return {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                contract.box_key: {"type": "array", "items": number, "minItems": 4, "maxItems": 4},
+                contract.label_key: {"enum": list(classes)},
+            },
+            "required": [contract.box_key, contract.label_key],
+            "additionalProperties": False,
+        },
+    }
+
+
+def _find_entries(value: JsonValue, contract: BoxContract) -> list[JsonValue] | None:
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        return None
+    if any(key in value for key in (contract.box_key, *_BOX_KEYS)) or _read_sides(value) is not None:
+        return [value]
+    for key in _LIST_KEYS:
+        entries = value.get(key)
+        if isinstance(entries, list):
+            return entries
+    return None
+
+
+def _read_entry(
+    entry: JsonValue, contract: BoxContract, image_size_wh: tuple[int, int]
+) -> tuple[str, _Box] | None:
+    if not isinstance(entry, dict):
+        return None
+    label, box = _read_label(entry, contract), _read_box(entry, contract, image_size_wh)
+    return None if label is None or box is None else (label, box)
+
+
+def _read_label(entry: dict[str, JsonValue], contract: BoxContract) -> str | None:
+    for key in (contract.label_key, *_LABEL_KEYS):
+        label = entry.get(key)
+        if isinstance(label, str) and label.strip():
+            return label
+        # Classes may be numbers, such as the digits of a meter.
+        if isinstance(label, int) and not isinstance(label, bool):
+            return str(label)
+    return None
+
+
+def _read_box(
+    entry: dict[str, JsonValue], contract: BoxContract, image_size_wh: tuple[int, int]
+) -> _Box | None:
+    keys = (contract.box_key, *_BOX_KEYS)
+    for box in (_read_numbers(entry.get(key)) for key in keys):
+        if box is not None:
+            # A checkpoint that was taught another contract may use another order too.
+            if contract.is_integer and _are_fractions(box):
+                return None
+            first, second, third, fourth = box
+            xyxy = (second, first, fourth, third) if contract.order == "yxyx" else box
+            return _scale(xyxy, contract.scale, image_size_wh)
+    for sides in (_read_sides(holder) for holder in (entry, *(entry.get(key) for key in keys))):
+        if sides is not None:
+            # Names leave no doubt about the order.
+            is_fraction = contract.is_integer and _are_fractions(sides)
+            return _scale(sides, 1 if is_fraction else contract.scale, image_size_wh)
+    return None
+
+
+def _are_fractions(box: _Box) -> bool:
+    return all(0 <= number <= 1 for number in box) and any(number % 1 for number in box)
+
+
+def _scale(box: _Box, scale: int | None, image_size_wh: tuple[int, int]) -> _Box | None:
+    ends = image_size_wh if scale is None else (scale, scale)
+    # Multiplied first: 1000 of 1000 is the edge to the last bit.
+    xs, ys = (
+        sorted(
+            min(max(box[axis + corner], 0.0), ends[axis]) * image_size_wh[axis] / ends[axis]
+            for corner in (0, 2)
+        )
+        for axis in (0, 1)
+    )
+    has_area = xs[0] < xs[1] and ys[0] < ys[1]
+    return (xs[0], ys[0], xs[1], ys[1]) if has_area else None
+
+
+def _read_sides(holder: JsonValue) -> _Box | None:
+    if not isinstance(holder, dict):
+        return None
+    for keys in _SIDE_KEYS:
+        sides = _read_numbers([holder.get(key) for key in keys])
+        if sides is not None:
+            return sides
+    return None
+
+
+def _read_numbers(value: JsonValue) -> _Box | None:
+    if isinstance(value, str):
+        value = [*value.strip(" []()").split(",")]
+    if not isinstance(value, list):
+        return None
+    match [_read_number(part) for part in value]:
+        case [float(first), float(second), float(third), float(fourth)]:
+            return first, second, third, fourth
+        case _:
+            return None
+
+
+def _read_number(value: JsonValue) -> float | None:
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) > _MAX_NUMBER_CHARACTERS or not is_number(text):
+            return None
+        value = float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
