@@ -10,6 +10,7 @@ from gemma4_block.reading.boxes import (
     boxes_schema,
     read_boxes,
 )
+from gemma4_block.reading.confidence import score_entries
 from gemma4_block.reading.json_text import JsonReading, JsonValue, read_json
 from gemma4_block.reading.labels import find_class
 
@@ -26,4 +27,5 @@ __all__ = [
     "find_class",
     "read_boxes",
     "read_json",
+    "score_entries",
 ]
