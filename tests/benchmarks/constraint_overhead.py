@@ -91,7 +91,7 @@ class Overhead:
 
 
 def build_tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
-    """Make a tokenizer of Gemma 4's size and kind: byte fallback, single digits, words with and without blank."""
+    """Make a tokenizer of Gemma 4's size and kind: byte fallback, words with and without a blank."""
     tokens = dict.fromkeys(_SPECIAL.get(place, f"<unused{place}>") for place in range(256))
     tokens |= dict.fromkeys(f"<0x{byte:02X}>" for byte in range(256))
     tokens |= dict.fromkeys(chr(code) for code in range(33, 127))
@@ -117,7 +117,7 @@ def build_tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
 
 
 def build_model() -> Gemma4ForCausalLM:
-    """Make 7 of E2B's layers, 4 of which share keys and values, with all of its vocabulary; random weights."""
+    """Make 7 of E2B's layers, 4 of which share keys and values, and its vocabulary; random weights."""
     values = json.loads(_CONFIG.read_text(encoding="utf-8"))["text_config"]
     sliding, full = "sliding_attention", "full_attention"
     values |= {
