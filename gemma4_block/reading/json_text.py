@@ -36,8 +36,8 @@ def read_json(text: str, *, task: str) -> JsonReading:
 
     Thoughts in Gemma 4's channel are passed over. Objects in a row, with nothing but commas, line breaks or
     code fences between them, are one list, and so are lists of objects; what repeats in them counts once.
-    Among several values those with objects in them come first, then those that are complete, then those whose
-    texts stand in quotation marks; the last of the best is taken, because a model corrects itself forwards.
+    Among several values those with objects in them come first, then those whose texts stand in quotation
+    marks; the last of the best is taken, also where it was cut, because a model corrects itself forwards.
     Words without quotation marks count only inside objects.
 
     A well-formed text reads as with `json.loads`: of duplicate keys the last counts. NaN, infinities and
@@ -103,8 +103,8 @@ def _is_next_in_row(before: Parsed, found: Parsed, text: str, start: int) -> boo
     return is_list and _BETWEEN.fullmatch(text, before.end, start) is not None
 
 
-def _rank(row: list[Parsed]) -> tuple[bool, bool, bool]:
-    return _holds_objects(row[0].value), row[-1].is_complete, all(found.is_clean for found in row)
+def _rank(row: list[Parsed]) -> tuple[bool, bool]:
+    return _holds_objects(row[0].value), all(found.is_clean for found in row)
 
 
 def _join(row: list[Parsed]) -> JsonReading:
