@@ -1,15 +1,13 @@
-"""How model text is read: JSON in prose, what box numbers mean, and which class a word names."""
+"""How model text is read: JSON in prose, what box numbers mean, which class is meant, and how surely."""
 
-from gemma4_block.reading.boxes import (
+from gemma4_block.reading.box_contracts import (
     BOX_CONTRACTS,
     DEFAULT_BOX_FORMAT,
     BoxContract,
-    BoxesReading,
     BoxFormat,
-    ReadBox,
     boxes_schema,
-    read_boxes,
 )
+from gemma4_block.reading.boxes import BoxesReading, ReadBox, read_boxes
 from gemma4_block.reading.confidence import score_entries
 from gemma4_block.reading.json_text import JsonReading, JsonValue, read_json
 from gemma4_block.reading.labels import find_class
