@@ -40,11 +40,20 @@ class Settings(BaseSettings):
     max_new_tokens: int = Field(
         default=8192, ge=1, description="The most tokens that a request may ask for in one answer."
     )
+    max_thinking_tokens: int = Field(
+        default=1024,
+        ge=1,
+        description="The most tokens of thought that a request may ask for in one answer, "
+        "and what it gets where it asks for thinking and not for a number.",
+    )
     max_batch_size: int = Field(
         default=8, ge=1, description="The most prompts that the model works on at the same time."
     )
     max_prompt_characters: int = Field(
         default=20_000, ge=1, description="The longest prompt and system prompt that a request may send."
+    )
+    max_classes: int = Field(
+        default=256, ge=1, description="The most classes that a request may ask for at once."
     )
     max_schema_characters: int = Field(
         default=20_000, ge=1, description="The longest JSON Schema that an answer can be held to."

@@ -29,12 +29,16 @@ from roboflow_workflows.errors import (
 from roboflow_workflows.execution_engine.entities.base import Batch, OutputDefinition
 from roboflow_workflows.execution_engine.entities.types import (
     BOOLEAN_KIND,
+    CLASSIFICATION_PREDICTION_KIND,
+    DICTIONARY_KIND,
     FLOAT_KIND,
     FLOAT_ZERO_TO_ONE_KIND,
     IMAGE_KIND,
     INFERENCE_ID_KIND,
     INTEGER_KIND,
     LANGUAGE_MODEL_OUTPUT_KIND,
+    LIST_OF_VALUES_KIND,
+    OBJECT_DETECTION_PREDICTION_KIND,
     ROBOFLOW_MODEL_ID_KIND,
     STRING_KIND,
     ImageInputField,
@@ -63,9 +67,13 @@ from roboflow_workflows.prototypes.block import (
 
 __all__ = [
     "BOOLEAN_KIND",
+    "CLASSIFICATION_PREDICTION_KIND",
+    "DICTIONARY_KIND",
     "INFERENCE_ID_KIND",
     "INTEGER_KIND",
     "LANGUAGE_MODEL_OUTPUT_KIND",
+    "LIST_OF_VALUES_KIND",
+    "OBJECT_DETECTION_PREDICTION_KIND",
     "ROBOFLOW_MODEL_ID_KIND",
     "STRING_KIND",
     "AirGappedAvailability",
@@ -73,11 +81,13 @@ __all__ = [
     "BlockResult",
     "BooleanSelector",
     "DependentResource",
+    "DictionarySelector",
     "Discovery",
     "FloatSelector",
     "ImageInputField",
     "ImageSelector",
     "IntegerSelector",
+    "ListSelector",
     "ModelExecutionLocation",
     "ModelIdSelector",
     "OutputDefinition",
@@ -101,17 +111,21 @@ __all__ = [
 if TYPE_CHECKING:
     # The host builds its selectors by a call, which is no type to a checker.
     BooleanSelector: TypeAlias = str
+    DictionarySelector: TypeAlias = str
     FloatSelector: TypeAlias = str
     ImageSelector: TypeAlias = str
     IntegerSelector: TypeAlias = str
+    ListSelector: TypeAlias = str
     ModelIdSelector: TypeAlias = str
     StringSelector: TypeAlias = str
     TextSelector: TypeAlias = str
 else:
     BooleanSelector = Selector(kind=[BOOLEAN_KIND])
+    DictionarySelector = Selector(kind=[DICTIONARY_KIND])
     FloatSelector = Selector(kind=[FLOAT_KIND, FLOAT_ZERO_TO_ONE_KIND, INTEGER_KIND])
     ImageSelector = Selector(kind=[IMAGE_KIND])
     IntegerSelector = Selector(kind=[INTEGER_KIND])
+    ListSelector = Selector(kind=[LIST_OF_VALUES_KIND])
     ModelIdSelector = Selector(kind=[ROBOFLOW_MODEL_ID_KIND, STRING_KIND])
     StringSelector = Selector(kind=[STRING_KIND])
     TextSelector = Selector(kind=[STRING_KIND, LANGUAGE_MODEL_OUTPUT_KIND])

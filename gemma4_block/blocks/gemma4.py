@@ -1,7 +1,10 @@
 """The Gemma 4 block: a step of a workflow that asks about all its images at once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+from pydantic import JsonValue
 
 from gemma4_block.blocks._host import (
     Batch,
@@ -21,7 +24,8 @@ from gemma4_block.blocks.manifest import Gemma4Manifest
 from gemma4_block.blocks.outputs import Row, answer_row, refused_row
 from gemma4_block.contract import Answer, Engine, EngineProvider, GenerationConfig, Prompt, Quantization
 from gemma4_block.errors import PromptError
-from gemma4_block.tasks import TASKS, TaskRequest, TaskType, limit_image_seq_length
+from gemma4_block.reading import BoxFormat
+from gemma4_block.tasks import TASKS, TaskRequest, TaskType, check_inputs, limit_image_seq_length
 
 PerImage: TypeAlias = Batch | str | None
 """One text for all images, or a batch with one for each."""
@@ -61,7 +65,11 @@ class Gemma4Block(WorkflowBlock):
         top_k: int | None,
         seed: int | None,
         enable_thinking: bool | None,
+        max_thinking_tokens: int | None,
         quantization: Quantization,
+        classes: list[str] | None,
+        output_structure: dict[str, JsonValue] | None,
+        box_format: BoxFormat,
     ) -> BlockResult:
         """Ask about all images in one call; blocks while the model loads and answers.
 
@@ -81,7 +89,11 @@ class Gemma4Block(WorkflowBlock):
             top_k: With chance only.
             seed: With chance only.
             enable_thinking: Whether to think first.
+            max_thinking_tokens: Most tokens of thoughts.
             quantization: Precision of the weights.
+            classes: What may be answered.
+            output_structure: What the answer looks like.
+            box_format: How the model writes boxes.
 
         Returns:
             One row for each image, in order.
@@ -103,28 +115,51 @@ class Gemma4Block(WorkflowBlock):
                     "top_k": top_k,
                     "seed": seed,
                     "enable_thinking": enable_thinking,
+                    "max_thinking_tokens": max_thinking_tokens,
                     "quantization": quantization,
+                    "classes": classes,
+                    "output_structure": output_structure,
+                    "box_format": box_format,
                 }
             )
             generation = plan_generation(fields)
             _check_common_texts(fields, prompt, system_prompt)
             engine = self._engine_provider.get(fields.model_version, fields.quantization)
             asked = list(_ask_each(fields, engine, images, prompt, system_prompt))
-            return _answer_rows(fields, engine, asked, generation)
+            return _answer_rows(fields, engine, images, asked, generation)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """A row's request, and what the model is asked for it."""
+
+    request: TaskRequest
+    prompt: Prompt
 
 
 def _check_common_texts(fields: StepFields, prompt: PerImage, system_prompt: PerImage) -> None:
     # What is wrong with a text for all images is wrong with the request; a text for one image only
     # costs that image its answer.
-    if not isinstance(prompt, Batch):
-        TASKS[fields.task_type].check_prompt(read_text("prompt", prompt))
+    task = TASKS[fields.task_type]
+    has_own_prompts = isinstance(prompt, Batch)
+    check_inputs(
+        task.name,
+        replace(task.takes, prompt="optional") if has_own_prompts else task.takes,
+        prompt=None if has_own_prompts else read_text("prompt", prompt),
+        classes=fields.classes,
+        output_structure=fields.output_structure,
+    )
     if not isinstance(system_prompt, Batch):
         read_text("system prompt", system_prompt)
 
 
 def _ask_each(
-    fields: StepFields, engine: Engine, images: Batch, prompt: PerImage, system_prompt: PerImage
-) -> Iterator[Prompt | PromptError]:
+    fields: StepFields,
+    engine: Engine,
+    images: Batch,
+    prompt: PerImage,
+    system_prompt: PerImage,
+) -> Iterator[_Asked | PromptError]:
     task = TASKS[fields.task_type]
     if fields.image_seq_length == "auto":
         length = limit_image_seq_length(task.image_seq_length, engine.image_seq_lengths)
@@ -138,24 +173,33 @@ def _ask_each(
                 image_seq_length=length,
                 prompt=read_text("prompt", own_prompt),
                 system_prompt=read_text("system prompt", own_system_prompt),
+                classes=fields.classes,
+                output_structure=fields.output_structure,
+                box_format=fields.box_format,
             )
-            yield task.ask(request)
+            yield _Asked(request=request, prompt=task.ask(request))
         except PromptError as error:  # noqa: PERF203 - one failure must not end the loop
             yield error
 
 
 def _answer_rows(
-    fields: StepFields, engine: Engine, asked: list[Prompt | PromptError], generation: GenerationConfig
+    fields: StepFields,
+    engine: Engine,
+    images: Batch,
+    asked: Sequence[_Asked | PromptError],
+    generation: GenerationConfig,
 ) -> list[Row]:
-    prompts = [prompt for prompt in asked if isinstance(prompt, Prompt)]
+    task, model_id = TASKS[fields.task_type], fields.model_version
+    prompts = [one.prompt for one in asked if isinstance(one, _Asked)]
     answers = iter(engine.answer(prompts, generation) if prompts else [])
     rows = []
-    for prompt in asked:
-        answer: Answer | PromptError = prompt if isinstance(prompt, PromptError) else next(answers)
-        if isinstance(answer, PromptError):
-            rows.append(refused_row(answer, fields.model_version))
+    for image, one in zip(images, asked, strict=True):
+        answer: Answer | PromptError = next(answers) if isinstance(one, _Asked) else one
+        if isinstance(one, PromptError) or isinstance(answer, PromptError):
+            assert isinstance(answer, PromptError), "an error was taken as its own answer"
+            rows.append(refused_row(answer, fields.classes, model_id))
         else:
-            rows.append(answer_row(TASKS[fields.task_type], answer, fields.model_version))
+            rows.append(answer_row(task, one.request, answer, image, model_id))
     return rows
 
 

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, WithJsonSchema, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    WithJsonSchema,
+    model_validator,
+)
 from typing_extensions import Self
 
 from gemma4_block.blocks import descriptions
@@ -10,11 +19,13 @@ from gemma4_block.blocks._host import (
     AirGappedAvailability,
     BooleanSelector,
     DependentResource,
+    DictionarySelector,
     Discovery,
     FloatSelector,
     ImageInputField,
     ImageSelector,
     IntegerSelector,
+    ListSelector,
     ModelExecutionLocation,
     ModelIdSelector,
     OutputDefinition,
@@ -26,12 +37,20 @@ from gemma4_block.blocks._host import (
     is_workflow_selector,
     roboflow_platform_model,
 )
-from gemma4_block.blocks.fields import GenerationFields, ImageSeqLengthChoice, plan_generation, read_text
-from gemma4_block.blocks.outputs import describe_outputs
+from gemma4_block.blocks.fields import (
+    GenerationFields,
+    ImageSeqLengthChoice,
+    check_classes,
+    check_structure,
+    plan_generation,
+    read_text,
+)
+from gemma4_block.blocks.outputs import describe_outputs, describe_outputs_of
 from gemma4_block.blocks.restrictions import declared_restrictions, restrictions_of_step
 from gemma4_block.catalogue import MODEL_IDS, find_variant
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, Quantization
-from gemma4_block.tasks import TASKS, TaskType
+from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
+from gemma4_block.tasks import TASKS, TaskType, check_inputs
 
 # A plain text to the validator, a list of choices to the form.
 VariantId = Annotated[str, WithJsonSchema({"type": "string", "enum": list(MODEL_IDS)})]
@@ -60,8 +79,9 @@ class Gemma4Manifest(WorkflowBlockManifest):
     images: ImageSelector = ImageInputField
     task_type: TaskType = Field(
         default="unconstrained",
-        description="What to ask. Open prompt and visual question answering need your question in prompt; "
-        "the other tasks bring their own.",
+        description="What to ask. Open prompt and visual question answering need your question in prompt, "
+        "classification, detection and counting your classes, structured answering the fields of the answer; "
+        "the other tasks need nothing.",
         examples=["caption"],
         json_schema_extra={"values_metadata": descriptions.TASK_TYPES, "always_visible": True},
     )
@@ -71,14 +91,34 @@ class Gemma4Manifest(WorkflowBlockManifest):
         "text for all images or one for each.",
         examples=["Is the person wearing a helmet? Answer yes or no.", "$inputs.prompt"],
         json_schema_extra={
-            "relevant_for": {
-                "task_type": {
-                    "values": [task.name for task in TASKS.values() if task.needs_prompt],
-                    "required": True,
-                }
-            },
+            "relevant_for": descriptions.tasks_that_take("prompt"),
             "always_visible": True,
             "multiline": True,
+        },
+    )
+    classes: list[str] | ListSelector | None = Field(
+        default=None,
+        description="The names of what may be answered, each once, in the words a person would use. For a "
+        "classification add one for what fits none of them, such as other.",
+        examples=[["car", "truck", "other"], "$inputs.classes"],
+        json_schema_extra={"relevant_for": descriptions.tasks_that_take("classes"), "always_visible": True},
+    )
+    output_structure: dict[str, JsonValue] | DictionarySelector | None = Field(
+        default=None,
+        description="The fields of the answer and what each should say. Whoever needs numbers, lists or "
+        "fixed choices gives a JSON Schema instead. The answer always has this form.",
+        examples=[
+            {"color": "color of the car", "plate": "text of the license plate, or null"},
+            {
+                "type": "object",
+                "properties": {"damage": {"enum": ["none", "light", "heavy"]}, "wheels": {"type": "integer"}},
+                "required": ["damage", "wheels"],
+            },
+            "$inputs.output_structure",
+        ],
+        json_schema_extra={
+            "relevant_for": descriptions.tasks_that_take("output_structure"),
+            "always_visible": True,
         },
     )
     model_version: VariantId | ModelIdSelector | str = Field(
@@ -104,8 +144,9 @@ class Gemma4Manifest(WorkflowBlockManifest):
     )
     max_new_tokens: StrictInt | IntegerSelector | None = Field(
         default=None,
-        description="Most tokens of one answer, thoughts included; a token is about three quarters of a "
-        "word. An answer that reaches it is cut off, and finish_reason is length. Leave empty for the "
+        description="Most tokens of one answer, without thoughts; a token is about three quarters of a "
+        "word, and a box takes about 30. An answer that reaches it is cut off, and finish_reason is length. "
+        "Leave empty for the "
         f"machine's default, {DEFAULT_MAX_NEW_TOKENS} unless its operator says otherwise.",
         examples=[256, "$inputs.max_new_tokens"],
     )
@@ -135,10 +176,16 @@ class Gemma4Manifest(WorkflowBlockManifest):
     )
     enable_thinking: StrictBool | BooleanSelector | None = Field(
         default=None,
-        description="Let the model think before it answers. Helps with counting and reasoning, takes longer "
-        "and needs more max_new_tokens; the thoughts are in the output thinking. Leave empty for the "
-        "machine's default, off unless its operator says otherwise.",
+        description="Let the model think before it answers. Helps with counting and reasoning and takes "
+        "longer; the thoughts are in the output thinking. Leave empty for the machine's default, off unless "
+        "its operator says otherwise.",
         examples=[True, "$inputs.enable_thinking"],
+    )
+    max_thinking_tokens: StrictInt | IntegerSelector | None = Field(
+        default=None,
+        description="With enable_thinking only: most tokens of thoughts, counted apart from the answer. Then "
+        "the model stops thinking and answers. Leave empty for the most that the machine allows.",
+        examples=[256, "$inputs.max_thinking_tokens"],
     )
     quantization: Quantization | StringSelector = Field(
         default="auto",
@@ -147,15 +194,40 @@ class Gemma4Manifest(WorkflowBlockManifest):
         examples=["auto", "$inputs.quantization"],
         json_schema_extra={"values_metadata": descriptions.QUANTIZATIONS},
     )
+    box_format: BoxFormat | StringSelector = Field(
+        default=DEFAULT_BOX_FORMAT,
+        description="How the model writes boxes. Change it only for a fine-tuned model that was taught "
+        "another form; boxes in the wrong place are its usual sign.",
+        examples=[DEFAULT_BOX_FORMAT, "$inputs.box_format"],
+        json_schema_extra={
+            "relevant_for": {"task_type": {"values": ["object-detection"], "required": False}},
+            "values_metadata": descriptions.BOX_FORMATS,
+        },
+    )
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
-        TASKS[self.task_type].check_prompt(self.prompt)
+        task = TASKS[self.task_type]
+        # What a selector will give is checked when it gives it; it is neither missing nor nothing.
+        classes = [self.classes] if isinstance(self.classes, str) else self.classes
+        structure = self.output_structure
+        check_inputs(
+            task.name,
+            task.takes,
+            prompt=self.prompt,
+            classes=[] if classes is None else classes,
+            output_structure={"selector": structure} if isinstance(structure, str) else structure,
+        )
+        check_classes([] if classes is None else classes)
+        if not isinstance(structure, str):
+            check_structure(structure)
         read_text("prompt", self.prompt)
         read_text("system prompt", self.system_prompt)
-        # What a selector will give is checked when it gives it. Whether top_p, top_k and seed do
-        # anything depends on the temperature.
-        names = ["max_new_tokens", "enable_thinking"]
+        # Whether top_p, top_k and seed do anything depends on the temperature, and an allowance for thoughts
+        # on whether there are any.
+        names = ["max_new_tokens"]
+        if not is_workflow_selector(self.enable_thinking):
+            names += ["enable_thinking", "max_thinking_tokens"]
         if not is_workflow_selector(self.temperature):
             names += ["temperature", "top_p", "top_k", "seed"]
         literals = {name: value for name in names if not is_workflow_selector(value := getattr(self, name))}
@@ -164,8 +236,12 @@ class Gemma4Manifest(WorkflowBlockManifest):
 
     @classmethod
     def describe_outputs(cls) -> list[OutputDefinition]:
-        """Return the outputs, the same for every task."""
+        """Return the outputs with every kind that a task may give."""
         return describe_outputs()
+
+    def get_actual_outputs(self) -> list[OutputDefinition]:
+        """Return the outputs with the kinds that the step's task gives."""
+        return describe_outputs_of(self.task_type)
 
     @classmethod
     def get_parameters_accepting_batches(cls) -> list[str]:

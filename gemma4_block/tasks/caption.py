@@ -1,14 +1,16 @@
 """Ask for one sentence about an image."""
 
-from gemma4_block.tasks.task import FixedTask
+from gemma4_block.tasks.inputs import Inputs
+from gemma4_block.tasks.task import TextTask
 
 CAPTION = "Describe the image in one short sentence."
 
-TASK = FixedTask(
+TASK = TextTask(
     name="caption",
     title="Caption",
     description="One short sentence that says what is in the image. No prompt needed.",
     # Source: the Gemma 4 model card, which gives captions 70 or 140.
     image_seq_length=140,
-    wording=CAPTION,
+    takes=Inputs(),
+    word=lambda _: CAPTION,
 )

@@ -1,14 +1,16 @@
 """Ask for everything that an image shows."""
 
-from gemma4_block.tasks.task import FixedTask
+from gemma4_block.tasks.inputs import Inputs
+from gemma4_block.tasks.task import TextTask
 
 DETAILED_CAPTION = "Describe the image in detail."
 
-TASK = FixedTask(
+TASK = TextTask(
     name="detailed-caption",
     title="Detailed caption",
     description="A thorough description of the image in several sentences. No prompt needed.",
     # Details are lost at the 140 of a short caption; 280 is the default of the Gemma 4 model card.
     image_seq_length=280,
-    wording=DETAILED_CAPTION,
+    takes=Inputs(),
+    word=lambda _: DETAILED_CAPTION,
 )

@@ -1,13 +1,26 @@
-"""What a task is, and the values that it takes and gives."""
+"""What a task is, and the two kinds of tasks: those that answer in text, and those that answer in JSON."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gemma4_block.contract import Answer, ImageSeqLength, Prompt, RgbImage
-from gemma4_block.errors import PromptError
+from gemma4_block.contract import Answer, Constraint, ImageSeqLength, Prompt, RgbImage
+from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
+from gemma4_block.tasks.inputs import Inputs, OutputStructure, check_inputs, is_blank
+from gemma4_block.tasks.results import Result
 
-TaskType = Literal["unconstrained", "visual-question-answering", "caption", "detailed-caption", "ocr"]
+TaskType = Literal[
+    "unconstrained",
+    "visual-question-answering",
+    "caption",
+    "detailed-caption",
+    "ocr",
+    "classification",
+    "multi-label-classification",
+    "object-detection",
+    "structured-answering",
+    "counting",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +32,9 @@ class TaskRequest:
         image_seq_length: Visual token budget per image.
         prompt: The user's own question; None or blank means none was given.
         system_prompt: Text of the system turn; None or blank means no system turn.
+        classes: What may be answered, each once; empty where none were given.
+        output_structure: What the answer looks like; None or empty where nothing was given.
+        box_format: How the checkpoint writes boxes.
 
     """
 
@@ -26,18 +42,9 @@ class TaskRequest:
     image_seq_length: ImageSeqLength
     prompt: str | None = None
     system_prompt: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """What a task read from an answer.
-
-    Attributes:
-        output: The answer as text.
-
-    """
-
-    output: str
+    classes: tuple[str, ...] = ()
+    output_structure: OutputStructure | None = None
+    box_format: BoxFormat = DEFAULT_BOX_FORMAT
 
 
 class Task(Protocol):
@@ -60,19 +67,8 @@ class Task(Protocol):
         """The visual token budget it wants where the user leaves the choice to us."""
 
     @property
-    def needs_prompt(self) -> bool:
-        """Whether the user must write the question; if not, they must not."""
-
-    def check_prompt(self, prompt: str | None) -> None:
-        """Refuse a prompt that is missing, or that would do nothing.
-
-        Args:
-            prompt: The user's, or None.
-
-        Raises:
-            PromptError: It is one of the two.
-
-        """
+    def takes(self) -> Inputs:
+        """Which fields it looks at."""
 
     def ask(self, request: TaskRequest) -> Prompt:
         """Word the question.
@@ -84,15 +80,16 @@ class Task(Protocol):
             The prompt for the engine.
 
         Raises:
-            PromptError: The request's prompt is missing, or would do nothing.
+            PromptError: A field is missing, would do nothing, or cannot be used.
 
         """
 
-    def read(self, answer: Answer) -> Result:
+    def read(self, answer: Answer, request: TaskRequest) -> Result:
         """Read the answer.
 
         Args:
             answer: What the model said.
+            request: What it was asked.
 
         Returns:
             What the task makes of it.
@@ -104,11 +101,12 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class QuestionTask:
-    """A task whose question the user writes; the answer is plain text.
+class TextTask:
+    """A task whose answer is plain text.
 
     Attributes:
-        word: Returns what the model is asked for the user's question.
+        takes: `prompt` is required or unused.
+        word: Returns what the model is asked for the user's question, "" where the task brings its own.
 
     """
 
@@ -116,31 +114,11 @@ class QuestionTask:
     title: str
     description: str
     image_seq_length: ImageSeqLength
+    takes: Inputs
     word: Callable[[str], str]
 
-    @property
-    def needs_prompt(self) -> bool:
-        """Always: there is nothing to ask without."""
-        return True
-
-    def check_prompt(self, prompt: str | None) -> None:
-        """Refuse a prompt that is missing or blank.
-
-        Args:
-            prompt: The user's, or None.
-
-        Raises:
-            PromptError: It is.
-
-        """
-        if _is_blank(prompt):
-            raise PromptError(
-                f"task_type {self.name} needs a prompt, and it is empty. Write a question or an instruction, "
-                "or choose a task that needs none, such as caption or ocr."
-            )
-
     def ask(self, request: TaskRequest) -> Prompt:
-        """Word the user's question.
+        """Word the question.
 
         Args:
             request: What a row wants to know.
@@ -149,24 +127,26 @@ class QuestionTask:
             The prompt for the engine.
 
         Raises:
-            PromptError: There is none.
+            PromptError: A field is missing, or would do nothing.
 
         """
-        self.check_prompt(request.prompt)
-        assert request.prompt is not None, "checked above"
-        return _prompt(self.word(request.prompt), request)
+        check_request(self, request)
+        return _prompt(self.word("" if request.prompt is None else request.prompt), request)
 
-    def read(self, answer: Answer) -> Result:
+    def read(self, answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG002 - the protocol's signature
         """Take the answer as it is."""
         return Result(output=answer.text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FixedTask:
-    """A task that brings its own question; the answer is plain text.
+class JsonTask:
+    """A task whose answer is held to a form.
 
     Attributes:
-        wording: What the model is asked.
+        word: Returns what the model is asked.
+        constrain: Returns what the answer may be.
+        read_answer: Returns what the answer says; raises AnswerError.
+        needs_token_scores: Whether reading wants to know how sure the model was of each token.
 
     """
 
@@ -174,31 +154,14 @@ class FixedTask:
     title: str
     description: str
     image_seq_length: ImageSeqLength
-    wording: str
-
-    @property
-    def needs_prompt(self) -> bool:
-        """Never: the question is fixed."""
-        return False
-
-    def check_prompt(self, prompt: str | None) -> None:
-        """Refuse a prompt, because nobody would read it.
-
-        Args:
-            prompt: The user's, or None.
-
-        Raises:
-            PromptError: There is one.
-
-        """
-        if not _is_blank(prompt):
-            raise PromptError(
-                f"task_type {self.name} brings its own question, and a prompt would do nothing. Leave prompt "
-                "empty, or choose unconstrained or visual-question-answering to ask your own."
-            )
+    takes: Inputs
+    word: Callable[[TaskRequest], str]
+    constrain: Callable[[TaskRequest], Constraint]
+    read_answer: Callable[[Answer, TaskRequest], Result]
+    needs_token_scores: bool = False
 
     def ask(self, request: TaskRequest) -> Prompt:
-        """Word the fixed question.
+        """Word the question and say what may be answered.
 
         Args:
             request: What a row wants to know.
@@ -207,15 +170,52 @@ class FixedTask:
             The prompt for the engine.
 
         Raises:
-            PromptError: The request has a prompt.
+            PromptError: A field is missing, would do nothing, or cannot be used.
 
         """
-        self.check_prompt(request.prompt)
-        return _prompt(self.wording, request)
+        check_request(self, request)
+        return _prompt(
+            self.word(request),
+            request,
+            constraint=self.constrain(request),
+            needs_token_scores=self.needs_token_scores,
+        )
 
-    def read(self, answer: Answer) -> Result:
-        """Take the answer as it is."""
-        return Result(output=answer.text)
+    def read(self, answer: Answer, request: TaskRequest) -> Result:
+        """Read the answer.
+
+        Args:
+            answer: What the model said.
+            request: What it was asked.
+
+        Returns:
+            What it means.
+
+        Raises:
+            AnswerError: It does not say what the task needs.
+
+        """
+        return self.read_answer(answer, request)
+
+
+def check_request(task: Task, request: TaskRequest) -> None:
+    """Refuse a request with a field that is missing, or that would do nothing.
+
+    Args:
+        task: What is asked.
+        request: With what.
+
+    Raises:
+        PromptError: There is such a field.
+
+    """
+    check_inputs(
+        task.name,
+        task.takes,
+        prompt=request.prompt,
+        classes=request.classes,
+        output_structure=request.output_structure,
+    )
 
 
 def limit_image_seq_length(wish: ImageSeqLength, trained: tuple[ImageSeqLength, ...]) -> ImageSeqLength:
@@ -231,14 +231,18 @@ def limit_image_seq_length(wish: ImageSeqLength, trained: tuple[ImageSeqLength, 
     return max((length for length in trained if length <= wish), default=min(trained))
 
 
-def _is_blank(prompt: str | None) -> bool:
-    return prompt is None or not prompt.strip()
-
-
-def _prompt(text: str, request: TaskRequest) -> Prompt:
+def _prompt(
+    text: str,
+    request: TaskRequest,
+    *,
+    constraint: Constraint | None = None,
+    needs_token_scores: bool = False,
+) -> Prompt:
     return Prompt(
         text=text,
         images=request.images,
-        system=None if _is_blank(request.system_prompt) else request.system_prompt,
+        system=None if is_blank(request.system_prompt) else request.system_prompt,
         image_seq_length=request.image_seq_length,
+        constraint=constraint,
+        needs_token_scores=needs_token_scores,
     )

@@ -1,13 +1,15 @@
 """Ask whatever the user writes, word for word."""
 
-from gemma4_block.tasks.task import QuestionTask
+from gemma4_block.tasks.inputs import Inputs
+from gemma4_block.tasks.task import TextTask
 
-TASK = QuestionTask(
+TASK = TextTask(
     name="unconstrained",
     title="Open prompt",
     description="Your prompt goes to the model word for word, and you get its answer as it is.",
     # A middle budget, because the prompt may ask for anything. Source: the Gemma 4 model card, which gives
     # low budgets to classes and captions and high ones to text, and has 280 as its default.
     image_seq_length=280,
+    takes=Inputs(prompt="required"),
     word=str,
 )

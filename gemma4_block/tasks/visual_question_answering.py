@@ -1,6 +1,7 @@
 """Ask the user's question for an answer of a few words."""
 
-from gemma4_block.tasks.task import QuestionTask
+from gemma4_block.tasks.inputs import Inputs
+from gemma4_block.tasks.task import TextTask
 
 
 def short_answer(question: str) -> str:
@@ -8,12 +9,13 @@ def short_answer(question: str) -> str:
     return f"{question}\nAnswer with a word or a short phrase."
 
 
-TASK = QuestionTask(
+TASK = TextTask(
     name="visual-question-answering",
     title="Visual question answering",
     description="Your question about the image is answered with a word or a short phrase.",
     # A middle budget, because questions are about large and small things alike. Source: the Gemma 4
     # model card, which has 280 as its default.
     image_seq_length=280,
+    takes=Inputs(prompt="required"),
     word=short_answer,
 )

@@ -463,7 +463,11 @@ def test_a_value_of_another_step_that_cannot_work_is_the_clients_error(
         "top_k": None,
         "seed": None,
         "enable_thinking": None,
+        "max_thinking_tokens": None,
         "quantization": "auto",
+        "classes": None,
+        "output_structure": None,
+        "box_format": "yxyx_0_1000",
     }
     image = WorkflowImageData(parent_metadata=ImageParentMetadata(parent_id="image"), numpy_image=grey(1))
     (block,) = gemma4_block.load_blocks()
@@ -526,7 +530,14 @@ SAMPLED = GenerationConfig(max_new_tokens=512, do_sample=True, temperature=0.7, 
             GenerationConfig(max_new_tokens=512, do_sample=True, temperature=2, top_p=0.5, top_k=3, seed=0),
         ),
         ({"max_new_tokens": 8192}, GenerationConfig(max_new_tokens=8192)),
-        ({"enable_thinking": True}, GenerationConfig(max_new_tokens=512, enable_thinking=True)),
+        (
+            {"enable_thinking": True},
+            GenerationConfig(max_new_tokens=512, enable_thinking=True, max_thinking_tokens=1024),
+        ),
+        (
+            {"enable_thinking": True, "max_thinking_tokens": 9},
+            GenerationConfig(max_new_tokens=512, enable_thinking=True, max_thinking_tokens=9),
+        ),
         ({"enable_thinking": False}, GenerationConfig(max_new_tokens=512)),
     ],
 )
@@ -554,15 +565,27 @@ def test_fields_say_how_to_answer(
         (
             {},
             GenerationConfig(
-                max_new_tokens=100, do_sample=True, temperature=0.5, top_p=0.8, top_k=7, enable_thinking=True
+                max_new_tokens=100,
+                do_sample=True,
+                temperature=0.5,
+                top_p=0.8,
+                top_k=7,
+                enable_thinking=True,
+                max_thinking_tokens=60,
             ),
         ),
         (
             {"top_p": 0.3, "enable_thinking": False},
             GenerationConfig(max_new_tokens=100, do_sample=True, temperature=0.5, top_p=0.3, top_k=7),
         ),
-        ({"temperature": 0}, GenerationConfig(max_new_tokens=100, enable_thinking=True)),
-        ({"max_new_tokens": 50, "temperature": 0}, GenerationConfig(max_new_tokens=50, enable_thinking=True)),
+        (
+            {"temperature": 0},
+            GenerationConfig(max_new_tokens=100, enable_thinking=True, max_thinking_tokens=60),
+        ),
+        (
+            {"max_new_tokens": 50, "max_thinking_tokens": 5, "temperature": 0},
+            GenerationConfig(max_new_tokens=50, enable_thinking=True, max_thinking_tokens=5),
+        ),
     ],
 )
 def test_empty_fields_take_the_operators_defaults(
@@ -576,8 +599,9 @@ def test_empty_fields_take_the_operators_defaults(
     defaults = GenerationDefaults(
         max_new_tokens=4000, do_sample=True, temperature=0.5, top_p=0.8, top_k=7, enable_thinking=True
     )
+    settings = Settings(max_new_tokens=100, max_thinking_tokens=60)
     monkeypatch.setattr("gemma4_block.blocks.fields.get_generation_defaults", lambda: defaults)
-    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: Settings(max_new_tokens=100))
+    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: settings)
     ask(provider, {**CAPTION, **fields}, images=grey(1))
     assert engine.calls[0].generation == generation
 

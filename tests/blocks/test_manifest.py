@@ -17,6 +17,7 @@ from roboflow_workflows.execution_engine.entities.workload import Runtime
 
 from gemma4_block.blocks.gemma4 import Gemma4Manifest
 from gemma4_block.catalogue import MODEL_IDS
+from gemma4_block.tasks import TASKS, Task
 
 SNAPSHOT = Path(__file__).with_name("gemma4_v1.schema.json")
 # Wording may improve at any time.
@@ -32,6 +33,11 @@ PROSE = {
 }
 STEP = {"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", "prompt": "What?"}
 PLAIN_FIELDS = {"type", "name"}
+# A field that would do nothing is refused, so each is tried in a step that looks at it.
+STEP_OF_FIELD: dict[str, dict[str, object]] = {
+    "classes": {"prompt": None, "task_type": "classification"},
+    "output_structure": {"prompt": None, "task_type": "structured-answering"},
+}
 
 
 def contract() -> dict[str, Any]:
@@ -54,7 +60,7 @@ def test_the_released_step_keeps_its_promise() -> None:
 @pytest.mark.parametrize("name", sorted(set(Gemma4Manifest.model_fields) - PLAIN_FIELDS - {"task_type"}))
 def test_every_field_but_the_task_takes_selectors(name: str, source: str) -> None:
     """Whatever can vary at run time may come from an input or an earlier step."""
-    manifest = Gemma4Manifest.model_validate({**STEP, name: source})
+    manifest = Gemma4Manifest.model_validate({**STEP, **STEP_OF_FIELD.get(name, {}), name: source})
     assert getattr(manifest, name) == source
     arms = Gemma4Manifest.model_json_schema()["properties"][name]
     assert any(arm.get("reference") for arm in arms.get("anyOf", [arms]))
@@ -81,10 +87,48 @@ def test_a_task_with_its_own_question_takes_an_empty_prompt(task_type: str, prom
     assert Gemma4Manifest.model_validate({**STEP, "task_type": task_type, "prompt": prompt}).prompt == prompt
 
 
-def test_the_form_shows_the_prompt_where_it_is_needed() -> None:
-    """`relevant_for` and the check of the prompt name the same tasks."""
-    shown = Gemma4Manifest.model_json_schema()["properties"]["prompt"]["relevant_for"]["task_type"]
-    assert shown == {"values": ["unconstrained", "visual-question-answering"], "required": True}
+@pytest.mark.parametrize(
+    ("field", "values", "is_required"),
+    [
+        ("prompt", ["unconstrained", "visual-question-answering", "structured-answering"], False),
+        (
+            "classes",
+            ["classification", "multi-label-classification", "object-detection", "counting"],
+            True,
+        ),
+        ("output_structure", ["structured-answering"], True),
+        ("box_format", ["object-detection"], False),
+    ],
+)
+def test_the_form_shows_a_field_where_it_is_looked_at(
+    field: str,
+    values: list[str],
+    is_required: bool,  # noqa: FBT001 - a case
+) -> None:
+    """`relevant_for` names the tasks that take the field, and says whether all of them need it."""
+    shown = Gemma4Manifest.model_json_schema()["properties"][field]["relevant_for"]["task_type"]
+    assert shown == {"values": values, "required": is_required}
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+@pytest.mark.parametrize("field", ["prompt", "classes", "output_structure"])
+def test_the_form_and_its_check_agree(task: Task, field: str) -> None:
+    """A field that a task needs is missed, and one that it does not look at is refused."""
+    given = {"prompt": "What?", "classes": ["cat"], "output_structure": {"color": "of the car"}}
+    uses = {name: getattr(task.takes, name) for name in given}
+    fields = {name: value for name, value in given.items() if uses[name] != "unused"}
+    step = {"type": STEP["type"], "name": "gemma", "images": "$inputs.image", "task_type": task.name}
+    Gemma4Manifest.model_validate({**step, **fields})
+    wrong = dict(fields)
+    if uses[field] == "unused":
+        wrong[field] = given[field]
+    else:
+        del wrong[field]
+    if uses[field] == "optional":
+        Gemma4Manifest.model_validate({**step, **wrong})
+    else:
+        with pytest.raises(ValidationError, match=field.replace("_", ".")):
+            Gemma4Manifest.model_validate({**step, **wrong})
 
 
 def test_the_form_offers_every_variant() -> None:

@@ -2,33 +2,28 @@
 
 # The host's settings must be installed before roboflow_workflows freezes its own.
 import inference.core  # noqa: F401  # isort: split
+import numpy as np
+import pytest
+from roboflow_workflows.execution_engine.entities.base import ImageParentMetadata, WorkflowImageData
 
-from gemma4_block.blocks.outputs import answer_row, describe_outputs, refused_row
+from gemma4_block.blocks.outputs import answer_row, describe_outputs, describe_outputs_of, refused_row
 from gemma4_block.contract import Answer
-from gemma4_block.errors import AnswerError, PromptError
-from gemma4_block.tasks import Result
-from gemma4_block.tasks.task import FixedTask
+from gemma4_block.errors import PromptError
+from gemma4_block.tasks import TASKS, TaskRequest, TaskType
 
+PIXELS = np.zeros((4, 6, 3), np.uint8)
+IMAGE = WorkflowImageData(parent_metadata=ImageParentMetadata(parent_id="image"), numpy_image=PIXELS)
 ANSWER = Answer(
     text="neither", thinking="", finish_reason="length", input_tokens=9, output_tokens=2, image_tokens=4
 )
-
-
-class Unreadable(FixedTask):
-    """A task that understands nothing."""
-
-    def read(self, answer: Answer) -> Result:
-        """Refuse the answer."""
-        raise AnswerError("It is neither yes nor no.", answer=answer.text, task="caption")
-
-
-TASK = Unreadable(name="caption", title="", description="", image_seq_length=70, wording="Yes or no?")
+REQUEST = TaskRequest(images=(PIXELS,), image_seq_length=70, classes=("cat", "dog"))
 
 
 def test_an_unreadable_answer_is_an_error_that_keeps_its_text_and_counts() -> None:
     """Who looks for the reason finds what the model said, and what it cost."""
-    row = answer_row(TASK, ANSWER, "gemma-4-demo")
+    row = answer_row(TASKS["counting"], REQUEST, ANSWER, IMAGE, "gemma-4-demo")
     assert row.pop("inference_id")
+    assert "holds no JSON" in row.pop("error_message")
     assert row == {
         "output": "neither",
         "thinking": "",
@@ -37,16 +32,41 @@ def test_an_unreadable_answer_is_an_error_that_keeps_its_text_and_counts() -> No
         "output_tokens": 2,
         "image_tokens": 4,
         "error_status": True,
-        "error_message": "It is neither yes nor no.",
         "model_id": "gemma-4-demo",
+        "predictions": None,
+        "parsed": None,
+        "count": None,
+        "classes": ["cat", "dog"],
     }
 
 
-def test_rows_hold_exactly_the_declared_outputs() -> None:
+@pytest.mark.parametrize("task_type", TASKS)
+def test_rows_hold_exactly_the_declared_outputs(task_type: TaskType) -> None:
     """The host refuses a row that lacks an output or has another one."""
-    declared = {output.name for output in describe_outputs()}
-    assert set(answer_row(TASK, ANSWER, "gemma-4-demo")) == declared
-    assert set(refused_row(PromptError("no"), "gemma-4-demo")) == declared
+    declared = [output.name for output in describe_outputs_of(task_type)]
+    assert declared == [output.name for output in describe_outputs()]
+    assert set(answer_row(TASKS["caption"], REQUEST, ANSWER, IMAGE, "gemma-4-demo")) == set(declared)
+    assert set(refused_row(PromptError("no"), (), "gemma-4-demo")) == set(declared)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "predictions", "parsed"),
+    [
+        (
+            "caption",
+            {"object_detection_prediction", "classification_prediction"},
+            {"dictionary", "list_of_values"},
+        ),
+        ("classification", {"classification_prediction"}, {"dictionary"}),
+        ("multi-label-classification", {"classification_prediction"}, {"dictionary"}),
+        ("object-detection", {"object_detection_prediction"}, {"list_of_values"}),
+        ("counting", {"object_detection_prediction", "classification_prediction"}, {"dictionary"}),
+    ],
+)
+def test_kinds_are_narrowed_by_the_task(task_type: TaskType, predictions: set[str], parsed: set[str]) -> None:
+    """The builder offers the next steps that take what this one gives."""
+    kinds = {output.name: {kind.name for kind in output.kind} for output in describe_outputs_of(task_type)}
+    assert (kinds["predictions"], kinds["parsed"]) == (predictions, parsed)
 
 
 def test_the_answer_goes_to_parsers_and_to_text_steps() -> None:

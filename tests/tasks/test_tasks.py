@@ -12,11 +12,25 @@ from gemma4_block.tasks import TASKS, Result, TaskRequest, TaskType, text
 IMAGE = np.zeros((2, 3, 3), np.uint8)
 QUESTION_TASKS: tuple[TaskType, ...] = ("unconstrained", "visual-question-answering")
 FIXED_TASKS: tuple[TaskType, ...] = ("caption", "detailed-caption", "ocr")
+TEXT_TASKS = QUESTION_TASKS + FIXED_TASKS
 
 
 def request(prompt: str | None = None, system_prompt: str | None = None) -> TaskRequest:
     """Ask about one image at 70 tokens."""
     return TaskRequest(images=(IMAGE,), image_seq_length=70, prompt=prompt, system_prompt=system_prompt)
+
+
+def full_request(name: TaskType) -> TaskRequest:
+    """Fill what a task needs, and nothing else."""
+    takes = TASKS[name].takes
+    return TaskRequest(
+        images=(IMAGE,),
+        image_seq_length=70,
+        prompt="What?" if takes.prompt == "required" else None,
+        system_prompt="Be brief.",
+        classes=("cat", "dog") if takes.classes == "required" else (),
+        output_structure={"color": "of the car"} if takes.output_structure == "required" else None,
+    )
 
 
 def test_every_task_type_has_a_task() -> None:
@@ -56,7 +70,7 @@ def test_the_trainer_and_the_tasks_share_one_wording() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_request_is_carried_into_the_prompt(name: TaskType) -> None:
     """Images, budget and system prompt arrive as they were given."""
-    prompt = TASKS[name].ask(request("What?" if TASKS[name].needs_prompt else None, "Be brief."))
+    prompt = TASKS[name].ask(full_request(name))
     assert (prompt.images, prompt.image_seq_length, prompt.system) == ((IMAGE,), 70, "Be brief.")
 
 
@@ -91,6 +105,11 @@ def test_a_question_that_nobody_would_read_is_refused(name: TaskType) -> None:
         ("caption", 140),
         ("detailed-caption", 280),
         ("ocr", 1120),
+        ("classification", 140),
+        ("multi-label-classification", 280),
+        ("object-detection", 560),
+        ("structured-answering", 280),
+        ("counting", 560),
     ],
 )
 def test_the_wanted_budget_suits_the_task(name: TaskType, length: int) -> None:
@@ -98,7 +117,7 @@ def test_the_wanted_budget_suits_the_task(name: TaskType, length: int) -> None:
     assert TASKS[name].image_seq_length == length
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", TEXT_TASKS)
 def test_the_answer_is_the_output(name: TaskType) -> None:
     """Plain text tasks change nothing about what the model said."""
     answer = Answer(
@@ -109,4 +128,4 @@ def test_the_answer_is_the_output(name: TaskType) -> None:
         output_tokens=1,
         image_tokens=0,
     )
-    assert TASKS[name].read(answer) == Result(output='{"a": 1} ')
+    assert TASKS[name].read(answer, full_request(name)) == Result(output='{"a": 1} ')

@@ -1,0 +1,112 @@
+"""Ask for facts about an image, in fields that the user names."""
+
+import json
+from typing import Final
+
+from gemma4_block.contract import Answer, JsonSchema
+from gemma4_block.errors import AnswerError, PromptError
+from gemma4_block.reading import JsonValue, read_json
+from gemma4_block.tasks.inputs import Inputs, OutputStructure, is_blank
+from gemma4_block.tasks.results import Result
+from gemma4_block.tasks.task import JsonTask, TaskRequest
+
+_NAME: Final = "structured-answering"
+_SCALAR: dict[str, JsonValue] = {"type": ["string", "number", "boolean", "null"]}
+
+
+def is_schema(structure: OutputStructure) -> bool:
+    """Say whether a structure is a JSON Schema, and not field names with descriptions.
+
+    Example:
+        >>> is_schema({"color": "of the car"})
+        False
+        >>> is_schema({"type": "object", "properties": {"color": {"type": "string"}}})
+        True
+
+    """
+    return "$schema" in structure or any(not isinstance(value, str) for value in structure.values())
+
+
+def _word(request: TaskRequest) -> str:
+    structure = _structure(request)
+    question = "" if is_blank(request.prompt) else f"{request.prompt}\n"
+    if is_schema(structure):
+        schema = json.dumps(structure, ensure_ascii=False)
+        return f"{question}Answer about the image in JSON that matches this JSON Schema: {schema}"
+    fields = "; ".join(f'"{name}": {description}' for name, description in structure.items())
+    return f"{question}Answer about the image in JSON with these keys. {fields}"
+
+
+def answer_schema(structure: OutputStructure) -> str:
+    """Return the JSON Schema, as text, of the answers that a structure asks for.
+
+    Args:
+        structure: Field names with descriptions, or a JSON Schema.
+
+    Returns:
+        The schema itself, or that of an object with these fields, each a simple value or a list of them.
+
+    Raises:
+        PromptError: It is no JSON.
+
+    """
+    schema = dict(structure) if is_schema(structure) else _fields_schema(structure)
+    try:
+        return json.dumps(schema, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PromptError(
+            f"output_structure is no JSON: {error}. Use texts, numbers, lists and objects only."
+        ) from error
+
+
+def _constrain(request: TaskRequest) -> JsonSchema:
+    return JsonSchema(text=answer_schema(_structure(request)))
+
+
+def _fields_schema(fields: OutputStructure) -> dict[str, JsonValue]:
+    value: JsonValue = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(fields, value),
+        "required": list(fields),
+        "additionalProperties": False,
+    }
+
+
+def _read(answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG001 - the task's signature
+    if answer.finish_reason == "length":
+        # Half a value must not look like a whole one.
+        raise AnswerError(
+            f"The answer to {_NAME} was cut off at max_new_tokens. Raise max_new_tokens, or ask for less.",
+            answer=answer.text,
+            task=_NAME,
+        )
+    return Result(output=answer.text, parsed=_read_value(answer.text))
+
+
+def _read_value(text: str) -> JsonValue:
+    try:
+        # A schema may ask for a number or a text alone, which is no JSON in prose.
+        value: JsonValue = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return read_json(text, task=_NAME).value
+    return value
+
+
+def _structure(request: TaskRequest) -> OutputStructure:
+    assert request.output_structure, "checked by ask"
+    return request.output_structure
+
+
+TASK = JsonTask(
+    name=_NAME,
+    title="Structured answering",
+    description="Facts about the image in JSON, with the fields that you name or by your JSON Schema.",
+    # A middle budget, because facts are about large and small things alike. Source: the Gemma 4 model card,
+    # which has 280 as its default.
+    image_seq_length=280,
+    takes=Inputs(prompt="optional", output_structure="required"),
+    word=_word,
+    constrain=_constrain,
+    read_answer=_read,
+)
