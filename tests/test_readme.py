@@ -20,7 +20,7 @@ from gemma4_block.cli.workflows import WorkflowRunner
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.settings import GenerationDefaults, Settings
-from gemma4_block.tasks import TASKS
+from gemma4_block.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     import click
@@ -36,10 +36,16 @@ LOCAL_CODE = [
 def task_rows() -> list[str]:
     """Write the rows of the table of tasks."""
     return [
-        f"| `{task.name}` | {'image, `prompt`' if task.needs_prompt else 'image'} | {task.description} "
+        f"| `{task.name}` | {', '.join(['image', *_fields(task)])} | {task.description} "
         f"| {task.image_seq_length} |"
         for task in TASKS.values()
     ]
+
+
+def _fields(task: Task) -> list[str]:
+    uses = {name: getattr(task.takes, name) for name in ("prompt", "classes", "output_structure")}
+    words = {"required": "`{}`", "optional": "maybe `{}`"}
+    return [words[use].format(name) for name, use in uses.items() if use != "unused"]
 
 
 def output_rows() -> list[str]:
