@@ -36,7 +36,7 @@ def _constrain(request: TaskRequest) -> Choices:
         "additionalProperties": False,
     }
     texts = tuple(_write(name) for name in request.classes)
-    return Choices(groups=(texts,), schema=JsonSchema(text=json.dumps(schema)))
+    return Choices(groups=(texts,), schema=JsonSchema(text=json.dumps(schema, ensure_ascii=False)))
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:

@@ -25,13 +25,15 @@ def wording(classes: Sequence[str]) -> str:
 
 
 def _constrain(request: TaskRequest) -> JsonSchema:
+    # The length of schemas is limited, so the number is said once and no letter is escaped.
     schema = {
         "type": "object",
-        "properties": {name: {"type": "integer", "minimum": 0, "maximum": _MOST} for name in request.classes},
+        "properties": {name: {"$ref": "#/$defs/n"} for name in request.classes},
         "required": list(request.classes),
         "additionalProperties": False,
+        "$defs": {"n": {"type": "integer", "minimum": 0, "maximum": _MOST}},
     }
-    return JsonSchema(text=json.dumps(schema))
+    return JsonSchema(text=json.dumps(schema, ensure_ascii=False))
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:

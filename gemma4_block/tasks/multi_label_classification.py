@@ -35,7 +35,7 @@ def _constrain(request: TaskRequest) -> Choices:
         "additionalProperties": False,
     }
     groups = tuple((_begin(name, is_there=True), _begin(name, is_there=False)) for name in request.classes)
-    return Choices(groups=groups, schema=JsonSchema(text=json.dumps(schema)))
+    return Choices(groups=groups, schema=JsonSchema(text=json.dumps(schema, ensure_ascii=False)))
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:

@@ -31,7 +31,8 @@ def wording(classes: Sequence[str], box_format: BoxFormat = DEFAULT_BOX_FORMAT) 
 
 
 def _constrain(request: TaskRequest) -> JsonSchema:
-    return JsonSchema(text=json.dumps(boxes_schema(BOX_CONTRACTS[request.box_format], request.classes)))
+    schema = boxes_schema(BOX_CONTRACTS[request.box_format], request.classes)
+    return JsonSchema(text=json.dumps(schema, ensure_ascii=False))
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:

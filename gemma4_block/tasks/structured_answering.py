@@ -64,12 +64,14 @@ def _constrain(request: TaskRequest) -> JsonSchema:
 
 
 def _fields_schema(fields: OutputStructure) -> dict[str, JsonValue]:
+    # Said once, because the length of schemas is limited.
     value: JsonValue = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}
     return {
         "type": "object",
-        "properties": dict.fromkeys(fields, value),
+        "properties": {name: {"$ref": "#/$defs/value"} for name in fields},
         "required": list(fields),
         "additionalProperties": False,
+        "$defs": {"value": value},
     }
 
 
@@ -86,9 +88,10 @@ def _read(answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG001 - the
 
 def _read_value(text: str) -> JsonValue:
     try:
-        # A schema may ask for a number or a text alone, which is no JSON in prose.
+        # A schema may ask for a number or a text alone, which is no JSON in prose; and what is JSON is taken
+        # word for word, because its texts may look like anything.
         value: JsonValue = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return read_json(text, task=_NAME).value
     return value
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gemma4_block.contract import Answer, Constraint, ImageSeqLength, Prompt, RgbImage
+from gemma4_block.errors import AnswerError
 from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, check_inputs, is_blank
 from gemma4_block.tasks.results import Result
+from gemma4_block.tasks.sendable import find_unsendable
 
 TaskType = Literal[
     "unconstrained",
@@ -195,7 +197,16 @@ class JsonTask:
             AnswerError: It does not say what the task needs.
 
         """
-        return self.read_answer(answer, request)
+        result = self.read_answer(answer, request)
+        problem = find_unsendable(result.parsed)
+        if problem is not None:
+            raise AnswerError(
+                f"The answer to {self.name} holds {problem}, which the next steps cannot take. Ask for it as "
+                "text, or ask again.",
+                answer=answer.text,
+                task=self.name,
+            )
+        return result
 
 
 def check_request(task: Task, request: TaskRequest) -> None:
