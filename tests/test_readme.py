@@ -19,6 +19,7 @@ from gemma4_block.cli import app
 from gemma4_block.cli.workflows import WorkflowRunner
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.demo.scoring import Row as EvaluationRow
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
 
@@ -99,12 +100,9 @@ def test_the_table_of_models_is_the_code() -> None:
 
 def evaluation_rows() -> list[str]:
     """Return the table of measured quality as the saved report says it."""
-    rows = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))["rows"]
-    targets = ["" if row["target"] is None else f"{row['target']:.3f}" for row in rows]
-    return [
-        f"| {row['name']} | {row['value']:.3f} | {target} | {row['n']} |"
-        for row, target in zip(rows, targets, strict=True)
-    ]
+    saved = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))["rows"]
+    rows = [EvaluationRow(**row) for row in saved]
+    return [f"| {row.name} | {row.value:.3f} | {row.demand} | {row.n} |" for row in rows]
 
 
 def test_the_table_of_measured_quality_is_the_saved_report() -> None:

@@ -60,13 +60,19 @@ def presence_case(rng: np.random.Generator, scene: Scene) -> Case:
 
 def classify_case(rng: np.random.Generator, crop: Scene, truth: str, others: Sequence[str]) -> Case:
     """Ask for one of the true class and up to five others."""
+    classes = draw_classes(rng, truth, others)
+    return Case(
+        scene=crop, question=classification.wording(classes), expected=json.dumps({"class_name": truth})
+    )
+
+
+def draw_classes(rng: np.random.Generator, truth: str, others: Sequence[str]) -> list[str]:
+    """Return the true class and up to five others, shuffled."""
     wrong = [name for name in others if name != truth]
     count = int(rng.integers(1, min(5, len(wrong)) + 1))
     classes = [truth, *(wrong[index] for index in rng.permutation(len(wrong))[:count])]
     rng.shuffle(classes)
-    return Case(
-        scene=crop, question=classification.wording(classes), expected=json.dumps({"class_name": truth})
-    )
+    return classes
 
 
 def _likely_shape(rng: np.random.Generator, scene: Scene) -> Shape:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gemma4_block.contract import Engine
-from gemma4_block.demo import judges
+from gemma4_block.demo import judges, task_judges
 from gemma4_block.demo.cases import (
     draw_worn,
 )
@@ -81,6 +81,7 @@ def evaluate(engine: Engine, *, scene_count: int = 300, seed: int = HELD_OUT_SEE
         judges.judge_boxes(engine, scenes, np.random.default_rng((seed, 5))),
         judges.judge_classes(engine, scenes, np.random.default_rng((seed, 6))),
         judges.judge_untrained_questions(engine, scenes),
+        task_judges.judge_tasks(engine, scenes, crops, np.random.default_rng((seed, 7))),
     )
     return Report(
         rows=tuple(row for rows, _ in parts for row in rows),
@@ -128,9 +129,8 @@ def hash_weights(checkpoint: Path) -> str:
 def _table(title: str, rows: Sequence[Row]) -> Table:
     table = Table("measure", "value", "target", "n", title=title)
     for row in rows:
-        target = "" if row.target is None else f"{row.target:.3f}"
         style = None if row.is_met else "red"
-        table.add_row(row.name, f"{row.value:.3f}", target, str(row.n), style=style)
+        table.add_row(row.name, f"{row.value:.3f}", row.demand, str(row.n), style=style)
     return table
 
 

@@ -9,6 +9,7 @@ Pair = tuple[str, str]
 """The expected and the given answer."""
 
 _IOU_THRESHOLD = 0.5
+_BINS = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,7 @@ class Row:
         name: What was measured.
         value: A share of 0 to 1, or what the name says.
         target: The least that the shipped checkpoint must reach; None where there is no demand.
+        limit: The most that it may reach, of what should be small; None where there is no demand.
         n: How many answers or boxes it was measured on.
 
     """
@@ -26,12 +28,21 @@ class Row:
     name: str
     value: float
     target: float | None = None
+    limit: float | None = None
     n: int
 
     @property
+    def demand(self) -> str:
+        """What the value should be, for people; empty where nothing is demanded."""
+        if self.limit is not None:
+            return f"at most {self.limit:.3f}"
+        return "" if self.target is None else f"{self.target:.3f}"
+
+    @property
     def is_met(self) -> bool:
-        """Whether the value reaches the target; true without one."""
-        return self.target is None or self.value >= self.target
+        """Whether the value is within target and limit; true without them."""
+        is_enough = self.target is None or self.value >= self.target
+        return is_enough and (self.limit is None or self.value <= self.limit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +88,7 @@ def score_exact(name: str, pairs: Sequence[Pair], target: float | None = None) -
 
     Examples:
         >>> score_exact("count", [("2", "2"), ("3", "2")], 0.85)
-        Row(name='count', value=0.5, target=0.85, n=2)
+        Row(name='count', value=0.5, target=0.85, limit=None, n=2)
 
     """
     right = sum(expected == given for expected, given in pairs)
@@ -164,15 +175,11 @@ def score_boxes(answers: Sequence[str], truths: Sequence[Sequence[LabelledBox]])
             unreadable_count += 1
             continue
         given_count += len(given)
-        for box in truth:
-            near = [(iou(one, box), one) for one in given if iou(one, box) >= _IOU_THRESHOLD]
-            same = [(overlap, one) for overlap, one in near if one.label == box.label]
-            if same:
-                _, best = max(same, key=lambda pair: pair[0])
-                given.remove(best)
-                matches.append((best, box))
-            elif near:
-                mislabelled_count += 1
+        found = match_boxes(given, truth)
+        matches += found
+        left = [one for one in given if all(one is not best for best, _ in found)]
+        missed = [box for box in truth if all(box is not true for _, true in found)]
+        mislabelled_count += sum(any(iou(one, box) >= _IOU_THRESHOLD for one in left) for box in missed)
     true_count = sum(map(len, truths))
     return DetectionScore(
         f1=2 * len(matches) / max(1, given_count + true_count),
@@ -182,6 +189,76 @@ def score_boxes(answers: Sequence[str], truths: Sequence[Sequence[LabelledBox]])
         unreadable_count=unreadable_count,
         mislabelled_count=mislabelled_count,
     )
+
+
+def match_boxes(
+    given: Sequence[LabelledBox], truth: Sequence[LabelledBox]
+) -> list[tuple[LabelledBox, LabelledBox]]:
+    """Pair answered boxes with true ones of the same label that they overlap by an IoU of 0.5 or more.
+
+    Args:
+        given: The answered boxes.
+        truth: The boxes that are in the image; each takes the free answered box that overlaps it most.
+
+    Returns:
+        Answered and true box of each pair.
+
+    """
+    free, pairs = list(given), []
+    for box in truth:
+        same = [(iou(one, box), one) for one in free if one.label == box.label]
+        overlap, best = max(same, key=lambda pair: pair[0], default=(0.0, None))
+        if best is not None and overlap >= _IOU_THRESHOLD:
+            free.remove(best)
+            pairs.append((best, box))
+    return pairs
+
+
+def score_calibration(
+    name: str, confidences: Sequence[float], is_right: Sequence[bool], limit: float | None = None
+) -> Row:
+    """Return the expected calibration error over 15 bins of equal width.
+
+    Args:
+        name: Starts the name of the row.
+        confidences: 0 to 1, at least one.
+        is_right: Whether what each belongs to was right.
+        limit: The most that the error may be.
+
+    Returns:
+        The row.
+
+    Examples:
+        >>> score_calibration("sure", [0.9, 0.9], [True, False]).value
+        0.4
+
+    """
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for confidence, right in zip(confidences, is_right, strict=True):
+        bins.setdefault(min(int(confidence * _BINS), _BINS - 1), []).append((confidence, right))
+    error = sum(abs(sum(confidence - right for confidence, right in pairs)) for pairs in bins.values())
+    value = round(error / max(1, len(confidences)), 12)
+    return Row(name=f"{name}, calibration error", value=value, limit=limit, n=len(confidences))
+
+
+def score_ranking(name: str, confidences: Sequence[float], is_right: Sequence[bool]) -> Row:
+    """Return how often a right one has a higher confidence than a wrong one: the area under the ROC curve.
+
+    Args:
+        name: Starts the name of the row.
+        confidences: 0 to 1.
+        is_right: Whether what each belongs to was right.
+
+    Returns:
+        The row; 1 where there is nothing to tell apart.
+
+    """
+    pairs = list(zip(confidences, is_right, strict=True))
+    right = [confidence for confidence, one in pairs if one]
+    wrong = [confidence for confidence, one in pairs if not one]
+    wins = sum((good > bad) + (good == bad) / 2 for good in right for bad in wrong)
+    value = wins / (len(right) * len(wrong)) if right and wrong else 1.0
+    return Row(name=f"{name}, right above wrong", value=value, n=len(pairs))
 
 
 def score_box_errors(matches: Sequence[tuple[LabelledBox, LabelledBox]]) -> list[Row]:

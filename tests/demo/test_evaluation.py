@@ -87,10 +87,19 @@ def test_every_row_is_asked_and_scored() -> None:
         "multi-label": 0.0,
         "count per class": 0.0,
         "untrained question described": 0.0,
+        "answers in JSON, valid": 1 / 6,
+        "task classification": 0.0,
+        "task classification, calibration error": 0.0,
+        "task multi-label": 0.0,
+        "task multi-label, calibration error": 0.0,
+        "task counting": 0.0,
+        "task detection, F1 at IoU 0.5": 0.0,
+        "task detection, right above wrong": 1.0,
+        "task detection, calibration error": 0.0,
     }
     # Thirteen questions about each scene, four forms of counting among them, five about each crop and one
-    # about each number.
-    assert len(engine.asked) == 6 * 19
+    # about each number; and through the tasks, three about each scene and three about each crop.
+    assert len(engine.asked) == 6 * 25
     assert {generation.do_sample for _, generation in engine.asked} == {False}
     assert sum(generation.enable_thinking for _, generation in engine.asked) == 6 * 2
     assert sum(prompt.system == "Answer in French." for prompt, _ in engine.asked) == 6
