@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from roboflow_workflows.core_steps.common.utils import empty_detections_with_image_metadata
 from roboflow_workflows.core_steps.common.vlm_decoding.classification import (
     parse_multi_class_classification_results,
     parse_multi_label_classification_results,
@@ -50,6 +51,9 @@ def build_predictions(
 def _build_detections(
     predictions: Detections, image: WorkflowImageData, classes: list[str], inference_id: str
 ) -> Any:  # noqa: ANN401
+    if not predictions.items:
+        # build_detections would forget the size of the image that nothing was found in.
+        return empty_detections_with_image_metadata(image=image)
     height, width = image.numpy_image.shape[:2]
     entries = [{"box_2d": list(item.box_xyxy_px), "label": item.class_name} for item in predictions.items]
     detections = build_detections(

@@ -166,12 +166,10 @@ def _are_fractions(box: _Box) -> bool:
 
 def _scale(box: _Box, scale: int | None, image_size_wh: tuple[int, int]) -> _Box | None:
     ends = image_size_wh if scale is None else (scale, scale)
-    # Multiplied first: 1000 of 1000 is the edge to the last bit.
+    unit, sizes = (1, (1, 1)) if scale is None else (scale, image_size_wh)
+    # Divided first, as the stock blocks do: where they round half a pixel, the last bit decides.
     xs, ys = (
-        sorted(
-            min(max(box[axis + corner], 0.0), ends[axis]) * image_size_wh[axis] / ends[axis]
-            for corner in (0, 2)
-        )
+        sorted(min(max(box[axis + corner], 0.0), ends[axis]) / unit * sizes[axis] for corner in (0, 2))
         for axis in (0, 1)
     )
     has_area = xs[0] < xs[1] and ys[0] < ys[1]

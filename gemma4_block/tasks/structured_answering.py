@@ -17,12 +17,10 @@ _SCALAR: dict[str, JsonValue] = {"type": ["string", "number", "boolean", "null"]
 def is_schema(structure: OutputStructure) -> bool:
     """Say whether a structure is a JSON Schema, and not field names with descriptions.
 
-    Example:
-        >>> is_schema({"color": "of the car"})
-        False
-        >>> is_schema({"type": "object", "properties": {"color": {"type": "string"}}})
-        True
-
+    >>> is_schema({"color": "of the car"})
+    False
+    >>> is_schema({"type": "object", "properties": {"color": {"type": "string"}}})
+    True
     """
     return "$schema" in structure or any(not isinstance(value, str) for value in structure.values())
 
