@@ -1,8 +1,9 @@
 """Ask the model about an image file, on the road that a workflow takes."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,25 +11,41 @@ import typer
 
 from gemma4_block.cli.workflows import Row, Specification, WorkflowRunner, refuse, terminal_manners
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.reading import BOX_CONTRACTS, JsonValue
+from gemma4_block.tasks import TaskType
 
 _OUTPUTS = ("output", "thinking", "finish_reason", "error_status", "error_message")
 
 
+def _one_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}."
+
+
 def ask(
     image: Annotated[Path, typer.Argument(help="Image file.")],
-    question: Annotated[str | None, typer.Argument(help="What to ask; caption and ocr need none.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(help="What to ask, for a task that has no question of its own.")
+    ] = None,
     *,
     model_version: Annotated[str, typer.Option(help="Model id.")] = "gemma-4-demo",
-    task_type: Annotated[
-        str, typer.Option(help="unconstrained, visual-question-answering, caption, detailed-caption or ocr.")
-    ] = "unconstrained",
+    task_type: Annotated[str, typer.Option(help=_one_of(get_args(TaskType)))] = "unconstrained",
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="What may be answered, separated by commas: for classification, detection, counting."
+        ),
+    ] = None,
+    structure: Annotated[
+        str | None,
+        typer.Option(
+            help="With structured-answering: fields with descriptions or a JSON Schema, as JSON or a file."
+        ),
+    ] = None,
     system_prompt: Annotated[str | None, typer.Option(help="Text of the system turn.")] = None,
     image_seq_length: Annotated[
         int | None, typer.Option(help="Visual token budget: 70, 140, 280, 560 or 1120.")
     ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of thought and answer together.")
-    ] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of the answer.")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Above 0 draws tokens by chance; higher is more varied.")
     ] = None,
@@ -43,9 +60,15 @@ def ask(
     thinking: Annotated[
         bool | None, typer.Option(help="Let the model think first, and print its thoughts.")
     ] = None,
+    max_thinking_tokens: Annotated[
+        int | None, typer.Option(help="With --thinking: most tokens of thought.")
+    ] = None,
+    box_format: Annotated[
+        str | None, typer.Option(help=f"With object-detection: {_one_of(list(BOX_CONTRACTS))}")
+    ] = None,
 ) -> None:
     """Ask the model about an image and print its answer."""
-    fields = {
+    fields: dict[str, object] = {
         "task_type": task_type,
         "prompt": question,
         "system_prompt": system_prompt,
@@ -58,10 +81,14 @@ def ask(
         "seed": seed,
         "quantization": quantization,
         "enable_thinking": thinking,
+        "max_thinking_tokens": max_thinking_tokens,
+        "box_format": box_format,
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
     }
     from rich.console import Console
 
     with terminal_manners():
+        fields["output_structure"] = None if structure is None else read_structure(structure)
         pixels = read_image(image)
         with Console(stderr=True).status(f"Asking {model_version} ..."):
             runner = WorkflowRunner(one_step_workflow(fields), init_parameters={})
@@ -95,6 +122,38 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
             f"{path} cannot be read as an image. Name a PNG, JPEG, WebP, BMP or TIFF file."
         )
     return pixels.astype(np.uint8, copy=False)
+
+
+def read_structure(structure: str) -> dict[str, JsonValue]:
+    """Read what an answer looks like.
+
+    Args:
+        structure: A JSON object, or the name of a file that holds one.
+
+    Returns:
+        Field names with descriptions, or a JSON Schema.
+
+    Raises:
+        ConfigurationError: It is neither.
+
+    """
+    text, where = structure, "--structure"
+    if not structure.lstrip().startswith("{"):
+        where = structure
+        try:
+            text = Path(structure).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"--structure is {structure!r}, which is neither a JSON object nor a readable file: {error}. "
+                'Write one, as in \'{"color": "color of the car"}\'.'
+            ) from error
+    try:
+        value: JsonValue = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{where} is no JSON: {error}. Correct it.") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where} holds a {type(value).__name__}; it must be a JSON object.")
+    return value
 
 
 def one_step_workflow(fields: Mapping[str, object]) -> Specification:

@@ -1,5 +1,6 @@
 """`gemma4-block ask`: the block's own road from a terminal."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,53 @@ def test_a_cut_answer_says_so(run: Callable[..., Ended], image: str) -> None:
     assert "cut off at --max-new-tokens" in result.stderr
 
 
+LABELS = sorted({shape.label for shape in SCENE.shapes})
+TASK_ARGUMENTS: list[tuple[list[str], object]] = [
+    (
+        ["--task-type", "counting", "--classes", f"{LABELS[0]}, {LABELS[1]}"],
+        {label: sum(shape.label == label for shape in SCENE.shapes) for label in LABELS},
+    ),
+    (
+        ["--task-type", "multi-label-classification", "--classes", f"{LABELS[0]},{LABELS[1]}"],
+        dict.fromkeys(LABELS, True),
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected"), TASK_ARGUMENTS)
+def test_classes_are_separated_by_commas(
+    run: Callable[..., Ended], image: str, arguments: list[str], expected: object
+) -> None:
+    """The answer is JSON about the classes that were listed, in their order."""
+    result = run("ask", image, *arguments)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, expected)
+    assert list(json.loads(result.stdout)) == LABELS
+
+
+def test_boxes_are_printed_as_json(run: Callable[..., Ended], image: str) -> None:
+    """`object-detection` prints a box for every shape, labelled with the classes that were listed."""
+    result = run("ask", image, "--task-type", "object-detection", "--classes", ",".join(LABELS))
+    found = sorted(entry["label"] for entry in json.loads(result.stdout))
+    assert (result.exit_code, found) == (0, sorted(shape.label for shape in SCENE.shapes))
+
+
+@pytest.mark.parametrize("is_file", [False, True], ids=["text", "file"])
+def test_a_structure_is_json_or_a_file(
+    run: Callable[..., Ended],
+    image: str,
+    tmp_path: Path,
+    is_file: bool,  # noqa: FBT001 - a case
+) -> None:
+    """The answer has the fields that were named, whatever the small model puts into them."""
+    structure = '{"color": "color of the largest shape", "kind": "circle or square"}'
+    if is_file:
+        (tmp_path / "fields.json").write_text(structure, encoding="utf-8")
+        structure = str(tmp_path / "fields.json")
+    result = run("ask", image, "--task-type", "structured-answering", "--structure", structure)
+    assert result.exit_code == 0
+    assert list(json.loads(result.stdout)) == ["color", "kind"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -97,6 +145,18 @@ def test_a_cut_answer_says_so(run: Callable[..., Ended], image: str) -> None:
         pytest.param(["Hello?", "--temperature", "-1"], "temperature is -1.0", id="temperature"),
         pytest.param(["Hello?", "--max-new-tokens", "0"], "max_new_tokens is 0", id="no tokens"),
         pytest.param(["Hello?", "--quantization", "nonsense"], "quantization: ", id="quantization"),
+        pytest.param(["Hello?", "--classes", "a"], "has no classes, and those given", id="idle classes"),
+        pytest.param(["--task-type", "counting"], "needs classes", id="no classes"),
+        pytest.param(["--task-type", "counting", "--classes", "a,,b"], "Class 2 of 3 is blank", id="blank"),
+        pytest.param(["--task-type", "structured-answering"], "needs an output_structure", id="no structure"),
+        pytest.param(["--structure", "no.json"], "nor a readable file", id="no structure file"),
+        pytest.param(["--structure", "{'a': 1}"], "--structure is no JSON", id="structure is no JSON"),
+        pytest.param(["Hello?", "--max-thinking-tokens", "9"], "while thinking is off", id="idle thoughts"),
+        pytest.param(
+            ["--task-type", "object-detection", "--classes", "a", "--box-format", "nonsense"],
+            "box_format: ",
+            id="box format",
+        ),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_code_1(
@@ -106,6 +166,15 @@ def test_a_refusal_is_one_line_and_exit_code_1(
     result = run("ask", image, *arguments)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
     assert expected in result.stderr
+
+
+def test_a_structure_file_that_holds_no_object_is_refused(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """A list says nothing about the fields of an answer."""
+    path = tmp_path / "fields.json"
+    path.write_text('["color"]', encoding="utf-8")
+    result = run("ask", "unused.png", "--structure", str(path))
+    assert result.exit_code == 1
+    assert f"{path} holds a list; it must be a JSON object." in result.stderr
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image"], ids=["missing", "empty", "text"])
