@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from gemma4_block.cli.ask import read_image
+from gemma4_block.cli.gallery import write_gallery
 from gemma4_block.cli.workflows import (
     DETECTOR_DIRECTORY,
     Row,
@@ -48,6 +49,8 @@ def demo(
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo-output"),
     model_version: Annotated[str, typer.Option(help="Model id.")] = "gemma-4-demo",
+    *,
+    gallery: Annotated[bool, typer.Option("--gallery", help="Write one picture for every task.")] = False,
 ) -> None:
     """Detect the shapes of a picture and describe each one."""
     from rich.console import Console
@@ -55,6 +58,11 @@ def demo(
     console = Console()
     with terminal_manners():
         _make_folder(output)
+        if gallery:
+            if image is not None:
+                raise ConfigurationError("--gallery draws its own pictures. Leave --image out.")
+            write_gallery(output, model_version, console)
+            return
         picture = _draw() if image is None else _Picture(pixels=read_image(image), scene=None)
         with console.status("Starting the Workflows engine ..."):
             runner = WorkflowRunner(load_example(_EXAMPLE), init_parameters=stock_model_parameters())

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from gemma4_block.cli import app, workflows
+from gemma4_block.cli.gallery import draw_exhibits
 from gemma4_block.cli.workflows import load_example
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.tasks import TASKS
 
 DEMO_SHAPES = ("red circle", "green star", "orange triangle", "green triangle", "blue square")
 
@@ -105,3 +107,38 @@ def test_an_unknown_example_is_refused_with_the_known_ones() -> None:
     """The error names what there is."""
     with pytest.raises(ConfigurationError, match="ask_one_image, branch_on_answer"):
         load_example("nonsense")
+
+
+GALLERY = {
+    "unconstrained": "2",
+    "visual-question-answering": "yes",
+    "caption": "1 blue triangle, 1 yellow square.",
+    "ocr": "915",
+    "classification": '{"class_name": "red circle"}',
+    "structured-answering": '{"green star": true, "yellow star": false, "blue square": true}',
+    "counting": '{"green star": 1, "yellow star": 0, "blue square": 1}',
+}
+
+
+def test_the_gallery_shows_every_task_and_the_answers_are_true(
+    run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    """One picture for each task, with the answer drawn into it."""
+    result = run("demo", "--gallery", "--output", str(tmp_path))
+    assert result.exit_code == 0
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(TASKS)
+    printed = result.stdout.replace("\n", "")
+    for task_type, answer in GALLERY.items():
+        assert f"{task_type}.png: {answer}" in printed
+    scenes = {exhibit.task_type: exhibit.scene for exhibit in draw_exhibits()}
+    for task_type, scene in scenes.items():
+        picture = cv2.imread(str(tmp_path / f"{task_type}.png"))
+        assert picture.shape == scene.image.shape
+        assert (picture != scene.image[..., ::-1]).any()
+
+
+def test_the_gallery_takes_no_picture(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """It draws its own, so a given one would do nothing."""
+    result = run("demo", "--gallery", "--image", "mine.png", "--output", str(tmp_path))
+    assert result.exit_code == 1
+    assert "Leave --image out" in result.stderr
