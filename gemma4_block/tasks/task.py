@@ -176,10 +176,12 @@ class JsonTask:
 
         """
         check_request(self, request)
+        # First, because it refuses what cannot be worded.
+        constraint = self.constrain(request)
         return _prompt(
             self.word(request),
             request,
-            constraint=self.constrain(request),
+            constraint=constraint,
             needs_token_scores=self.needs_token_scores,
         )
 
