@@ -22,6 +22,7 @@ from gemma4_block.settings import get_generation_defaults, get_settings
 from gemma4_block.tasks import TaskType, answer_schema
 
 _T = TypeVar("_T")
+_Form = TypeVar("_Form", bound=BaseModel)
 
 ImageSeqLengthChoice = Literal["auto", ImageSeqLength]
 
@@ -69,17 +70,34 @@ def read_fields(values: Mapping[str, object]) -> StepFields:
             the operator.
 
     """
+    fields = read_form(StepFields, values)
+    check_classes(fields.classes)
+    check_structure(fields.output_structure)
+    return fields
+
+
+def read_form(form: type[_Form], values: Mapping[str, object]) -> _Form:
+    """Check the types of the values that a workflow gave at run time, and what is a choice among few.
+
+    Args:
+        form: What they may be.
+        values: Field name to value, all of them.
+
+    Returns:
+        The same, with certain types.
+
+    Raises:
+        ConfigurationError: One of them has the wrong type, or is none of the choices.
+
+    """
     try:
-        fields = StepFields.model_validate(values)
+        return form.model_validate(values)
     except ValidationError as error:
         # A choice among several types fails once for each of them; the last says what a number may be.
         problems = {str(detail["loc"][0]): detail for detail in error.errors()}
         raise ConfigurationError(
             "; ".join(f"{name} is {detail['input']!r}: {detail['msg']}" for name, detail in problems.items())
         ) from error
-    check_classes(fields.classes)
-    check_structure(fields.output_structure)
-    return fields
 
 
 def plan_generation(fields: GenerationFields) -> GenerationConfig:
@@ -101,8 +119,8 @@ def plan_generation(fields: GenerationFields) -> GenerationConfig:
     if temperature is None and defaults.do_sample:
         temperature = defaults.temperature
     is_sampled = temperature is not None and temperature != 0
-    _check_limit("max_new_tokens", fields.max_new_tokens, settings.max_new_tokens)
-    _check_limit("max_thinking_tokens", fields.max_thinking_tokens, settings.max_thinking_tokens)
+    check_limit("max_new_tokens", fields.max_new_tokens, settings.max_new_tokens)
+    check_limit("max_thinking_tokens", fields.max_thinking_tokens, settings.max_thinking_tokens)
     enable_thinking = _first(fields.enable_thinking, defaults.enable_thinking)
     return GenerationConfig(
         max_new_tokens=_first(fields.max_new_tokens, min(defaults.max_new_tokens, settings.max_new_tokens)),
@@ -182,7 +200,18 @@ def check_structure(structure: dict[str, JsonValue] | None) -> None:
         compile_schema(answer_schema(structure), max_characters=get_settings().max_schema_characters)
 
 
-def _check_limit(name: str, given: int | None, limit: int) -> None:
+def check_limit(name: str, given: int | None, limit: int) -> None:
+    """Refuse more than the operator allows.
+
+    Args:
+        name: The field, and the operator's variable in lower case.
+        given: What the step says; None never is too much.
+        limit: What the operator allows.
+
+    Raises:
+        ConfigurationError: It is more.
+
+    """
     if given is not None and given > limit:
         raise ConfigurationError(
             f"{name} is {given}; this machine allows {limit}. Ask for fewer, or raise "

@@ -13,6 +13,7 @@ from gemma4_block.blocks._host import (
     errors_for_host,
     read_image,
 )
+from gemma4_block.blocks.asking import answer_all, choose_image_seq_length
 from gemma4_block.blocks.fields import (
     ImageSeqLengthChoice,
     StepFields,
@@ -22,10 +23,10 @@ from gemma4_block.blocks.fields import (
 )
 from gemma4_block.blocks.manifest import Gemma4Manifest
 from gemma4_block.blocks.outputs import Row, answer_row, refused_row
-from gemma4_block.contract import Answer, Engine, EngineProvider, GenerationConfig, Prompt, Quantization
+from gemma4_block.contract import Engine, EngineProvider, GenerationConfig, Prompt, Quantization
 from gemma4_block.errors import PromptError
 from gemma4_block.reading import BoxFormat
-from gemma4_block.tasks import TASKS, TaskRequest, TaskType, check_inputs, limit_image_seq_length
+from gemma4_block.tasks import TASKS, TaskRequest, TaskType, check_inputs
 
 PerImage: TypeAlias = Batch | str | None
 """One text for all images, or a batch with one for each."""
@@ -161,10 +162,7 @@ def _ask_each(
     system_prompt: PerImage,
 ) -> Iterator[_Asked | PromptError]:
     task = TASKS[fields.task_type]
-    if fields.image_seq_length == "auto":
-        length = limit_image_seq_length(task.image_seq_length, engine.image_seq_lengths)
-    else:
-        length = fields.image_seq_length
+    length = choose_image_seq_length(fields, engine)
     texts = zip(_for_each(images, prompt), _for_each(images, system_prompt), strict=True)
     for image, (own_prompt, own_system_prompt) in zip(images, texts, strict=True):
         try:
@@ -190,11 +188,10 @@ def _answer_rows(
     generation: GenerationConfig,
 ) -> list[Row]:
     task, model_id = TASKS[fields.task_type], fields.model_version
-    prompts = [one.prompt for one in asked if isinstance(one, _Asked)]
-    answers = iter(engine.answer(prompts, generation) if prompts else [])
+    prompts = [one.prompt if isinstance(one, _Asked) else one for one in asked]
     rows = []
-    for image, one in zip(images, asked, strict=True):
-        answer: Answer | PromptError = next(answers) if isinstance(one, _Asked) else one
+    answers = answer_all(engine, prompts, generation)
+    for image, one, answer in zip(images, asked, answers, strict=True):
         if isinstance(one, PromptError) or isinstance(answer, PromptError):
             assert isinstance(answer, PromptError), "an error was taken as its own answer"
             rows.append(refused_row(answer, fields.classes, model_id))

@@ -107,7 +107,7 @@ def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, mod
         result = task.read(answer, request)
     except AnswerError as error:
         result = Result(output=error.answer, error_message=str(error))
-    row = _row(result.error_message, request.classes, model_id)
+    row = bare_row(result.error_message, request.classes, model_id)
     if result.predictions is not None:
         row["predictions"] = build_predictions(
             result.predictions, image, request.classes, row["inference_id"]
@@ -126,10 +126,11 @@ def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, mod
 
 def refused_row(error: PromptError, classes: Sequence[str], model_id: str) -> Row:
     """Return the row of an image that could not be asked about."""
-    return _row(str(error), classes, model_id)
+    return bare_row(str(error), classes, model_id)
 
 
-def _row(error_message: str | None, classes: Sequence[str], model_id: str) -> Row:
+def bare_row(error_message: str | None, classes: Sequence[str], model_id: str) -> Row:
+    """Return a row without an answer; an error only where there is a message."""
     return dict.fromkeys(_KINDS) | {
         "error_status": error_message is not None,
         "error_message": error_message,

@@ -1,0 +1,46 @@
+"""Put many questions to the engine at once, whatever became of some of them before."""
+
+from collections.abc import Sequence
+
+from gemma4_block.blocks.fields import StepFields
+from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.errors import PromptError
+from gemma4_block.tasks import TASKS, limit_image_seq_length
+
+
+def choose_image_seq_length(fields: StepFields, engine: Engine) -> ImageSeqLength:
+    """Return the visual token budget that a step says, or what suits its task and checkpoint.
+
+    Args:
+        fields: What the step says.
+        engine: Knows what its checkpoint was trained for.
+
+    Returns:
+        The budget of every image.
+
+    """
+    if fields.image_seq_length == "auto":
+        return limit_image_seq_length(TASKS[fields.task_type].image_seq_length, engine.image_seq_lengths)
+    return fields.image_seq_length
+
+
+def answer_all(
+    engine: Engine, asked: Sequence[Prompt | PromptError], generation: GenerationConfig
+) -> list[Answer | PromptError]:
+    """Answer what can be asked in one call of the engine, which is not called for nothing.
+
+    Args:
+        engine: Runs the model.
+        asked: Questions, and in the places of others why they cannot be asked.
+        generation: How to answer.
+
+    Returns:
+        One entry for each, in order: the answer, or the error that was there or that the engine gave.
+
+    Raises:
+        EngineError: The engine itself failed.
+
+    """
+    prompts = [one for one in asked if isinstance(one, Prompt)]
+    answers = iter(engine.answer(prompts, generation) if prompts else [])
+    return [next(answers) if isinstance(one, Prompt) else one for one in asked]
