@@ -470,7 +470,7 @@ def test_a_value_of_another_step_that_cannot_work_is_the_clients_error(
         "box_format": "yxyx_0_1000",
     }
     image = WorkflowImageData(parent_metadata=ImageParentMetadata(parent_id="image"), numpy_image=grey(1))
-    (block,) = gemma4_block.load_blocks()
+    block = gemma4_block.load_blocks()[0]
     with pytest.raises(ClientCausedStepExecutionError) as caught:
         block(provider).run(images=Batch.init(content=[image], indices=[(0,)]), **{**fields, name: value})
     assert message in caught.value.public_message
