@@ -1,10 +1,13 @@
 """Every shipped workflow, run in this process and over HTTP, against the truth of drawn scenes."""
 
 import base64
+import csv
+import io
 import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +29,8 @@ from gemma4_block.cli.workflows import (
     stock_model_parameters,
 )
 from gemma4_block.demo.dialogue import describe
-from gemma4_block.demo.scenes import Scene, draw_number, draw_scene
+from gemma4_block.demo.scenes import Scene, Shape, draw_number, draw_scene
+from gemma4_block.testing import ScriptedEngine, ScriptedProvider
 
 EXAMPLES = Path(__file__).parents[1] / "workflow_examples"
 Run = Callable[[Specification, list[Scene], dict[str, object]], list[Row]]
@@ -55,9 +59,15 @@ FIVE_SHAPES = scene_of(3, 5)  # One of them is a red circle.
 THREE_SHAPES = scene_of(0, 3)  # So is one of these.
 TWO_SHAPES = scene_of(0, 2)  # Neither of these is.
 EMPTY = scene_of(1, 0)
+ONE_SHAPE = [scene_of(seed, 1) for seed in (0, 2, 3, 4)]  # One of each kind.
 NUMBERS = [number_of(seed, value) for seed, value in ((0, 7), (1, 42), (2, 915))]
+REPORTS = tempfile.TemporaryDirectory(prefix="gemma4-block-reports-")
 
 CASES = {
+    "ask_again_when_unsure": Case(
+        scenes=[*ONE_SHAPE, EMPTY],
+        rows=[*([{"description": None}] * len(ONE_SHAPE)), {"description": "An empty image."}],
+    ),
     "ask_one_image": Case(
         scenes=[FIVE_SHAPES, TWO_SHAPES, EMPTY],
         parameters={"question": "How many shapes are there?"},
@@ -76,11 +86,39 @@ CASES = {
         scenes=[TWO_SHAPES, EMPTY],
         rows=[{"caption": describe(TWO_SHAPES)}, {"caption": "An empty image."}],
     ),
+    "classify_image": Case(
+        scenes=ONE_SHAPE,
+        rows=[{"class_name": kind} for kind in ("star", "square", "circle", "triangle")],
+    ),
+    "detect_and_count": Case(
+        scenes=[FIVE_SHAPES, THREE_SHAPES, TWO_SHAPES, EMPTY],
+        parameters={"counted_classes": ["red circle", "green triangle", "green star"]},
+        rows=[{"count": 3}, {"count": 1}, {"count": 0}, {"count": 0}],
+    ),
     "detect_then_describe": Case(
         scenes=[FIVE_SHAPES, EMPTY, TWO_SHAPES],
         parameters={"detector": str(DETECTOR_DIRECTORY)},
         # In what order the detector finds the shapes is its own affair; see the test of the pairs below.
         rows=[{}, {"answers": []}, {}],
+    ),
+    "inspect_with_rules": Case(
+        scenes=ONE_SHAPE,
+        rows=[
+            {"class_name": kind, "parsed": {"class_name": kind}, "corners": corners, "verdict": verdict}
+            for kind, corners, verdict in (
+                ("star", 10, "fail"),
+                ("square", 4, "pass"),
+                ("circle", 0, "pass"),
+                ("triangle", 3, "pass"),
+            )
+        ],
+    ),
+    "legacy_parsers": Case(
+        scenes=[FIVE_SHAPES, EMPTY],
+        rows=[
+            {"detector_error": False, "classifier_errors": [False] * 5},
+            {"detector_error": False, "classifier_errors": []},
+        ],
     ),
     "question_per_image": Case(
         scenes=[FIVE_SHAPES, TWO_SHAPES, NUMBERS[1]],
@@ -93,7 +131,23 @@ CASES = {
         scenes=NUMBERS,
         rows=[{"text": text, "finish_reason": "stop", "error_status": False} for text in ("7", "42", "915")],
     ),
+    "report_to_csv": Case(
+        scenes=[FIVE_SHAPES, THREE_SHAPES, TWO_SHAPES],
+        parameters={"picture_name": ["five", "three", "two"], "folder": REPORTS.name},
+        rows=[
+            {"total": 3, "counts": {"red circle": 1, "blue square": 1, "green star": 1}, "message": None},
+            {"total": 1, "counts": {"red circle": 1, "blue square": 0, "green star": 0}, "message": None},
+            {
+                "total": 0,
+                "counts": {"red circle": 0, "blue square": 0, "green star": 0},
+                # The host writes one table for all pictures, and says so in the last row.
+                "message": "Data saved successfully",
+            },
+        ],
+    ),
 }
+# README.md beside the examples shows what these make of the first scene of their case.
+SHOWN = ["classify_image", "detect_and_count", "detect_then_describe"]
 
 
 @pytest.fixture(scope="session")
@@ -186,8 +240,103 @@ def test_each_box_wears_the_answer_about_its_own_crop(run: Run) -> None:
         )
 
 
+def _shape_at(scene: Scene, x_px: float, y_px: float) -> Shape | None:
+    """Return the shape that is drawn around a point."""
+    inside = [
+        shape
+        for shape in scene.shapes
+        if shape.box_xyxy_px[0] < x_px < shape.box_xyxy_px[2]
+        and shape.box_xyxy_px[1] < y_px < shape.box_xyxy_px[3]
+    ]
+    return inside[0] if inside else None
+
+
 @pytest.mark.filterwarnings("ignore:.*api_key")
-@pytest.mark.parametrize("name", ["caption_to_text_display", "detect_then_describe"])
+def test_the_confidence_of_a_class_is_measured(run: Run) -> None:
+    """The shares of all classes add up to 1, and the named class has the largest."""
+    for row in run(load_example("classify_image"), ONE_SHAPE, {}):
+        shares = {entry["class"]: entry["confidence"] for entry in row["predictions"]["predictions"]}
+        assert pytest.approx(1) == sum(shares.values())
+        assert max(shares, key=lambda name: shares[name]) == row["class_name"]
+        assert shares[row["class_name"]] == row["confidence"]
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
+def test_counted_boxes_lie_on_shapes_of_their_class(run: Run) -> None:
+    """Boxes of other classes, and boxes that the model is not sure of, are neither counted nor drawn."""
+    scenes = [FIVE_SHAPES, THREE_SHAPES]
+    rows = run(load_example("detect_and_count"), scenes, {"counted_classes": ["green star", "red circle"]})
+    for scene, row in zip(scenes, rows, strict=True):
+        found = [(name, _shape_at(scene, x, y)) for name, x, y in _named_boxes(row["detections"])]
+        assert [name for name, _ in found] == [shape and shape.label for _, shape in found]
+        drawn = [shape.label for shape in scene.shapes if shape.label in {"green star", "red circle"}]
+        assert sorted(drawn) == sorted(name for name, _ in found)
+    # The model takes a star for a square, with little confidence.
+    assert len(_named_boxes(rows[1]["all_detections"])) == 2
+
+
+def test_a_verdict_depends_on_the_rule(run: Run) -> None:
+    """The limit of the rule is the caller's."""
+    rows = run(load_example("inspect_with_rules"), ONE_SHAPE, {"most_corners": 3})
+    assert [row["verdict"] for row in rows] == ["fail", "fail", "pass", "pass"]
+
+
+def test_an_answer_without_the_field_is_looked_at_again() -> None:
+    """What cannot be read is neither passed nor failed."""
+    provider = ScriptedProvider(ScriptedEngine(['{"class_name": "circle"}', "A circle.", '{"kind": "star"}']))
+    runner = WorkflowRunner(
+        load_example("inspect_with_rules"), init_parameters={"gemma4_block.engine_provider": provider}
+    )
+    rows = runner.run({"image": _bgr(ONE_SHAPE[:3])})
+    assert [row["verdict"] for row in rows] == ["pass", "look again", "look again"]
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
+def test_older_parsers_read_our_answers(run: Run) -> None:
+    """The host's detector and classifier parsers say of every shape what is drawn."""
+    row = run(load_example("legacy_parsers"), [FIVE_SHAPES], {})[0]
+    for output, attribute in (("detections", "label"), ("kinds", "kind")):
+        named = _named_boxes(row[output])
+        shapes = [_shape_at(FIVE_SHAPES, x, y) for _, x, y in named]
+        assert sorted(shape.label for shape in FIVE_SHAPES.shapes) == sorted(
+            shape.label for shape in shapes if shape is not None
+        )
+        assert [name for name, _, _ in named] == [getattr(shape, attribute) for shape in shapes]
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
+def test_the_report_is_on_disk(run: Run, tmp_path: Path) -> None:
+    """One file holds a line for each picture, in order, and is the table that the workflow returns."""
+    case = CASES["report_to_csv"]
+    rows = run(load_example("report_to_csv"), case.scenes, {**case.parameters, "folder": str(tmp_path)})
+    (path,) = tmp_path.iterdir()
+    text = path.read_text(encoding="utf-8")
+    assert [None, None, text] == [row["table"] for row in rows]
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [("five", "3"), ("three", "1"), ("two", "0")] == [
+        (line["picture"], line["total"]) for line in lines
+    ]
+    assert [row["counts"] for row in case.rows] == [json.loads(line["counts"]) for line in lines]
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_shown_pictures_are_made_by_the_examples(name: str) -> None:
+    """The picture beside an example is what it makes of the drawn scene."""
+    case = CASES[name]
+    row = _run_in_process(load_example(name), case.scenes[:1], case.parameters)[0]
+    path = EXAMPLES / f"{name}.png"
+    shown = cv2.imread(str(path))
+    made = _pixels(row["picture"])
+    assert made.shape == shown.shape
+    # A score may differ in its last digit on another processor.
+    assert (np.abs(made.astype(int) - shown.astype(int)).max(axis=2) > 60).mean() < 0.002
+    assert path.stat().st_size < 60_000
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
+@pytest.mark.parametrize(
+    "name", ["caption_to_text_display", "classify_image", "detect_and_count", "detect_then_describe"]
+)
 def test_pictures_are_drawn_on(run: Run, name: str) -> None:
     """A picture output has the size of the image that came in, and something is written on it."""
     case = CASES[name]
