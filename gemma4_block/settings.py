@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     max_schema_characters: int = Field(
         default=20_000, ge=1, description="The longest JSON Schema that an answer can be held to."
     )
+    max_images_per_prompt: int = Field(
+        default=32, ge=1, description="The most images that a request may ask about in one question."
+    )
     max_image_pixels: int = Field(
         default=100_000_000, ge=1, description="The largest image, width times height, that is looked at."
     )
