@@ -119,8 +119,8 @@ def plan_generation(fields: GenerationFields) -> GenerationConfig:
     if temperature is None and defaults.do_sample:
         temperature = defaults.temperature
     is_sampled = temperature is not None and temperature != 0
-    check_limit("max_new_tokens", fields.max_new_tokens, settings.max_new_tokens)
-    check_limit("max_thinking_tokens", fields.max_thinking_tokens, settings.max_thinking_tokens)
+    _check_limit("max_new_tokens", fields.max_new_tokens, settings.max_new_tokens)
+    _check_limit("max_thinking_tokens", fields.max_thinking_tokens, settings.max_thinking_tokens)
     enable_thinking = _first(fields.enable_thinking, defaults.enable_thinking)
     return GenerationConfig(
         max_new_tokens=_first(fields.max_new_tokens, min(defaults.max_new_tokens, settings.max_new_tokens)),
@@ -181,7 +181,12 @@ def check_classes(classes: Sequence[str]) -> None:
             raise ConfigurationError(
                 f"Class {place + 1} of {len(classes)} is blank. Name it, or leave it out."
             )
-        check_text(f"class {name[:40]!r}", name, max_characters=_MAX_CLASS_CHARACTERS)
+        if len(name) > _MAX_CLASS_CHARACTERS:
+            raise ConfigurationError(
+                f"The class {name[:40]!r}... has {len(name)} characters; {_MAX_CLASS_CHARACTERS} are allowed. "
+                "Shorten it."
+            )
+        check_text(f"class {name!r}", name, max_characters=_MAX_CLASS_CHARACTERS)
         if name in classes[:place]:
             raise ConfigurationError(f"The class {name!r} is there twice. List each class once.")
 
@@ -200,18 +205,7 @@ def check_structure(structure: dict[str, JsonValue] | None) -> None:
         compile_schema(answer_schema(structure), max_characters=get_settings().max_schema_characters)
 
 
-def check_limit(name: str, given: int | None, limit: int) -> None:
-    """Refuse more than the operator allows.
-
-    Args:
-        name: The field, and the operator's variable in lower case.
-        given: What the step says; None never is too much.
-        limit: What the operator allows.
-
-    Raises:
-        ConfigurationError: It is more.
-
-    """
+def _check_limit(name: str, given: int | None, limit: int) -> None:
     if given is not None and given > limit:
         raise ConfigurationError(
             f"{name} is {given}; this machine allows {limit}. Ask for fewer, or raise "
