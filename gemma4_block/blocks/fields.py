@@ -183,8 +183,8 @@ def check_classes(classes: Sequence[str]) -> None:
             )
         if len(name) > _MAX_CLASS_CHARACTERS:
             raise ConfigurationError(
-                f"The class {name[:40]!r}... has {len(name)} characters; {_MAX_CLASS_CHARACTERS} are allowed. "
-                "Shorten it."
+                f"The class {name[:40]!r}... has {len(name)} characters; {_MAX_CLASS_CHARACTERS} are "
+                "allowed. Shorten it."
             )
         check_text(f"class {name!r}", name, max_characters=_MAX_CLASS_CHARACTERS)
         if name in classes[:place]:
