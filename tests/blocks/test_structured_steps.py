@@ -7,7 +7,12 @@ from typing import Any
 import inference.core  # noqa: F401  # isort: split
 import numpy as np
 import pytest
-from roboflow_workflows.errors import ClientCausedStepExecutionError, RuntimeInputError, WorkflowSyntaxError
+from roboflow_workflows.errors import (
+    ClientCausedStepExecutionError,
+    ReferenceTypeError,
+    RuntimeInputError,
+    WorkflowSyntaxError,
+)
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.entities.base import Batch, ImageParentMetadata, WorkflowImageData
 
@@ -174,6 +179,77 @@ def test_boxes_of_an_answer_that_was_cut_off_are_there_and_the_cut_is_told() -> 
     assert len(row["predictions"]["predictions"]) == row["count"] == 1
     assert row["error_status"] is True
     assert "Raise max_new_tokens" in row["error_message"]
+
+
+def test_predictions_belong_to_the_row() -> None:
+    """The id in the predictions is that of the answer, and every image has its own."""
+    workflow = ExecutionEngine.init(
+        workflow_definition={
+            "version": "1.0",
+            "inputs": [{"type": "WorkflowImage", "name": "image"}],
+            "steps": [
+                {
+                    "type": "gemma4_block/gemma4@v1",
+                    "name": "gemma",
+                    "images": "$inputs.image",
+                    "task_type": "classification",
+                    "classes": CLASSES,
+                }
+            ],
+            "outputs": [
+                {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"}
+                for name in ("predictions", "inference_id")
+            ],
+        },
+        init_parameters={
+            "gemma4_block.engine_provider": ScriptedProvider(ScriptedEngine(['{"class_name": "cat"}'] * 2))
+        },
+    )
+    rows = workflow.run(runtime_parameters={"image": [IMAGE] * 2})
+    ids = [row["inference_id"] for row in rows]
+    assert [row["predictions"]["inference_id"] for row in rows] == ids
+    assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(
+    ("task_type", "is_connected"),
+    [
+        ("object-detection", True),
+        ("classification", False),
+        ("multi-label-classification", False),
+    ],
+)
+def test_steps_connect_to_what_the_task_gives(
+    task_type: TaskType,
+    is_connected: bool,  # noqa: FBT001 - a case
+) -> None:
+    """A crop of a classification is refused when the workflow is compiled."""
+    specification: dict[str, Any] = {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [
+            {
+                "type": "gemma4_block/gemma4@v1",
+                "name": "gemma",
+                "images": "$inputs.image",
+                "task_type": task_type,
+                "classes": CLASSES,
+            },
+            {
+                "type": "roboflow_core/dynamic_crop@v1",
+                "name": "crop",
+                "images": "$inputs.image",
+                "predictions": "$steps.gemma.predictions",
+            },
+        ],
+        "outputs": [{"type": "JsonField", "name": "crops", "selector": "$steps.crop.crops"}],
+    }
+    parameters = {"gemma4_block.engine_provider": ScriptedProvider(ScriptedEngine([]))}
+    if is_connected:
+        ExecutionEngine.init(workflow_definition=specification, init_parameters=parameters)
+    else:
+        with pytest.raises(ReferenceTypeError, match="predictions"):
+            ExecutionEngine.init(workflow_definition=specification, init_parameters=parameters)
 
 
 SCHEMA_PROBLEM = "The JSON Schema cannot be used"
