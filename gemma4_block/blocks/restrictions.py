@@ -59,3 +59,21 @@ def restrictions_of_step(
     else:
         declared = declared_restrictions()
     return actual_restrictions_of(declared, node_id=step, ignore_environment_restrictions=ignore_environment)
+
+
+def restrictions_without_model(name: str, *, ignore_environment: bool) -> Discovery[RuntimeRestriction]:
+    """Return the restrictions of a step that asks no model.
+
+    Args:
+        name: The step.
+        ignore_environment: Leave conditions on the host's configuration as they are.
+
+    Returns:
+        What the host asks for.
+
+    """
+    return actual_restrictions_of(
+        [_NEEDS_THE_PLUGIN],
+        node_id=f"$steps.{name}",
+        ignore_environment_restrictions=ignore_environment,
+    )

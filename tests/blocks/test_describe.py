@@ -7,21 +7,36 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gemma4_block.blocks.gemma4 import Gemma4Manifest
+from gemma4_block.blocks.label_detections_manifest import LabelDetectionsManifest
+
+BLOCKS = {
+    "gemma4_block/gemma4@v1": ("Gemma4Block", "Gemma 4", Gemma4Manifest),
+    "gemma4_block/label_detections@v1": (
+        "Gemma4LabelDetections",
+        "Label Detections with Answers",
+        LabelDetectionsManifest,
+    ),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_server_describes_the_whole_block(client: TestClient, method: str) -> None:
-    """Nothing of the form is lost between the manifest and the builder."""
+def test_the_server_describes_the_whole_blocks(client: TestClient, method: str) -> None:
+    """Nothing of a form is lost between the manifest and the builder."""
     described: dict[str, Any] = client.request(method, "/workflows/blocks/describe").json()
-    (block,) = [block for block in described["blocks"] if block["block_source"] == "gemma4_block"]
-    assert block["manifest_type_identifier"] == "gemma4_block/gemma4@v1"
-    assert block["manifest_type_identifier_aliases"] == ["Gemma4Block"]
-    assert block["human_friendly_block_name"] == "Gemma 4"
-    schema = json.loads(json.dumps(Gemma4Manifest.model_json_schema()))
-    assert block["block_schema"] == schema
-    outputs = [output["name"] for output in block["outputs_manifest"]]
-    assert outputs == [output.name for output in Gemma4Manifest.describe_outputs()]
+    blocks = {
+        block["manifest_type_identifier"]: block
+        for block in described["blocks"]
+        if block["block_source"] == "gemma4_block"
+    }
+    assert list(blocks) == list(BLOCKS)
+    for identifier, (alias, name, manifest) in BLOCKS.items():
+        block = blocks[identifier]
+        assert block["manifest_type_identifier_aliases"] == [alias]
+        assert block["human_friendly_block_name"] == name
+        assert block["block_schema"] == json.loads(json.dumps(manifest.model_json_schema()))
+        outputs = [output["name"] for output in block["outputs_manifest"]]
+        assert outputs == [output.name for output in manifest.describe_outputs()]
 
 
 @pytest.mark.slow
@@ -29,7 +44,9 @@ def test_the_builder_gets_what_it_draws_the_form_from(client: TestClient) -> Non
     """The extras that the builder reads are there under the host's names."""
     described: dict[str, Any] = client.get("/workflows/blocks/describe").json()
     (schema,) = [
-        block["block_schema"] for block in described["blocks"] if block["block_source"] == "gemma4_block"
+        block["block_schema"]
+        for block in described["blocks"]
+        if block["manifest_type_identifier"] == "gemma4_block/gemma4@v1"
     ]
     extras = ("name", "version", "license", "block_type", "is_vlm_block", "task_type_property")
     assert {name: schema[name] for name in extras} == {
