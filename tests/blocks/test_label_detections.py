@@ -3,12 +3,15 @@
 `python -m tests.blocks.test_label_detections` writes the promise of the released form again.
 """
 
+import base64
 import csv
 import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 # The host's settings must be installed before roboflow_workflows freezes its own.
 import inference.core  # noqa: F401  # isort: split
@@ -17,6 +20,7 @@ import numpy.typing as npt
 import pytest
 import supervision as sv
 import torch
+from fastapi.testclient import TestClient
 from inference_models.models.base.classification import (
     ClassificationPrediction,
     MultiLabelClassificationPrediction,
@@ -243,6 +247,22 @@ def test_a_box_whose_answer_failed_stays(fields: Step, name: str | None, text: s
         assert [names[0], *names[2:]] == ["a", "c", "d", "e"]
 
 
+def test_the_stock_step_cannot_do_without_this_one() -> None:
+    """It drops the box without an answer, and makes up ids, class ids and confidences of those with one."""
+    stock = {
+        "type": "roboflow_core/detections_classes_replacement@v1",
+        "name": "named",
+        "object_detection_predictions": "$steps.detector.predictions",
+        "classification_predictions": "$steps.gemma.output",
+    }
+    script = refuse_the_second(["a", "b", "c", "d", "e"])
+    row = run([DETECT, CROP, ASK, stock], BOTH, FIVE, script=script)[0]
+    after = row["after"]
+    assert names_of(after) == ["a", "c", "d", "e"]
+    assert (after.class_id.tolist(), after.confidence.tolist()) == ([0] * 4, [1.0] * 4)
+    assert not set(read_detection_ids(after)) & set(read_detection_ids(row["before"]))
+
+
 def test_a_blank_answer_is_no_answer() -> None:
     """A box is not named after nothing."""
     row = run([DETECT, CROP, ASK, LABEL], BOTH, TWO, script=["", "b"])[0]
@@ -417,6 +437,33 @@ def test_stock_labels_draw_the_answers(visualization: str, write_to: str) -> Non
         for line in ("two", PromptError("no"))
     ]
     assert (pictures[0] != pictures[1]).any()
+
+
+@pytest.mark.slow
+def test_the_server_sends_the_demo_s_answers_with_the_boxes(client: TestClient) -> None:
+    """Over HTTP, each box carries what the embedded model says about its crop, and keeps its own class."""
+    ask = {**ASK, "model_version": "gemma-4-demo", "task_type": "unconstrained"}
+    ask |= {"prompt": "Describe the image."}
+    label = {**LABEL, "crops": "$steps.crop.crops", "write_to": "data_field"}
+    specification = {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [DETECT, CROP, ask, label],
+        "outputs": [
+            {"type": "JsonField", "name": name, "selector": f"$steps.named.{name}"}
+            for name in ("predictions", "answers")
+        ],
+    }
+    _, png = cv2.imencode(".png", TWO.image[..., ::-1])
+    image = {"type": "base64", "value": base64.b64encode(png.tobytes()).decode()}
+    response = client.post(
+        "/workflows/run", json={"specification": specification, "inputs": {"image": image}}
+    )
+    (row,) = response.json()["outputs"]
+    boxes = row["predictions"]["predictions"]
+    assert [box["data"] for box in boxes] == row["answers"]
+    assert sorted(row["answers"]) == sorted(f"1 {shape.label}." for shape in TWO.shapes)
+    assert {box["class"] for box in boxes} == {"shape"}
 
 
 def scored(*probabilities: float, text: str) -> Answer:
