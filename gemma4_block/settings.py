@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(
         default=8, ge=1, description="The most prompts that the model works on at the same time."
     )
+    vision_cache_bytes: int = Field(
+        default=256_000_000,
+        ge=0,
+        description="The most memory for what the model saw in images, so that it need not look again; 0 for "
+        "none.",
+    )
     max_prompt_characters: int = Field(
         default=20_000, ge=1, description="The longest prompt and system prompt that a request may send."
     )

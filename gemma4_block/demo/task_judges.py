@@ -174,4 +174,3 @@ def _judge_detection(asked: Sequence[_Asked], scenes: Sequence[Scene]) -> list[R
         score_ranking("task detection", confidences, is_right),
         score_calibration("task detection", confidences, is_right),
     ]
-

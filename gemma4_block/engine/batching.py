@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from gemma4_block.contract import ImageSeqLength
+from gemma4_block.engine.vision import PreparedImage
 
 ChoiceIds = tuple[tuple[tuple[int, ...], ...], ...]
 """Groups of alternatives as token ids."""
@@ -21,7 +23,7 @@ class PreparedPrompt:
         input_ids: Token ids, image placeholders expanded.
         image_tokens: How many of them are placeholders.
         image_seq_length: The budget of its images; None where it has none.
-        image_features: What the image processor returned, each with the images as first axis.
+        images: What stands in the places of the placeholders, in order.
         schema: JSON Schema that the answer is held to; None where it is free.
         choices: What the answer is chosen from, each alternative also as text in `choice_texts`; empty where
             it is written.
@@ -34,7 +36,7 @@ class PreparedPrompt:
     input_ids: tuple[int, ...]
     image_tokens: int
     image_seq_length: ImageSeqLength | None
-    image_features: dict[str, torch.Tensor]
+    images: tuple[PreparedImage, ...]
     schema: str | None = None
     choices: ChoiceIds = ()
     choice_texts: tuple[tuple[str, ...], ...] = ()
@@ -58,35 +60,54 @@ def group_prompts(
             yield by_length[start : start + max_batch_size]
 
 
-def pad_batch(
-    prompts: Sequence[PreparedPrompt], *, pad_token_id: int, image_token_id: int, device: torch.device
+def pad_texts(
+    texts: Sequence[Sequence[int]], *, pad_token_id: int, image_token_id: int, device: torch.device
 ) -> dict[str, torch.Tensor]:
-    """Return the model's inputs for a batch, padded on the left.
+    """Return the text part of the model's inputs for a batch, padded on the left.
 
     Args:
-        prompts: At least one, all of one budget.
+        texts: Token ids, image placeholders included; at least one.
         pad_token_id: Fills the left.
         image_token_id: Marks the places of soft tokens.
         device: Where the tensors go.
 
     Returns:
         `input_ids`, `attention_mask` and `mm_token_type_ids`, each `(B, L)` int64, the last 1 at
-        image places; and the image tensors, concatenated in the order of the rows.
+        image places.
 
     """
-    longest = max(len(prompt.input_ids) for prompt in prompts)
-    ids = torch.full((len(prompts), longest), pad_token_id, dtype=torch.long)
+    longest = max(len(text) for text in texts)
+    ids = torch.full((len(texts), longest), pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        length = len(prompt.input_ids)
-        ids[row, longest - length :] = torch.tensor(prompt.input_ids)
-        mask[row, longest - length :] = 1
+    for row, text in enumerate(texts):
+        ids[row, longest - len(text) :] = torch.tensor(text)
+        mask[row, longest - len(text) :] = 1
     inputs = {
         "input_ids": ids,
         "attention_mask": mask,
         "mm_token_type_ids": (ids == image_token_id).long(),
     }
-    names = {name for prompt in prompts for name in prompt.image_features}
-    for name in sorted(names):
-        inputs[name] = torch.cat([prompt.image_features[name] for prompt in prompts])
     return {name: tensor.to(device) for name, tensor in inputs.items()}
+
+
+def pad_images(images: Sequence[PreparedImage], *, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the image part of the model's inputs, for callers who know the model's own.
+
+    Args:
+        images: Images with pixels, in the order of their placeholders.
+        device: Where the tensors go.
+
+    Returns:
+        `pixel_values` `(N, P, C)` float32 and `image_position_ids` `(N, P, 2)` int64, 0 and -1 at the padding
+        of images with fewer patches; nothing without images.
+
+    """
+    if not images:
+        return {}
+    pixels = [image.pixel_values for image in images if image.pixel_values is not None]
+    positions = [image.position_ids for image in images if image.position_ids is not None]
+    assert len(pixels) == len(positions) == len(images), "images were prepared without the cache"
+    return {
+        "pixel_values": pad_sequence(pixels, batch_first=True).to(device),
+        "image_position_ids": pad_sequence(positions, batch_first=True, padding_value=-1).to(device),
+    }

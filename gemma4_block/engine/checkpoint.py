@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
 from gemma4_block.engine.adapter import apply_adapter
+from gemma4_block.engine.clipping import clip_by_numbers
 from gemma4_block.engine.quantization import choose_dtype, choose_quantization
 from gemma4_block.errors import CheckpointError, OutOfMemoryError
 
@@ -89,6 +90,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     model = _load_weights(weights, options, config, quantization_config)
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
+    clip_by_numbers(model)
     model.eval()
     return Checkpoint(
         model=model,

@@ -26,12 +26,17 @@ class Reading:
     logits: torch.Tensor
 
 
-def read_prompts(model: Any, inputs: dict[str, torch.Tensor]) -> Reading:  # noqa: ANN401 - one of several models
+def read_prompts(
+    model: Any,  # noqa: ANN401 - one of several models
+    inputs: dict[str, torch.Tensor],
+    features: Sequence[torch.Tensor],
+) -> Reading:
     """Run the model over prompts.
 
     Args:
         model: A loaded Gemma 4.
-        inputs: A left-padded batch as `pad_batch` returns it.
+        inputs: A left-padded batch as `pad_texts` returns it.
+        features: Of the images of all rows, in order.
 
     Returns:
         What later steps go on from.
@@ -41,7 +46,9 @@ def read_prompts(model: Any, inputs: dict[str, torch.Tensor]) -> Reading:  # noq
     cache = DynamicCache(config=model.config.get_text_config())
     mask = inputs["attention_mask"]
     outputs = model(
-        **inputs,
+        **_embed(model, inputs["input_ids"], features),
+        attention_mask=mask,
+        mm_token_type_ids=inputs["mm_token_type_ids"],
         position_ids=_positions(mask),
         past_key_values=cache,
         use_cache=True,
@@ -83,6 +90,26 @@ def write_replies(model: Any, reading: Reading, rows: Sequence[Row], *, pad_id: 
             logits_to_keep=1,
         )
         logits = outputs.logits[:, -1].float()
+
+
+def _embed(
+    model: Any,  # noqa: ANN401
+    input_ids: torch.Tensor,
+    features: Sequence[torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """Put the features of images in their places, as the model itself does with pixels."""
+    text_config = model.config.get_text_config()
+    is_image = input_ids == model.config.image_token_id
+    # Placeholders are beyond the table of some models, and count as padding in per-layer embeddings.
+    ids = input_ids.masked_fill(is_image, text_config.pad_token_id)
+    embeddings = model.get_input_embeddings()(ids)
+    if features:
+        seen = torch.cat(list(features)).to(embeddings.dtype)
+        embeddings = embeddings.masked_scatter(is_image[..., None], seen)
+    inputs = {"inputs_embeds": embeddings}
+    if getattr(text_config, "hidden_size_per_layer_input", 0):
+        inputs["per_layer_inputs"] = model.get_decoder().get_per_layer_inputs(ids, None)
+    return inputs
 
 
 def _choose(rows: Sequence[Row], logits: torch.Tensor) -> None:

@@ -23,6 +23,7 @@ from gemma4_block.engine.location import find_directory
 from gemma4_block.engine.preparation import Limits, Preparer
 from gemma4_block.engine.quantization import find_device
 from gemma4_block.engine.runner import BatchRunner
+from gemma4_block.engine.vision import FeatureCache
 from gemma4_block.engine.vocabulary import read_vocabulary
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
@@ -99,8 +100,9 @@ class Gemma4HF:
         self._trained_lengths = checkpoint.image_seq_lengths
         vocabulary = read_vocabulary(checkpoint.model, checkpoint.processor.tokenizer)
         grammars = Grammars(checkpoint.processor.tokenizer, vocabulary, settings.max_schema_characters)
-        self._preparer = Preparer(checkpoint, limits, grammars, image_seq_length)
-        self._runner = BatchRunner(checkpoint.model, checkpoint.processor, vocabulary, grammars)
+        features = FeatureCache(settings.vision_cache_bytes)
+        self._preparer = Preparer(checkpoint, limits, grammars, features, image_seq_length)
+        self._runner = BatchRunner(checkpoint.model, checkpoint.processor, vocabulary, grammars, features)
         self._max_batch_size = settings.max_batch_size
 
     @property

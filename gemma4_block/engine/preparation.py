@@ -12,13 +12,11 @@ from gemma4_block.engine.checkpoint import Checkpoint
 from gemma4_block.engine.conversation import Renderer
 from gemma4_block.engine.grammar import Grammars
 from gemma4_block.engine.images import to_rgb
+from gemma4_block.engine.vision import FeatureCache, PreparedImage, image_key
 from gemma4_block.errors import ConfigurationError, PromptError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
-
-# What the image processor returns beside the model's inputs.
-_COUNTS = "num_soft_tokens_per_image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +35,7 @@ class Preparer:
         checkpoint: Checkpoint,
         limits: Limits,
         grammars: Grammars,
+        features: FeatureCache,
         image_seq_length: ImageSeqLength | None,
     ) -> None:
         self._processor = checkpoint.processor
@@ -44,6 +43,7 @@ class Preparer:
         self._renderer = Renderer(checkpoint.processor)
         self._limits = limits
         self._grammars = grammars
+        self._features = features
         self._context_tokens = checkpoint.context_tokens
         self._image_seq_length = image_seq_length
 
@@ -55,7 +55,9 @@ class Preparer:
         failures: dict[int, PromptError] = {}
         for index, prompt in enumerate(prompts, start):
             try:
-                prepared.append(self.prepare_one(index, prompt, enable_thinking=enable_thinking))
+                prepared.append(
+                    self.prepare_one(index, prompt, enable_thinking=enable_thinking, features=self._features)
+                )
             except PromptError as error:  # noqa: PERF203 - one failure must not end the loop
                 failures[index] = error
         return prepared, failures
@@ -67,6 +69,7 @@ class Preparer:
         *,
         enable_thinking: bool,
         image_size_wh: tuple[int, int] | None = None,
+        features: FeatureCache | None = None,
     ) -> PreparedPrompt:
         """Prepare one prompt.
 
@@ -75,9 +78,10 @@ class Preparer:
             prompt: What is asked.
             enable_thinking: Ask the template for the thinking form.
             image_size_wh: Width and height that replace those of inference_config.json.
+            features: Images that the tower has read need no pixels; None prepares the pixels of all.
 
         Returns:
-            Ids and image tensors, on the CPU.
+            Ids and image tensors.
 
         Raises:
             PromptError: Its text is empty or too long, an image cannot be read or is too large, or its schema
@@ -90,18 +94,10 @@ class Preparer:
         length = self._image_seq_length if prompt.image_seq_length is None else prompt.image_seq_length
         if length is None:
             length = self._processor.image_processor.max_soft_tokens
-        features: dict[str, torch.Tensor] = {}
-        counts: list[int] = []
-        if prompt.images:
-            images = [self._prepare_image(image, image_size_wh) for image in prompt.images]
-            # The budget is given at every call: what is set on a processor may be ignored or shared.
-            # Source: facts tried on transformers 5.15.1.
-            encoded = self._processor.image_processor(
-                images=images, max_soft_tokens=length, return_tensors="pt", input_data_format="channels_last"
-            )
-            counts = [int(count) for count in encoded.pop(_COUNTS)]
-            features = dict(encoded)
-        conversation = self._renderer.render(prompt, counts, enable_thinking=enable_thinking)
+        images = tuple(self._prepare_image(image, length, image_size_wh, features) for image in prompt.images)
+        conversation = self._renderer.render(
+            prompt, [image.soft_tokens for image in images], enable_thinking=enable_thinking
+        )
         if len(conversation.input_ids) >= self._context_tokens:
             raise PromptError(
                 f"The prompt becomes {len(conversation.input_ids)} tokens, {conversation.image_tokens} of "
@@ -113,7 +109,7 @@ class Preparer:
             input_ids=conversation.input_ids,
             image_tokens=conversation.image_tokens,
             image_seq_length=length if prompt.images else None,
-            image_features=features,
+            images=images,
             schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,
             choices=self._encode_choices(prompt),
             choice_texts=prompt.constraint.groups if isinstance(prompt.constraint, Choices) else (),
@@ -140,14 +136,45 @@ class Preparer:
         encode = self._renderer.encode_text
         return tuple(tuple(encode(text) for text in group) for group in prompt.constraint.groups)
 
-    def _prepare_image(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
+    def _prepare_image(
+        self,
+        image: RgbImage,
+        length: ImageSeqLength,
+        image_size_wh: tuple[int, int] | None,
+        features: FeatureCache | None,
+    ) -> PreparedImage:
         image = to_rgb(image, "rgb")
+        self._check_size(image)
+        key = image_key(image, length, image_size_wh)
+        seen = None if features is None else features.find(key)
+        if seen is not None:
+            return PreparedImage(key=key, soft_tokens=len(seen), features=seen)
+        # The budget is given at every call: what is set on a processor may be ignored or shared.
+        # Source: facts tried on transformers 5.15.1.
+        encoded = self._processor.image_processor(
+            images=[self._bring_to_size(image, image_size_wh)],
+            max_soft_tokens=length,
+            return_tensors="pt",
+            input_data_format="channels_last",
+        )
+        positions = encoded["image_position_ids"][0]
+        is_patch = (positions != -1).all(dim=-1)
+        return PreparedImage(
+            key=key,
+            soft_tokens=int(encoded["num_soft_tokens_per_image"][0]),
+            pixel_values=encoded["pixel_values"][0][is_patch],
+            position_ids=positions[is_patch],
+        )
+
+    def _check_size(self, image: RgbImage) -> None:
         height, width = image.shape[:2]
         if height * width > self._limits.max_image_pixels:
             raise PromptError(
                 f"The image is {width} x {height} pixels; {self._limits.max_image_pixels} in all are "
                 "allowed. Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
             )
+
+    def _bring_to_size(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
         if self._inference_config is None:
             if image_size_wh is not None:
                 raise ConfigurationError(

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from gemma4_block.contract import Answer, GenerationConfig
-from gemma4_block.engine.batching import PreparedPrompt, pad_batch
-from gemma4_block.engine.decoding import read_prompts, write_replies
+from gemma4_block.engine.batching import PreparedPrompt, pad_images, pad_texts
+from gemma4_block.engine.decoding import Reading, read_prompts, write_replies
 from gemma4_block.engine.grammar import Grammars
 from gemma4_block.engine.reply import Reply, has_stop_text, place_scores, read_reply
 from gemma4_block.engine.row import Row
 from gemma4_block.engine.sampling import Sampler
 from gemma4_block.engine.scoring import score_texts
+from gemma4_block.engine.vision import FeatureCache, encode_images
 from gemma4_block.engine.vocabulary import Vocabulary
 from gemma4_block.errors import OutOfMemoryError, PromptError
 
@@ -31,12 +32,14 @@ class BatchRunner:
         processor: Any,  # noqa: ANN401
         vocabulary: Vocabulary,
         grammars: Grammars,
+        features: FeatureCache,
     ) -> None:
         self._model = model
         self._tokenizer = processor.tokenizer
         self._image_token_id = processor.image_token_id
         self._vocabulary = vocabulary
         self._grammars = grammars
+        self._features = features
         self._lock = Lock()
 
     def answer(
@@ -67,13 +70,9 @@ class BatchRunner:
         }
 
     def pad(self, batch: Sequence[PreparedPrompt]) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for a batch, on its device."""
-        return pad_batch(
-            batch,
-            pad_token_id=self._vocabulary.pad_id,
-            image_token_id=self._image_token_id,
-            device=self._model.device,
-        )
+        """Return the model's inputs for a batch whose images have pixels, on its device."""
+        images = [image for prompt in batch for image in prompt.images]
+        return self._pad_texts(batch) | pad_images(images, device=self._model.device)
 
     def generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
         """Return the generated ids `(B, T)` int64, without the prompt.
@@ -91,7 +90,15 @@ class BatchRunner:
         """
         kept = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
         rows = [self._row(ids[is_real].tolist(), generation) for ids, is_real in kept]
-        self._run(inputs, rows)
+        with self._working(len(rows)):
+            features: Sequence[torch.Tensor] = ()
+            if "pixel_values" in inputs:
+                features = self._model.get_image_features(
+                    pixel_values=inputs["pixel_values"],
+                    image_position_ids=inputs["image_position_ids"],
+                    return_dict=True,
+                ).pooler_output
+            self._reply(read_prompts(self._model, inputs, features), rows)
         longest = max(len(row.ids) for row in rows)
         padded = [row.ids + [self._vocabulary.pad_id] * (longest - len(row.ids)) for row in rows]
         return torch.tensor(padded, device=self._model.device)
@@ -139,14 +146,29 @@ class BatchRunner:
         )
 
     def _write(self, batch: Sequence[PreparedPrompt], rows: Sequence[Row]) -> None:
-        with _explained_memory(self._model, len(batch)):
-            inputs = self.pad(batch)
-        self._run(inputs, rows)
+        with self._working(len(rows)):
+            self._reply(self._read(batch), rows)
 
-    def _run(self, inputs: dict[str, torch.Tensor], rows: Sequence[Row]) -> None:
-        with _explained_memory(self._model, len(rows)), self._lock, torch.inference_mode():
-            reading = read_prompts(self._model, inputs)
-            write_replies(self._model, reading, rows, pad_id=self._vocabulary.pad_id)
+    def _read(self, batch: Sequence[PreparedPrompt]) -> Reading:
+        images = [image for prompt in batch for image in prompt.images]
+        features = encode_images(self._model, images, self._features)
+        return read_prompts(self._model, self._pad_texts(batch), features)
+
+    def _reply(self, reading: Reading, rows: Sequence[Row]) -> None:
+        write_replies(self._model, reading, rows, pad_id=self._vocabulary.pad_id)
+
+    def _pad_texts(self, batch: Sequence[PreparedPrompt]) -> dict[str, torch.Tensor]:
+        return pad_texts(
+            [prompt.input_ids for prompt in batch],
+            pad_token_id=self._vocabulary.pad_id,
+            image_token_id=self._image_token_id,
+            device=self._model.device,
+        )
+
+    @contextmanager
+    def _working(self, rows: int) -> Iterator[None]:
+        with _explained_memory(self._model, rows), self._lock, torch.inference_mode():
+            yield
 
     def _read_row(
         self, prompt: PreparedPrompt, row: Row, generation: GenerationConfig
@@ -179,8 +201,8 @@ class BatchRunner:
             for prompt, row in zip(batch, rows, strict=True)
         ]
         texts = [list(chain.from_iterable(prompt.choices)) for prompt in asked]
-        with _explained_memory(self._model, len(batch)), self._lock, torch.inference_mode():
-            scores = score_texts(self._model, read_prompts(self._model, self.pad(asked)), texts)
+        with self._working(len(batch)):
+            scores = score_texts(self._model, self._read(asked), texts)
         return {
             prompt.index: self._read_choices(prompt, row, found, generation)
             for prompt, row, found in zip(batch, rows, scores, strict=True)

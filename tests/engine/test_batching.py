@@ -3,17 +3,19 @@
 import torch
 
 from gemma4_block.contract import ImageSeqLength
-from gemma4_block.engine.batching import PreparedPrompt, group_prompts, pad_batch
+from gemma4_block.engine.batching import PreparedPrompt, group_prompts, pad_images, pad_texts
+from gemma4_block.engine.vision import PreparedImage
+
+CPU = torch.device("cpu")
 
 
 def _prepared(index: int, length: int, budget: ImageSeqLength | None = None) -> PreparedPrompt:
-    features = {} if budget is None else {"pixel_values": torch.full((1, 2), float(index))}
     return PreparedPrompt(
         index=index,
         input_ids=tuple(range(10, 10 + length)),
         image_tokens=0,
         image_seq_length=budget,
-        image_features=features,
+        images=(),
     )
 
 
@@ -34,14 +36,26 @@ def test_a_batch_is_no_larger_than_allowed() -> None:
 
 def test_rows_are_padded_on_the_left_and_masked() -> None:
     """Padding is hidden by the mask; image places are marked."""
-    inputs = pad_batch(
-        [_prepared(0, 2, 70), _prepared(1, 4, 70)],
-        pad_token_id=0,
-        image_token_id=11,
-        device=torch.device("cpu"),
-    )
+    inputs = pad_texts([[10, 11], [10, 11, 12, 13]], pad_token_id=0, image_token_id=11, device=CPU)
 
     assert inputs["input_ids"].tolist() == [[0, 0, 10, 11], [10, 11, 12, 13]]
     assert inputs["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
     assert inputs["mm_token_type_ids"].tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
-    assert inputs["pixel_values"].tolist() == [[0.0, 0.0], [1.0, 1.0]]
+
+
+def test_images_are_padded_to_the_longest_with_places_that_count_as_padding() -> None:
+    """The tower takes -1 for no patch."""
+    images = [
+        PreparedImage(
+            key=(b"", (), 70, None),
+            soft_tokens=1,
+            pixel_values=torch.ones(count, 2),
+            position_ids=torch.zeros(count, 2, dtype=torch.long),
+        )
+        for count in (1, 2)
+    ]
+    inputs = pad_images(images, device=CPU)
+
+    assert inputs["pixel_values"].tolist() == [[[1, 1], [0, 0]], [[1, 1], [1, 1]]]
+    assert inputs["image_position_ids"].tolist() == [[[0, 0], [-1, -1]], [[0, 0], [0, 0]]]
+    assert pad_images([], device=CPU) == {}

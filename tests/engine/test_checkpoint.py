@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
 from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.clipping import ClippedLinear
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.errors import CheckpointError, ConfigurationError
 
@@ -262,7 +263,7 @@ def test_four_bits_run_on_the_cpu_and_leave_the_tower_alone(picture: RgbImage) -
     kinds = {
         name: type(module).__name__
         for name, module in checkpoint.model.named_modules()
-        if "Linear" in type(module).__name__ and "Clippable" not in type(module).__name__
+        if "Linear" in type(module).__name__ and not isinstance(module, ClippedLinear)
     }
 
     assert kinds["model.language_model.layers.0.mlp.up_proj"] == "Linear4bit"

@@ -473,8 +473,8 @@ def test_the_batch_size_of_the_operator_bounds_each_generation(picture: RgbImage
     rows: list[int] = []
 
     def count(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
-        if "pixel_values" in inputs:
-            rows.append(len(inputs["input_ids"]))
+        if "inputs_embeds" in inputs:
+            rows.append(len(inputs["inputs_embeds"]))
 
     checkpoint.model.register_forward_pre_hook(count, with_kwargs=True)
     answers = engine.answer([Prompt(text=COUNT, images=(picture,))] * 14, GenerationConfig(max_new_tokens=2))

@@ -11,7 +11,6 @@ import torch
 from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_crop, draw_scene
 from gemma4_block.engine import scoring
-from gemma4_block.engine.decoding import read_prompts
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.engine.scoring import plant_tree, score_texts
 from gemma4_block.tasks import classification
@@ -78,7 +77,7 @@ def test_scores_equal_those_of_reading_each_text_alone(
     prepared = [engine._preparer.prepare_one(i, p, enable_thinking=False) for i, p in enumerate(prompts)]
     assert len(prepared[1].input_ids) > window
     with torch.inference_mode():
-        reading = read_prompts(engine._runner._model, engine._runner.pad(prepared))
+        reading = engine._runner._read(prepared)
         found = score_texts(engine._runner._model, reading, [TEXTS, TEXTS[1:4]])
 
     expected = [[_score_alone(engine, prompts[0], text) for text in TEXTS]]
