@@ -69,7 +69,7 @@ def draw_exhibits() -> Iterator[Exhibit]:
 
     several, one = draw(3, 5), draw(11, 1)
     labels = [*sorted({shape.label for shape in several.shapes}), "yellow star"]
-    fields = ["green star", "yellow star", "blue square"]
+    three = ["green star", "yellow star", "blue square"]
     asked: tuple[tuple[str, Scene, Fields], ...] = (
         ("unconstrained", several, {"prompt": "How many triangles are there?"}),
         ("visual-question-answering", several, {"prompt": "Is there a red circle in the image?"}),
@@ -83,16 +83,16 @@ def draw_exhibits() -> Iterator[Exhibit]:
             "structured-answering",
             several,
             {
-                "prompt": f"Which of these classes are in the image: {', '.join(fields)}?",
+                "prompt": f"Which of these classes are in the image: {', '.join(three)}?",
                 "output_structure": {
                     "type": "object",
-                    "properties": {name: {"type": "boolean"} for name in fields},
-                    "required": fields,
+                    "properties": {name: {"type": "boolean"} for name in three},
+                    "required": three,
                     "additionalProperties": False,
                 },
             },
         ),
-        ("counting", several, {"classes": fields}),
+        ("counting", several, {"classes": three}),
     )
     for task_type, scene, fields in asked:
         yield Exhibit(task_type=task_type, scene=scene, fields=fields)
