@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gemma4_block.blocks.gemma4 import Gemma4Block
     from gemma4_block.blocks.label_detections import LabelDetectionsBlock
+    from gemma4_block.blocks.multi_image import MultiImageBlock
     from gemma4_block.contract import EngineProvider
 
 __all__ = ["REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
@@ -18,12 +19,13 @@ __all__ = ["REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
 __version__ = "0.1.0"
 
 
-def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock]]":
+def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageBlock]]":
     """Return the block classes, the same ones at every call; the host asks again for every new workflow."""
     from gemma4_block.blocks.gemma4 import Gemma4Block
     from gemma4_block.blocks.label_detections import LabelDetectionsBlock
+    from gemma4_block.blocks.multi_image import MultiImageBlock
 
-    return [Gemma4Block, LabelDetectionsBlock]
+    return [Gemma4Block, LabelDetectionsBlock, MultiImageBlock]
 
 
 def _get_engine_provider() -> "EngineProvider":

@@ -28,11 +28,12 @@ def is_schema(structure: OutputStructure) -> bool:
 def _word(request: TaskRequest) -> str:
     structure = _structure(request)
     question = "" if is_blank(request.prompt) else f"{request.prompt}\n"
+    what = "images" if len(request.images) > 1 else "image"
     if is_schema(structure):
         schema = json.dumps(structure, ensure_ascii=False)
-        return f"{question}Answer about the image in JSON that matches this JSON Schema: {schema}"
+        return f"{question}Answer about the {what} in JSON that matches this JSON Schema: {schema}"
     fields = "; ".join(f'"{name}": {description}' for name, description in structure.items())
-    return f"{question}Answer about the image in JSON with these keys. {fields}"
+    return f"{question}Answer about the {what} in JSON with these keys. {fields}"
 
 
 def answer_schema(structure: OutputStructure) -> str:
