@@ -66,7 +66,7 @@ REPORTS = tempfile.TemporaryDirectory(prefix="gemma4-block-reports-")
 CASES = {
     "ask_again_when_unsure": Case(
         scenes=[*ONE_SHAPE, EMPTY],
-        rows=[*([{"description": None}] * len(ONE_SHAPE)), {"description": "An empty image."}],
+        rows=[*({"description": None} for _ in ONE_SHAPE), {"description": "An empty image."}],
     ),
     "ask_one_image": Case(
         scenes=[FIVE_SHAPES, TWO_SHAPES, EMPTY],
@@ -146,6 +146,8 @@ CASES = {
         ],
     ),
 }
+# A video goes through the host's pipeline, in test_video_example.py.
+NAMES = sorted([*CASES, "watch_line"])
 # README.md beside the examples shows what these make of the first scene of their case.
 SHOWN = ["classify_image", "detect_and_count", "detect_then_describe"]
 
@@ -313,8 +315,10 @@ def test_the_report_is_on_disk(run: Run, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert [None, None, text] == [row["table"] for row in rows]
     lines = list(csv.DictReader(io.StringIO(text)))
-    assert [("five", "3"), ("three", "1"), ("two", "0")] == [
-        (line["picture"], line["total"]) for line in lines
+    assert [(line["picture"], line["total"]) for line in lines] == [
+        ("five", "3"),
+        ("three", "1"),
+        ("two", "0"),
     ]
     assert [row["counts"] for row in case.rows] == [json.loads(line["counts"]) for line in lines]
 
@@ -349,7 +353,7 @@ def test_pictures_are_drawn_on(run: Run, name: str) -> None:
 
 def test_every_shipped_example_has_a_case() -> None:
     """No workflow is shipped that these tests do not run."""
-    assert sorted(CASES) == sorted(path.stem for path in EXAMPLES.glob("*.json"))
+    assert NAMES == sorted(path.stem for path in EXAMPLES.glob("*.json"))
 
 
 def test_the_table_of_examples_names_their_inputs_and_outputs() -> None:
@@ -367,7 +371,31 @@ def test_the_table_of_examples_names_their_inputs_and_outputs() -> None:
     assert expected == listed
 
 
-@pytest.mark.parametrize("name", CASES)
+def test_the_tables_of_answers_are_what_the_examples_are_held_to() -> None:
+    """README.md beside the examples shows the answers that these tests compare with the scenes."""
+    lines = (EXAMPLES / "README.md").read_text(encoding="utf-8").splitlines()
+    inspected = CASES["inspect_with_rules"]
+    expected = [
+        f"| {scene.shapes[0].kind} | {row['class_name']} | {row['corners']} | {row['verdict']} |"
+        for scene, row in zip(inspected.scenes, inspected.rows, strict=True)
+    ]
+    assert expected == _table_below(lines, "| drawn | `class_name` | `corners` | `verdict` |")
+    report = CASES["report_to_csv"]
+    names = report.parameters["picture_name"]
+    assert isinstance(names, list)
+    expected = [
+        f"| {name} | {row['total']} | {json.dumps(row['counts'])} |"
+        for name, row in zip(names, report.rows, strict=True)
+    ]
+    assert expected == _table_below(lines, "| picture | total | counts |")
+
+
+def _table_below(lines: list[str], heading: str) -> list[str]:
+    rest = lines[lines.index(heading) + 2 :]
+    return rest[: next((index for index, line in enumerate(rest) if not line.startswith("|")), len(rest))]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_example_lets_the_caller_choose_the_model(name: str) -> None:
     """`model_version` is a workflow parameter whose default is the demo."""
     inputs = load_example(name)["inputs"]
