@@ -45,7 +45,9 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
 def _read_counts(answer: Answer, classes: Sequence[str]) -> Mapping[str, int]:
     value = read_json(answer.text, task=_NAME).value
     given = value if isinstance(value, dict) else {}
-    said = {find_class(key, classes): count for key, count in given.items()}
+    # Of two spellings of a class the exact one comes last, and so counts.
+    keys = sorted(given, key=lambda key: key in classes)
+    said = {find_class(key, classes): given[key] for key in keys}
     found = {name: count for name in classes if _is_count(count := said.get(name)) and isinstance(count, int)}
     missing = [name for name in classes if name not in found]
     if missing:

@@ -64,13 +64,16 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
 def _read_classes(answer: Answer, classes: Sequence[str]) -> Mapping[str, bool]:
     value = read_json(answer.text, task=_NAME).value
     given = value if isinstance(value, dict) else {}
-    said = {find_class(key, classes): is_there for key, is_there in given.items()}
+    # Of two spellings of a class the exact one comes last, and so counts.
+    keys = sorted(given, key=lambda key: key in classes)
+    said = {find_class(key, classes): given[key] for key in keys}
     found = {name: is_there for name in classes if isinstance(is_there := said.get(name), bool)}
     missing = [name for name in classes if name not in found]
     if missing:
+        reason = " It was cut off: raise max_new_tokens." if answer.finish_reason == "length" else ""
         raise AnswerError(
-            f"The answer to {_NAME} does not say true or false for {', '.join(missing)}. Ask for fewer "
-            "classes at once, or try a larger model.",
+            f"The answer to {_NAME} does not say true or false for {', '.join(missing)}.{reason} Ask for "
+            "fewer classes at once, or try a larger model.",
             answer=answer.text,
             task=_NAME,
         )

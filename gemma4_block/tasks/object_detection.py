@@ -79,16 +79,18 @@ def _read_value(answer: Answer) -> JsonValue:
 
 def _find_loss(answer: Answer, skipped: int, strangers: Sequence[str]) -> str | None:
     """Say what of the answer is not among the detections; None where all of it is."""
+    losses = []
     if answer.finish_reason == "length":
-        return (
+        losses.append(
             "The answer was cut off at max_new_tokens; the boxes are those that were complete. Raise "
             "max_new_tokens; a box takes about 30."
         )
     if skipped:
-        return f"{skipped} entries of the answer could not be read as boxes and are left out."
+        losses.append(f"{skipped} entries of the answer could not be read as boxes and are left out.")
     if strangers:
-        return f"Boxes of classes that were not asked for are left out: {', '.join(sorted(set(strangers)))}."
-    return None
+        names = ", ".join(sorted(set(strangers)))
+        losses.append(f"Boxes of classes that were not asked for are left out: {names}.")
+    return " ".join(losses) if losses else None
 
 
 TASK = JsonTask(

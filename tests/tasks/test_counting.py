@@ -78,3 +78,9 @@ def test_an_answer_that_was_cut_off_counts_nothing(request_classes: Ask, say: Sa
     """A number whose last digit is missing looks like a smaller one."""
     with pytest.raises(AnswerError, match="max_new_tokens"):
         TASK.read(say(text, finish_reason="length"), request_classes("cat", "dog"))
+
+
+def test_the_exact_spelling_of_a_class_counts(request_classes: Ask, say: Say) -> None:
+    """A near spelling after it does not take its place."""
+    result = TASK.read(say('{"cat": 1, "Cat": 5}'), request_classes("cat"))
+    assert (result.parsed, result.count) == ({"cat": 1}, 1)

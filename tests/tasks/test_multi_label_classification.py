@@ -81,3 +81,15 @@ def test_a_class_without_an_answer_is_an_error(
     with pytest.raises(AnswerError, match=message) as caught:
         TASK.read(say(text), request_classes("cat", "dog"))
     assert (caught.value.answer, caught.value.task) == (text, "multi-label-classification")
+
+
+def test_an_answer_that_was_cut_off_says_what_helps(request_classes: Ask, say: Say) -> None:
+    """A class that the answer did not come to is not absent."""
+    with pytest.raises(AnswerError, match=r"for dog. It was cut off: raise max_new_tokens"):
+        TASK.read(say('{"cat": true, "do', finish_reason="length"), request_classes("cat", "dog"))
+
+
+def test_the_exact_spelling_of_a_class_counts(request_classes: Ask, say: Say) -> None:
+    """A near spelling after it does not take its place."""
+    result = TASK.read(say('{"cat": true, "Cat": false}'), request_classes("cat"))
+    assert result.parsed == {"cat": True}

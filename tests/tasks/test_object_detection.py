@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from gemma4_block.contract import Answer, JsonSchema, TokenScore
 from gemma4_block.errors import AnswerError
+from gemma4_block.json_schema import compile_schema
 from gemma4_block.reading import BOX_CONTRACTS, BoxFormat
 from gemma4_block.tasks import TASKS, Detection, Detections, Result, TaskRequest
 
@@ -138,3 +140,66 @@ def test_entries_that_cannot_be_read_are_not_no_objects(
     with pytest.raises(AnswerError, match=message) as caught:
         TASK.read(say(text), request_classes("cat"))
     assert (caught.value.answer, caught.value.task) == (text, "object-detection")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [[500, 750, 100, 250], [500, 250, 100, 750], ["100", "250", "500", "750"]],
+    ids=["both corners", "one axis", "quoted"],
+)
+def test_swapped_corners_are_put_in_order(request_classes: Ask, say: Say, box: list[object]) -> None:
+    """A grammar says what a number is, not which is the larger one."""
+    text = json.dumps([{"box_2d": box, "label": "cat"}])
+    result = TASK.read(say(text), request_classes("cat"))
+    assert isinstance(result.predictions, Detections)
+    assert [item.box_xyxy_px for item in result.predictions.items] == [(50, 10, 150, 50)]
+    assert result.error_message is None
+
+
+def test_a_box_beyond_the_image_ends_at_its_edge(request_classes: Ask, say: Say) -> None:
+    """An engine that is held to no form may answer any number."""
+    text = json.dumps([{"box_2d": [-50, 500, 1200, 1001], "label": "cat"}])
+    result = TASK.read(say(text), request_classes("cat"))
+    assert isinstance(result.predictions, Detections)
+    assert [item.box_xyxy_px for item in result.predictions.items] == [(100, 0, 200, 100)]
+
+
+def test_every_loss_is_told(request_classes: Ask, say: Say) -> None:
+    """One of them does not hide the others."""
+    flat = {"box_2d": [5, 5, 5, 5], "label": "cat"}
+    text = json.dumps([CAT, flat, DOG, CAT])[:-5]
+    message = TASK.read(say(text, finish_reason="length"), request_classes("cat")).error_message
+    assert message is not None
+    assert [part in message for part in ("cut off", "1 entries", "not asked for are left out: dog")] == [
+        True
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_allowed"),
+    [
+        (CAT, True),
+        ({"box_2d": [0, 0, 1000, 1000], "label": "größe"}, True),
+        ({"box_2d": [0, 0, 1001, 10], "label": "cat"}, False),
+        ({"box_2d": [-1, 0, 10, 10], "label": "cat"}, False),
+        ({"box_2d": [0.5, 0, 10, 10], "label": "cat"}, False),
+        ({"box_2d": [0, 0, 10], "label": "cat"}, False),
+        ({"box_2d": [0, 0, 10, 10, 10], "label": "cat"}, False),
+        ({"box_2d": [0, 0, 10, 10], "label": "Cat"}, False),
+        ({"box_2d": [0, 0, 10, 10]}, False),
+        ({"label": "cat"}, False),
+        ({**CAT, "confidence": 1}, False),
+    ],
+)
+def test_entries_are_held_to_four_numbers_and_a_class(
+    request_classes: Ask,
+    entry: dict[str, object],
+    is_allowed: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Nothing that could not be read can be written."""
+    constraint = TASK.ask(request_classes("cat", "größe")).constraint
+    assert isinstance(constraint, JsonSchema)
+    compile_schema(constraint.text, max_characters=20_000)
+    validator = Draft202012Validator(json.loads(constraint.text))
+    assert (validator.is_valid([]), validator.is_valid(entry)) == (True, False)
+    assert validator.is_valid([CAT, entry]) is is_allowed
