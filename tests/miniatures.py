@@ -1,4 +1,4 @@
-"""Miniature checkpoints of random weights, written the way Google's repositories are.
+"""Random checkpoints, written the way Google's repositories are: miniatures, and one of E2B's width.
 
 Configs are Google's own with smaller numbers, so every switch that this room's code may meet is as released.
 """
@@ -15,7 +15,8 @@ from transformers import Gemma4Config, Gemma4ForConditionalGeneration, GemmaToke
 
 import gemma4_block.demo
 
-Shape = Literal["e2b", "26b-a4b", "31b"]
+Shape = Literal["e2b", "26b-a4b", "31b", "e2b-width"]
+"""`e2b-width` is for timing: E2B's widths and its whole tower, with 7 text layers and a small vocabulary."""
 
 CONFIGS = Path(__file__).parent / "engine" / "configs"
 EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
@@ -89,6 +90,13 @@ _TEXT_OF_SHAPE: dict[Shape, dict[str, Any]] = {
         "num_key_value_heads": 2,
         "num_global_key_value_heads": 1,
     },
+    # 4 of 7 layers share keys and values, as 20 of 35 do in E2B.
+    "e2b-width": {
+        "layer_types": [_S, _S, _F, _S, _S, _S, _F],
+        "num_kv_shared_layers": 4,
+        "vocab_size": 32 * 1024,
+        "vocab_size_per_layer_input": 32 * 1024,
+    },
 }
 
 
@@ -118,7 +126,7 @@ def build_miniature(
     template = tokenizer.chat_template
     tokenizer.chat_template = None
     tokenizer.save_pretrained(directory)
-    if shape != "e2b":
+    if not shape.startswith("e2b"):
         template += (
             "{%- if add_generation_prompt and not thinking -%}"
             "{{- '<|channel>thought\\n<channel|>' -}}"
@@ -157,11 +165,12 @@ def build_adapter(base_directory: Path, directory: Path, *, seed: int = 0) -> Pa
 
 
 def _small_config(shape: Shape, tokenizer: GemmaTokenizer, dtype: torch.dtype) -> dict[str, Any]:
-    path = CONFIGS / f"gemma-4-{shape}-it.config.json"
+    path = CONFIGS / f"gemma-4-{shape.removesuffix('-width')}-it.config.json"
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    config["text_config"] |= _SMALL_TEXT | _TEXT_OF_SHAPE[shape]
+    is_small = not shape.endswith("-width")
+    config["text_config"] |= (_SMALL_TEXT if is_small else {}) | _TEXT_OF_SHAPE[shape]
     config["text_config"]["num_hidden_layers"] = len(config["text_config"]["layer_types"])
-    config["vision_config"] |= _SMALL_VISION
+    config["vision_config"] |= _SMALL_VISION if is_small else {}
     if config["audio_config"] is not None:
         config["audio_config"] |= _SMALL_AUDIO
     config |= {key: tokenizer.convert_tokens_to_ids(token) for key, token in _TOKENS.items()}

@@ -100,7 +100,7 @@ class Gemma4HF:
         self._trained_lengths = checkpoint.image_seq_lengths
         vocabulary = read_vocabulary(checkpoint.model, checkpoint.processor.tokenizer)
         grammars = Grammars(checkpoint.processor.tokenizer, vocabulary, settings.max_schema_characters)
-        features = FeatureCache(settings.vision_cache_bytes)
+        self._features = features = FeatureCache(settings.vision_cache_bytes)
         self._preparer = Preparer(checkpoint, limits, grammars, features, image_seq_length)
         self._runner = BatchRunner(checkpoint.model, checkpoint.processor, vocabulary, grammars, features)
         self._max_batch_size = settings.max_batch_size
@@ -135,6 +135,10 @@ class Gemma4HF:
             for batch in group_prompts(prepared, max_batch_size=self._max_batch_size):
                 found |= self._runner.answer(batch, generation)
         return [found[index] for index in range(len(prompts))]
+
+    def forget(self) -> None:
+        """Drop what is kept of earlier images; the next question about one takes as long as the first."""
+        self._features.clear()
 
     def prompt(  # noqa: PLR0917 - the signature users know
         self,

@@ -12,8 +12,9 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig
 from gemma4_block.engine.batching import PreparedPrompt, pad_images, pad_texts
-from gemma4_block.engine.decoding import Reading, read_prompts, write_replies
+from gemma4_block.engine.decoding import write_replies
 from gemma4_block.engine.grammar import Grammars
+from gemma4_block.engine.prefill import PromptReader, Reading
 from gemma4_block.engine.reply import Reply, has_stop_text, place_scores, read_reply
 from gemma4_block.engine.row import Row
 from gemma4_block.engine.sampling import Sampler
@@ -35,6 +36,7 @@ class BatchRunner:
         features: FeatureCache,
     ) -> None:
         self._model = model
+        self._reader = PromptReader(model)
         self._tokenizer = processor.tokenizer
         self._image_token_id = processor.image_token_id
         self._vocabulary = vocabulary
@@ -98,7 +100,7 @@ class BatchRunner:
                     image_position_ids=inputs["image_position_ids"],
                     return_dict=True,
                 ).pooler_output
-            self._reply(read_prompts(self._model, inputs, features), rows)
+            self._reply(self._reader.read(inputs, features), rows)
         longest = max(len(row.ids) for row in rows)
         padded = [row.ids + [self._vocabulary.pad_id] * (longest - len(row.ids)) for row in rows]
         return torch.tensor(padded, device=self._model.device)
@@ -152,7 +154,7 @@ class BatchRunner:
     def _read(self, batch: Sequence[PreparedPrompt]) -> Reading:
         images = [image for prompt in batch for image in prompt.images]
         features = encode_images(self._model, images, self._features)
-        return read_prompts(self._model, self._pad_texts(batch), features)
+        return self._reader.read(self._pad_texts(batch), features)
 
     def _reply(self, reading: Reading, rows: Sequence[Row]) -> None:
         write_replies(self._model, reading, rows, pad_id=self._vocabulary.pad_id)

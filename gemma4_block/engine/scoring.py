@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gemma4_block.engine.decoding import Reading
+from gemma4_block.engine.prefill import Reading
 
 # Logits of so many positions are held at once: 0.5 GB with Gemma 4's vocabulary.
 _MOST_LOGITS = 512

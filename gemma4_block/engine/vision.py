@@ -70,6 +70,12 @@ class FeatureCache:
                 self._features.move_to_end(key)
             return features
 
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._features.clear()
+            self._bytes = 0
+
     def keep(self, key: ImageKey, features: torch.Tensor) -> None:
         """Keep features, and drop those that were not asked for the longest time."""
         size = features.nbytes
