@@ -137,11 +137,17 @@ def test_python_prints_what_the_comment_below_says(code: str) -> None:
     assert printed.splitlines() == [code.strip().splitlines()[-1].removeprefix("# ")]
 
 
-def test_the_json_is_a_workflow_that_answers() -> None:
-    """The JSON block runs as it stands."""
-    (definition,) = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
-    picture = np.ascontiguousarray(draw_scene(np.random.default_rng(0), shape_count=2).image[..., ::-1])
-    assert WorkflowRunner(definition, init_parameters={}).run({"image": picture}) == [{"answer": "2"}]
+def test_the_json_are_workflows_that_answer() -> None:
+    """Both JSON blocks run as they stand, and what they say of a scene is true."""
+    ask, detect = (json.loads(text) for text in re.findall(r"```json\n(.*?)```", README, re.DOTALL))
+    scene = draw_scene(np.random.default_rng(0), shape_count=2)
+    picture = np.ascontiguousarray(scene.image[..., ::-1])
+    assert WorkflowRunner(ask, init_parameters={}).run({"image": picture}) == [{"answer": "2"}]
+    (row,) = WorkflowRunner(detect, init_parameters={}).run({"image": picture})
+    asked = detect["steps"][0]["classes"]
+    found = sorted(shape.label for shape in scene.shapes if shape.label in asked)
+    assert row["count"] == len(found)
+    assert sorted(row["boxes"].data["class_name"]) == found
 
 
 def test_every_make_target_exists() -> None:
