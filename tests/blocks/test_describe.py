@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from gemma4_block.blocks.gemma4 import Gemma4Manifest
 from gemma4_block.blocks.label_detections_manifest import LabelDetectionsManifest
+from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 
 BLOCKS = {
     "gemma4_block/gemma4@v1": ("Gemma4Block", "Gemma 4", Gemma4Manifest),
@@ -16,6 +17,7 @@ BLOCKS = {
         "Label Detections with Answers",
         LabelDetectionsManifest,
     ),
+    "gemma4_block/gemma4_multi_image@v1": ("Gemma4MultiImage", "Gemma 4 Multi-Image", MultiImageManifest),
 }
 
 
