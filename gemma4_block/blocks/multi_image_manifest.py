@@ -68,7 +68,7 @@ class MultiImageManifest(ModelStepManifest):
         protected_namespaces=(),
     )
 
-    type: Literal["gemma4_block/gemma4_multi_image@v1", "Gemma4MultiImageBlock"]
+    type: Literal["gemma4_block/gemma4_multi_image@v1", "Gemma4MultiImage"]
     images: ImageSelector | ListSelector = ImageInputField
     task_type: GroupTaskType = Field(
         default="unconstrained",

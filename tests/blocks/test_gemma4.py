@@ -30,6 +30,7 @@ from gemma4_block.errors import (
 )
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.testing import ScriptedEngine, ScriptedProvider
+from tests.blocks.template_crops import CROP_STEPS, TEMPLATE_INPUT, scene, template
 
 Image = npt.NDArray[np.uint8]
 Row = dict[str, Any]
@@ -283,48 +284,20 @@ def test_a_prompt_that_the_engine_refuses_costs_only_its_own_answer() -> None:
     assert [row["error_message"] for row in rows] == [None, "too large", None]
 
 
-CROPS = [
-    {
-        "type": "roboflow_core/template_matching@v1",
-        "name": "found",
-        "image": "$inputs.image",
-        "template": "$inputs.template",
-        "matching_threshold": 0.99,
-    },
-    {
-        "type": "roboflow_core/dynamic_crop@v1",
-        "name": "crop",
-        "images": "$inputs.image",
-        "predictions": "$steps.found.predictions",
-    },
-    {
-        "type": "gemma4_block/gemma4@v1",
-        "name": "gemma",
-        "images": "$steps.crop.crops",
-        "task_type": "caption",
-    },
-]
-
-
-def scene(*columns: int) -> Image:
-    """Return a dark picture with the template at these columns."""
-    image = np.zeros((40, 200, 3), np.uint8)
-    for column in columns:
-        image[10:20, column : column + 10] = template()
-    return image
-
-
-def template() -> Image:
-    """Return a pattern that matches nothing else."""
-    return np.random.default_rng(0).integers(60, 255, (10, 10, 3), dtype=np.uint8)
+ASK_CROPS = {
+    "type": "gemma4_block/gemma4@v1",
+    "name": "gemma",
+    "images": "$steps.crop.crops",
+    "task_type": "caption",
+}
 
 
 def run_crops(provider: ScriptedProvider, images: list[Image]) -> list[Row]:
     """Ask about everything that looks like the template."""
     specification = {
         "version": "1.0",
-        "inputs": [IMAGE, {"type": "WorkflowImage", "name": "template"}],
-        "steps": CROPS,
+        "inputs": [IMAGE, TEMPLATE_INPUT],
+        "steps": [*CROP_STEPS, ASK_CROPS],
         "outputs": [
             {"type": "JsonField", "name": "answers", "selector": "$steps.gemma.output"},
             {"type": "JsonField", "name": "found", "selector": "$steps.found.predictions"},

@@ -21,6 +21,7 @@ from gemma4_block.engine.pool import EnginePool
 from gemma4_block.errors import CheckpointError, PromptError
 from gemma4_block.settings import Settings
 from gemma4_block.testing import ScriptedEngine, ScriptedProvider
+from tests.blocks.template_crops import CROP_STEPS, TEMPLATE_INPUT, scene, template
 
 Image = npt.NDArray[np.uint8]
 Row = dict[str, Any]
@@ -42,28 +43,12 @@ OUTPUTS = (
     "asked_images",
 )
 IMAGE = {"type": "WorkflowImage", "name": "image"}
-TEMPLATE = {"type": "WorkflowImage", "name": "template"}
 STEP = {
     "type": "gemma4_block/gemma4_multi_image@v1",
     "name": "gemma",
     "images": "$inputs.image",
     "prompt": "What do they have in common?",
 }
-CROPS: list[Step] = [
-    {
-        "type": "roboflow_core/template_matching@v1",
-        "name": "found",
-        "image": "$inputs.image",
-        "template": "$inputs.template",
-        "matching_threshold": 0.99,
-    },
-    {
-        "type": "roboflow_core/dynamic_crop@v1",
-        "name": "crop",
-        "images": "$inputs.image",
-        "predictions": "$steps.found.predictions",
-    },
-]
 OF_CROPS = {"images": "$steps.crop.crops"}
 THREE_NAMES = "There are 3 images: image 1, image 2, image 3, in this order.\n"
 
@@ -71,19 +56,6 @@ THREE_NAMES = "There are 3 images: image 1, image 2, image 3, in this order.\n"
 def grey(value: int) -> Image:
     """Return a small picture that is told from others by its grey."""
     return np.full((8, 12, 3), value, np.uint8)
-
-
-def template() -> Image:
-    """Return a pattern that matches nothing else."""
-    return np.random.default_rng(0).integers(60, 255, (10, 10, 3), dtype=np.uint8)
-
-
-def scene(*columns: int) -> Image:
-    """Return a dark picture with the template at these columns."""
-    image = np.zeros((40, 200, 3), np.uint8)
-    for column in columns:
-        image[10:20, column : column + 10] = template()
-    return image
 
 
 def greys(prompt: Prompt) -> list[int]:
@@ -109,7 +81,9 @@ def ask(provider: object, fields: Step, images: object, *inputs: Step, **paramet
 
 def ask_crops(provider: object, fields: Step, images: list[Image], *between: Step) -> list[Row]:
     """Run the step on everything that looks like the template."""
-    engine = compile_workflow(provider, [*CROPS, *between, {**STEP, **OF_CROPS, **fields}], TEMPLATE)
+    engine = compile_workflow(
+        provider, [*CROP_STEPS, *between, {**STEP, **OF_CROPS, **fields}], TEMPLATE_INPUT
+    )
     rows: list[Row] = engine.run(runtime_parameters={"image": images, "template": template()})
     return rows
 
@@ -534,8 +508,8 @@ def test_a_model_that_cannot_be_loaded_is_the_clients_error() -> None:
 
 
 def test_the_short_name_of_the_block_works(provider: ScriptedProvider) -> None:
-    """`Gemma4MultiImageBlock` is the same step."""
-    (row,) = ask(provider, {"type": "Gemma4MultiImageBlock"}, [grey(1), grey(2)])
+    """`Gemma4MultiImage` is the same step."""
+    (row,) = ask(provider, {"type": "Gemma4MultiImage"}, [grey(1), grey(2)])
     assert row["output"] == "2 seen"
 
 

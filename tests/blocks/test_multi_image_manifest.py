@@ -1,12 +1,11 @@
 """The form of the multi-image step: what it accepts, and what a released one promises.
 
-`python tests/blocks/test_multi_image_manifest.py` writes the promise again, into
+`python -m tests.blocks.test_multi_image_manifest` writes the promise again, into
 `gemma4_multi_image_v1.schema.json`, which saved workflows rely on as on that of the Gemma 4 step.
 """
 
 import json
 from pathlib import Path
-from typing import Any
 
 # The host's settings must be installed before roboflow_workflows freezes its own.
 import inference.core  # noqa: F401  # isort: split
@@ -16,19 +15,9 @@ from pydantic import ValidationError
 from gemma4_block.blocks.gemma4 import Gemma4Manifest
 from gemma4_block.blocks.multi_image import MultiImageManifest
 from gemma4_block.blocks.multi_image_outputs import GROUP_OUTPUT_MEANINGS
+from tests.blocks.promises import promise_of
 
 SNAPSHOT = Path(__file__).with_name("gemma4_multi_image_v1.schema.json")
-# Wording may improve at any time.
-PROSE = {
-    "docs",
-    "description",
-    "examples",
-    "long_description",
-    "search_keywords",
-    "short_description",
-    "title",
-    "values_metadata",
-}
 STEP = {
     "type": "gemma4_block/gemma4_multi_image@v1",
     "name": "gemma",
@@ -40,20 +29,9 @@ FIELDS = sorted(set(MultiImageManifest.model_fields) - {"type", "name"})
 OF_OTHER_TASKS = {"classes", "box_format"}
 
 
-def contract() -> dict[str, Any]:
-    """Return what workflows rely on: fields with their types and defaults, and outputs with their kinds."""
-    outputs = {
-        output.name: sorted(kind.name for kind in output.kind)
-        for output in MultiImageManifest.describe_outputs()
-    }
-    schema = _without_prose(MultiImageManifest.model_json_schema())
-    promise: dict[str, Any] = json.loads(json.dumps({"manifest": schema, "outputs": outputs}))
-    return promise
-
-
 def test_the_released_step_keeps_its_promise() -> None:
     """Fields, types, defaults and outputs are those that saved workflows were written for."""
-    assert contract() == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert promise_of(MultiImageManifest) == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("source", ["$inputs.value", "$steps.other.value"])
@@ -139,17 +117,5 @@ def test_the_step_runs_offline() -> None:
     assert MultiImageManifest.get_restrictions() == Gemma4Manifest.get_restrictions()
 
 
-def _without_prose(node: object, *, is_property_map: bool = False) -> object:
-    if isinstance(node, list):
-        return [_without_prose(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: _without_prose(value, is_property_map=key == "properties")
-        for key, value in node.items()
-        if is_property_map or key not in PROSE
-    }
-
-
 if __name__ == "__main__":
-    SNAPSHOT.write_text(json.dumps(contract(), indent=2) + "\n", encoding="utf-8")
+    SNAPSHOT.write_text(json.dumps(promise_of(MultiImageManifest), indent=2) + "\n", encoding="utf-8")
