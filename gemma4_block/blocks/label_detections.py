@@ -79,6 +79,10 @@ def _match(ids: Sequence[str | None], answers: Batch | None, crops: Batch | None
         return [None] * len(ids)
     labels = [read_label(answer) for answer in answers]
     if crops is None:
+        # A classification says whose crop it is about; one of the whole image says something else.
+        by_owner = {_owner_of(answer): label for answer, label in zip(answers, labels, strict=True) if label}
+        if None not in by_owner and any(owner in ids for owner in by_owner):
+            return [None if own is None else by_owner.get(own) for own in ids]
         if len(labels) != len(ids):
             raise ConfigurationError(
                 f"There are {len(labels)} answers for {len(ids)} detections, so their order does not say "
@@ -93,6 +97,13 @@ def _match(ids: Sequence[str | None], answers: Batch | None, crops: Batch | None
     }
     by_id = {cut_from.get(place): label for place, label in zip(answers.indices, labels, strict=True)}
     return [None if own is None else by_id.get(own) for own in ids]
+
+
+def _owner_of(answer: object) -> str | None:
+    """Return the id of the detection that a classification says its crop was cut from; None for a text."""
+    answer = read_classification(answer)
+    owner = answer.get("parent_id") if isinstance(answer, Mapping) else None
+    return None if owner is None else str(owner)
 
 
 def read_label(answer: object) -> Label | None:

@@ -34,6 +34,7 @@ from roboflow_workflows.core_steps.common.serializers_tensor import (
 )
 from roboflow_workflows.errors import ClientCausedStepExecutionError
 from roboflow_workflows.execution_engine.core import ExecutionEngine
+from roboflow_workflows.execution_engine.entities.base import Batch
 
 from gemma4_block.blocks._host_detections import (
     Label,
@@ -42,7 +43,7 @@ from gemma4_block.blocks._host_detections import (
     with_class_names,
     with_data_field,
 )
-from gemma4_block.blocks.label_detections import read_label
+from gemma4_block.blocks.label_detections import LabelDetectionsBlock, read_label
 from gemma4_block.blocks.label_detections_manifest import LabelDetectionsManifest
 from gemma4_block.cli.workflows import DETECTOR_DIRECTORY, stock_model_parameters
 from gemma4_block.contract import Answer, Prompt
@@ -491,6 +492,27 @@ def test_a_classification_gives_its_class_id_and_confidence() -> None:
     assert names_of(after) == ["blue", "red"]
     assert after.class_id.tolist() == [1, 0]
     assert after.confidence.tolist() == [0.75, 0.875]
+
+
+def test_classifications_say_which_box_they_belong_to() -> None:
+    """They know the box that their crop was cut from, so their order does not matter."""
+    detections = sv.Detections(
+        xyxy=np.array([[0, 0, 1, 1], [1, 1, 2, 2], [2, 2, 3, 3]], dtype=float),
+        confidence=np.ones(3),
+        class_id=np.zeros(3, int),
+        data={"class_name": np.array(["shape"] * 3), "detection_id": np.array(["b", "a", "c"])},
+    )
+    answers = [{**SINGLE, "parent_id": owner, "top": owner} for owner in ("a", "dropped", "b")]
+    block = LabelDetectionsBlock()
+    result = block.run(
+        object_detection_predictions=detections,
+        answers=Batch.init(content=answers, indices=[(0, 0), (0, 1), (0, 2)]),
+        crops=None,
+        write_to="class_name",
+        data_field="data",
+        fallback_text=None,
+    )
+    assert names_of(result["predictions"]) == ["b", "a", "shape"]
 
 
 SINGLE = {
