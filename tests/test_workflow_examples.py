@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ NUMBERS = [number_of(seed, value) for seed, value in ((0, 7), (1, 42), (2, 915))
 REPORTS = tempfile.TemporaryDirectory(prefix="gemma4-block-reports-")
 
 CASES = {
+    "ask_across_photos": Case(
+        scenes=[ONE_SHAPE[0], ONE_SHAPE[2]],
+        # One row for both photos.
+        rows=[{"answer": "yes", "image_count": 2, "asked_images": [1, 2], "error_message": None}],
+    ),
     "ask_again_when_unsure": Case(
         scenes=[*ONE_SHAPE, EMPTY],
         rows=[*({"description": None} for _ in ONE_SHAPE), {"description": "An empty image."}],
@@ -113,6 +119,12 @@ CASES = {
             )
         ],
     ),
+    "label_crops": Case(
+        scenes=[FIVE_SHAPES, EMPTY],
+        parameters={"detector": str(DETECTOR_DIRECTORY)},
+        # In what order the detector finds the shapes is its own affair; see the test of the boxes below.
+        rows=[{}, {"answers": []}],
+    ),
     "legacy_parsers": Case(
         scenes=[FIVE_SHAPES, EMPTY],
         rows=[
@@ -149,7 +161,7 @@ CASES = {
 # A video goes through the host's pipeline, in test_video_example.py.
 NAMES = sorted([*CASES, "watch_line"])
 # README.md beside the examples shows what these make of the first scene of their case.
-SHOWN = ["classify_image", "detect_and_count", "detect_then_describe"]
+SHOWN = ["classify_image", "detect_and_count", "detect_then_describe", "label_crops"]
 
 
 @pytest.fixture(scope="session")
@@ -294,6 +306,28 @@ def test_an_answer_without_the_field_is_looked_at_again() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*api_key")
+def test_each_box_gets_the_color_of_its_own_crop(run: Run) -> None:
+    """Every detected box stays, and its new class is the colour of the shape that is drawn in it."""
+    scenes = [FIVE_SHAPES, THREE_SHAPES]
+    rows = run(load_example("label_crops"), scenes, {"detector": str(DETECTOR_DIRECTORY)})
+    for scene, row in zip(scenes, rows, strict=True):
+        named = _named_boxes(row["named_detections"])
+        shapes = [_shape_at(scene, x, y) for _, x, y in named]
+        assert [name for name, _, _ in named] == row["answers"]
+        assert [name for name, _, _ in named] == [shape and shape.color for shape in shapes]
+        assert len(scene.shapes) == len(set(shapes))
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
+def test_a_question_across_photos_sees_all_of_them(run: Run) -> None:
+    """Of any two photos in any order, the one answer says whether either shows a red circle."""
+    for scenes in permutations(ONE_SHAPE, 2):
+        is_there = any(shape.label == "red circle" for scene in scenes for shape in scene.shapes)
+        rows = run(load_example("ask_across_photos"), list(scenes), {})
+        assert [row["answer"] for row in rows] == ["yes" if is_there else "no"]
+
+
+@pytest.mark.filterwarnings("ignore:.*api_key")
 def test_older_parsers_read_our_answers(run: Run) -> None:
     """The host's detector and classifier parsers say of every shape what is drawn."""
     row = run(load_example("legacy_parsers"), [FIVE_SHAPES], {})[0]
@@ -339,7 +373,8 @@ def test_shown_pictures_are_made_by_the_examples(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*api_key")
 @pytest.mark.parametrize(
-    "name", ["caption_to_text_display", "classify_image", "detect_and_count", "detect_then_describe"]
+    "name",
+    ["caption_to_text_display", "classify_image", "detect_and_count", "detect_then_describe", "label_crops"],
 )
 def test_pictures_are_drawn_on(run: Run, name: str) -> None:
     """A picture output has the size of the image that came in, and something is written on it."""
@@ -353,7 +388,7 @@ def test_pictures_are_drawn_on(run: Run, name: str) -> None:
 
 def test_every_shipped_example_has_a_case() -> None:
     """No workflow is shipped that these tests do not run."""
-    assert NAMES == sorted(path.stem for path in EXAMPLES.glob("*.json"))
+    assert sorted(path.stem for path in EXAMPLES.glob("*.json")) == NAMES
 
 
 def test_the_table_of_examples_names_their_inputs_and_outputs() -> None:
