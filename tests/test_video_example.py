@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from inference import InferencePipeline
 
-from gemma4_block.cli.workflows import Row, load_example
+from gemma4_block.cli.workflows import Row, WorkflowRunner, load_example
 from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
 from gemma4_block.engine.pool import get_engine_pool
 from gemma4_block.errors import PromptError
@@ -165,3 +165,43 @@ def test_the_shown_picture_is_a_frame_of_the_video(watched: Watched) -> None:
     assert made.shape == shown.shape
     # The video's compression differs a little between builds of OpenCV.
     assert (np.abs(made.astype(int) - shown.astype(int)).max(axis=2) > 60).mean() < 0.01
+
+
+def test_merged_motion_can_be_cropped_and_asked_about() -> None:
+    """With `detections_merge` between them, as README.md says, what moved is cut out and named."""
+    definition = {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [
+            {
+                "type": "roboflow_core/motion_detection@v1",
+                "name": "motion",
+                "image": "$inputs.image",
+                "history": 3,
+            },
+            {
+                "type": "roboflow_core/detections_merge@v1",
+                "name": "merge",
+                "predictions": "$steps.motion.detections",
+            },
+            {
+                "type": "roboflow_core/dynamic_crop@v1",
+                "name": "crop",
+                "images": "$inputs.image",
+                "predictions": "$steps.merge.predictions",
+            },
+            {
+                "type": "gemma4_block/gemma4@v1",
+                "name": "gemma",
+                "images": "$steps.crop.crops",
+                "model_version": "gemma-4-demo",
+                "task_type": "classification",
+                "classes": ["red circle", "blue square"],
+            },
+        ],
+        "outputs": [{"type": "JsonField", "name": "answers", "selector": "$steps.gemma.output"}],
+    }
+    runner = WorkflowRunner(definition, init_parameters={})
+    frames: list[Frame] = [None, None, None, None, ("blue square", (160, 120))]
+    answers = [runner.run({"image": draw(frame)})[0]["answers"] for frame in frames]
+    assert answers == [[], [], [], [], ['{"class_name": "blue square"}']]
