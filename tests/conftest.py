@@ -12,7 +12,7 @@ from gemma4_block.cli.environment import prepare_host_environment
 _CACHE = tempfile.TemporaryDirectory(prefix="gemma4-block-tests-")
 os.environ["MODEL_CACHE_DIR"] = str(Path(_CACHE.name, "models"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-prepare_host_environment(allow_local_packages=True)
+prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
 
 import inference.core  # noqa: E402, F401  # isort: split
 import pytest  # noqa: E402

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -168,7 +169,11 @@ SHOWN = ["classify_image", "detect_and_count", "detect_then_describe", "label_cr
 def server_url() -> Iterator[str]:
     """Start `gemma4-block serve` on a free port once, as an operator does."""
     command = [sys.executable, "-m", "gemma4_block", "serve", "--port", "0", "--allow-local-packages"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=EXAMPLES.parent) as server:  # noqa: S603
+    # One of the examples writes a file, which the server does not let requests do unless its operator does.
+    env = {**os.environ, "ALLOW_WORKFLOW_BLOCKS_ACCESSING_LOCAL_STORAGE": "True"}
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.PIPE, text=True, cwd=EXAMPLES.parent, env=env
+    ) as server:
         assert server.stdout is not None
         ready = (re.match(r"Ready at (\S+)\. ", line) for line in server.stdout)
         found = next((match for match in ready if match), None)

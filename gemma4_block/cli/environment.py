@@ -51,9 +51,11 @@ _OTHER_MODELS = (
 
 # With it the host takes a model id for a directory too, and runs the code that the directory brings.
 _LOCAL_PACKAGES = "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES"
+# With it a workflow that writes files writes wherever this process may.
+_LOCAL_STORAGE = "ALLOW_WORKFLOW_BLOCKS_ACCESSING_LOCAL_STORAGE"
 
 
-def prepare_host_environment(*, allow_local_packages: bool = False) -> None:
+def prepare_host_environment(*, allow_local_packages: bool = False, allow_file_sinks: bool = False) -> None:
     """List this plugin with the host and give every unset variable our default.
 
     Call it before the first import of `inference`, `inference_models` or `roboflow_workflows`: they
@@ -62,6 +64,7 @@ def prepare_host_environment(*, allow_local_packages: bool = False) -> None:
     Args:
         allow_local_packages: Let workflows name directories of models, as the shipped detector is one. Only
             for workflows of the user's own: the host runs Python that it finds there.
+        allow_file_sinks: Let workflows write files. Only for workflows of the user's own as well.
 
     """
     # The host reads this file too, but only after our defaults would have taken its place.
@@ -69,6 +72,7 @@ def prepare_host_environment(*, allow_local_packages: bool = False) -> None:
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault(_LOCAL_PACKAGES, str(allow_local_packages))
+    os.environ.setdefault(_LOCAL_STORAGE, str(allow_file_sinks))
     for model in _OTHER_MODELS:
         os.environ.setdefault(f"{model}_ENABLED", "False")
     # The host would move Hugging Face's cache below its own, and weights that the user has would be missed.

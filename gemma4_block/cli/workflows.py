@@ -51,7 +51,7 @@ class WorkflowRunner:
     """A compiled workflow. It may be run many times; models stay loaded between runs."""
 
     def __init__(self, specification: Specification, *, init_parameters: Mapping[str, object]) -> None:
-        prepare_host_environment(allow_local_packages=True)
+        prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
         # The host's settings must be installed before roboflow_workflows freezes its own.
         import inference.core
         from inference.core.workflows.execution_engine.core import ExecutionEngine
@@ -69,7 +69,7 @@ class WorkflowRunner:
 
 def stock_model_parameters() -> dict[str, object]:
     """Return the init parameters that the host's own model blocks need, without a key."""
-    prepare_host_environment(allow_local_packages=True)
+    prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
     from inference.core.managers.base import ModelManager
     from inference.core.registries.roboflow import RoboflowModelRegistry
     from inference.models.utils import ROBOFLOW_MODEL_TYPES
@@ -83,7 +83,7 @@ def stock_model_parameters() -> dict[str, object]:
 @contextmanager
 def terminal_manners() -> Iterator[None]:
     """Keep the host quiet, and end our errors and the host's in one line and exit code 1."""
-    prepare_host_environment(allow_local_packages=True)
+    prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
     # A bar for each file of weights would tear the command's own lines apart.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     disabled_below = logging.root.manager.disable

@@ -6,9 +6,9 @@ from typing import Final
 
 from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
-from gemma4_block.reading import find_class, read_json
+from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import Classification, ClassScore, Result
+from gemma4_block.tasks.results import CONFIDENCE_DIGITS, Classification, ClassScore, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "classification"
@@ -51,9 +51,13 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
             for name, probability in zip(request.classes, probabilities, strict=True)
         )
     chosen = scores[request.classes.index(top)]
+    parsed: dict[str, JsonValue] = {"class_name": top}
+    if chosen.confidence is not None:
+        # The host's own parsers of classes want it in the text.
+        parsed["confidence"] = round(chosen.confidence, CONFIDENCE_DIGITS)
     return Result(
-        output=answer.text,
-        parsed={"class_name": top},
+        output=json.dumps(parsed, ensure_ascii=False),
+        parsed=parsed,
         predictions=Classification(top=chosen, scores=scores),
     )
 

@@ -8,7 +8,7 @@ from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import ClassScore, MultiLabelClassification, Result
+from gemma4_block.tasks.results import CONFIDENCE_DIGITS, ClassScore, MultiLabelClassification, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "multi-label-classification"
@@ -51,14 +51,25 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         ClassScore(class_name=name, confidence=confidence)
         for name, confidence in zip(request.classes, confidences, strict=True)
     )
-    parsed: JsonValue = {**said}
+    present = tuple(name for name in request.classes if said[name])
     return Result(
-        output=json.dumps(parsed, ensure_ascii=False),
-        parsed=parsed,
-        predictions=MultiLabelClassification(
-            scores=scores, present=tuple(name for name in request.classes if said[name])
-        ),
+        output=json.dumps(_write(scores, said), ensure_ascii=False),
+        parsed={**said},
+        predictions=MultiLabelClassification(scores=scores, present=present),
     )
+
+
+def _write(scores: Sequence[ClassScore], said: Mapping[str, bool]) -> JsonValue:
+    """Return the answer in the form that the host's own parsers of classes read, where that can be done."""
+    if any(score.confidence is None for score in scores):
+        return {**said}
+    return {
+        "predicted_classes": [
+            {"class": score.class_name, "confidence": round(score.confidence, CONFIDENCE_DIGITS)}
+            for score in scores
+            if score.confidence is not None and said[score.class_name]
+        ]
+    }
 
 
 def _read_classes(answer: Answer, classes: Sequence[str]) -> Mapping[str, bool]:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from gemma4_block.reading import JsonValue
 
+CONFIDENCE_DIGITS = 4
+"""After the point, where a confidence is written into a text."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScore:
@@ -83,8 +86,8 @@ class Result:
     """What a task read from an answer.
 
     Attributes:
-        output: The answer as text.
-        parsed: The same as a value; None where it is no JSON.
+        output: The answer as text; of classes in the form that the host's own parsers read.
+        parsed: The answer as a value; None where it is no JSON.
         count: How many things were counted or found; None where the task counts nothing.
         predictions: Classes or boxes; None where the task gives none.
         error_message: Why this is only a part of the answer; None where it is all of it.

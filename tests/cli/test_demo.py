@@ -114,7 +114,7 @@ GALLERY = {
     "visual-question-answering": "yes",
     "caption": "1 blue triangle, 1 yellow square.",
     "ocr": "915",
-    "classification": '{"class_name": "red circle"}',
+    "classification": '{"class_name": "red circle", "confidence": ',
     "structured-answering": '{"green star": true, "yellow star": false, "blue square": true}',
     "counting": '{"green star": 1, "yellow star": 0, "blue square": 1}',
 }

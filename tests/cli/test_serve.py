@@ -41,6 +41,7 @@ def test_the_host_is_told_to_stay_offline_and_to_load_this_plugin() -> None:
         "OFFLINE_MODE": "true",
         "ENABLE_STREAM_API": "False",
         "ALLOW_CUSTOM_PYTHON_EXECUTION_IN_WORKFLOWS": "False",
+        "ALLOW_WORKFLOW_BLOCKS_ACCESSING_LOCAL_STORAGE": "False",
         "WORKFLOWS_PLUGINS": "gemma4_block",
         "HF_HOME": f"{os.environ['HOME']}/.cache/huggingface",
     }

@@ -42,8 +42,8 @@ def test_the_answered_class_is_the_top_with_its_own_probability(request_classes:
     answer = say('{"class_name": "dog"}', choice_probabilities=((0.7, 0.3),))
     scores = (ClassScore(class_name="cat", confidence=0.7), ClassScore(class_name="dog", confidence=0.3))
     assert TASK.read(answer, request_classes("cat", "dog")) == Result(
-        output='{"class_name": "dog"}',
-        parsed={"class_name": "dog"},
+        output='{"class_name": "dog", "confidence": 0.3}',
+        parsed={"class_name": "dog", "confidence": 0.3},
         predictions=Classification(top=scores[1], scores=scores),
     )
 

@@ -42,7 +42,8 @@ def test_each_class_has_the_probability_that_it_is_there(request_classes: Ask, s
     )
     result = TASK.read(answer, request_classes("cat", "dog", "emu"))
     assert result == Result(
-        output='{"cat": true, "dog": false, "emu": true}',
+        output='{"predicted_classes": [{"class": "cat", "confidence": 0.9}, '
+        '{"class": "emu", "confidence": 0.4}]}',
         parsed={"cat": True, "dog": False, "emu": True},
         predictions=MultiLabelClassification(
             scores=(

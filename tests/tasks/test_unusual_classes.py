@@ -64,7 +64,9 @@ def test_each_class_can_be_the_one(
     probabilities = tuple(0.9 if name == chosen else 0.1 / (len(CLASSES) - 1) for name in CLASSES)
     answer = say(text, choice_probabilities=(probabilities,) if is_scored else None)
     result = TASKS["classification"].read(answer, request)
-    assert result.parsed == {"class_name": chosen}
+    measured = {"confidence": 0.9} if is_scored else {}
+    assert result.parsed == {"class_name": chosen, **measured}
+    assert json.loads(result.output) == result.parsed
     assert isinstance(result.predictions, Classification)
     assert result.predictions.top.confidence == (0.9 if is_scored else None)
 
