@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve constraints clean
+.PHONY: help demo test check bench serve constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -28,6 +28,9 @@ check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and doc
 	.venv/bin/lint-imports
 	.venv/bin/codespell
 	.venv/bin/pydoclint --quiet gemma4_block
+
+bench: $(INSTALLED) ## Time the engine beside its peers; takes a quarter of an hour
+	.venv/bin/python -m tests.benchmarks.speed
 
 serve: $(INSTALLED) ## Serve workflows over HTTP on this machine
 	.venv/bin/gemma4-block serve
