@@ -53,32 +53,6 @@ def check_image_seq_length(value: int) -> ImageSeqLength:
     )
 
 
-def check_text(name: str, text: str, *, max_characters: int) -> None:
-    """Refuse a text that the model cannot be asked.
-
-    Args:
-        name: What a message calls it.
-        text: What a user wrote.
-        max_characters: The operator's limit.
-
-    Raises:
-        PromptError: It is too long, or holds half a surrogate pair, which is no character.
-
-    """
-    if len(text) > max_characters:
-        raise PromptError(
-            f"The {name} has {len(text)} characters; {max_characters} are allowed. Shorten it, or raise "
-            "GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PromptError(
-            f"The {name} holds {text[error.start]!r} at character {error.start}, half a surrogate pair. Send "
-            "whole characters."
-        ) from error
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JsonSchema:
     """The answer is JSON that matches a schema, in the form that `json.dumps` writes.

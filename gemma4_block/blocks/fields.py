@@ -14,12 +14,13 @@ from pydantic import (
     ValidationError,
 )
 
-from gemma4_block.contract import GenerationConfig, ImageSeqLength, Quantization, check_text
+from gemma4_block.contract import GenerationConfig, ImageSeqLength, Quantization
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.json_schema import compile_schema
 from gemma4_block.reading import BoxFormat
 from gemma4_block.settings import get_generation_defaults, get_settings
 from gemma4_block.tasks import TaskType, answer_schema
+from gemma4_block.text_check import check_text
 
 _T = TypeVar("_T")
 _Form = TypeVar("_Form", bound=BaseModel)

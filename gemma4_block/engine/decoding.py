@@ -20,6 +20,7 @@ def write_replies(model: Any, reading: Reading, rows: Sequence[Row], *, pad_id: 
 
     """
     cache, mask, logits = reading.cache, reading.mask, reading.logits
+    positions = positions_of(mask)[:, -1:]
     active = list(rows)
     while True:
         _choose(active, logits)
@@ -29,14 +30,15 @@ def write_replies(model: Any, reading: Reading, rows: Sequence[Row], *, pad_id: 
         if len(going) < len(active):
             kept = torch.tensor(going, device=mask.device)
             cache.batch_select_indices(kept)
-            mask = mask[kept]
+            mask, positions = mask[kept], positions[kept]
             active = [active[place] for place in going]
         ids = [[row.ids[-1] if row.ids else pad_id] for row in active]
         mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
+        positions = positions + 1
         outputs = model(
             input_ids=torch.tensor(ids, device=mask.device),
             attention_mask=mask,
-            position_ids=positions_of(mask)[:, -1:],
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,

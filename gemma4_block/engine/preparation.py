@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.contract import Choices, ImageSeqLength, JsonSchema, Prompt, RgbImage, check_text
+from gemma4_block.contract import Choices, ImageSeqLength, JsonSchema, Prompt, RgbImage
 from gemma4_block.engine.batching import ChoiceIds, PreparedPrompt
 from gemma4_block.engine.checkpoint import Checkpoint
 from gemma4_block.engine.conversation import Renderer
@@ -14,6 +14,7 @@ from gemma4_block.engine.grammar import Grammars
 from gemma4_block.engine.images import to_rgb
 from gemma4_block.engine.vision import FeatureCache, PreparedImage, image_key
 from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.text_check import check_text
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig

@@ -87,7 +87,7 @@ class Row:
             logits: `(V,)` float32 of the model.
 
         """
-        scores = self._sampler.penalise(logits, self.prompt_ids + tuple(self.ids))
+        scores = self._sampler.penalise(logits, self.prompt_ids, self.ids)
         try:
             allowed = self._allowed(len(scores), scores.device)
             if allowed is not None:

@@ -43,12 +43,12 @@ class Sampler:
         """Whether the likeliest token is always chosen."""
         return self._penalty is None and self._generator is None
 
-    def penalise(self, scores: torch.Tensor, history: Sequence[int]) -> torch.Tensor:
-        """Return the scores `(V,)` with those of tokens that were used before made smaller."""
+    def penalise(self, scores: torch.Tensor, prompt_ids: Sequence[int], ids: Sequence[int]) -> torch.Tensor:
+        """Return the scores `(V,)` with those of tokens of the prompt and the reply made smaller."""
         if self._penalty is None:
             return scores
-        ids = torch.tensor([history], dtype=torch.long, device=scores.device)
-        penalised: torch.Tensor = self._penalty(ids, scores[None])[0]
+        used = torch.tensor([[*prompt_ids, *ids]], dtype=torch.long, device=scores.device)
+        penalised: torch.Tensor = self._penalty(used, scores[None])[0]
         return penalised
 
     def draw(self, scores: torch.Tensor) -> torch.Tensor:

@@ -1,13 +1,12 @@
 """The form of the step: what it accepts, and what a released one promises.
 
-`python tests/blocks/test_manifest.py` writes the promise again, into `gemma4_v1.schema.json`. Workflows
+`python -m tests.blocks.test_manifest` writes the promise again, into `gemma4_v1.schema.json`. Workflows
 that people have saved rely on it: what they use must not go or change meaning; that takes a new version
 of the block.
 """
 
 import json
 from pathlib import Path
-from typing import Any
 
 # The host's settings must be installed before roboflow_workflows freezes its own.
 import inference.core  # noqa: F401  # isort: split
@@ -18,19 +17,9 @@ from roboflow_workflows.execution_engine.entities.workload import Runtime
 from gemma4_block.blocks.gemma4 import Gemma4Manifest
 from gemma4_block.catalogue import MODEL_IDS
 from gemma4_block.tasks import TASKS, Task
+from tests.blocks.promises import promise_of
 
 SNAPSHOT = Path(__file__).with_name("gemma4_v1.schema.json")
-# Wording may improve at any time.
-PROSE = {
-    "docs",
-    "description",
-    "examples",
-    "long_description",
-    "search_keywords",
-    "short_description",
-    "title",
-    "values_metadata",
-}
 STEP = {"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", "prompt": "What?"}
 PLAIN_FIELDS = {"type", "name"}
 # A field that would do nothing is refused, so each is tried in a step that looks at it.
@@ -40,20 +29,9 @@ STEP_OF_FIELD: dict[str, dict[str, object]] = {
 }
 
 
-def contract() -> dict[str, Any]:
-    """Return what workflows rely on: fields with their types and defaults, and outputs with their kinds."""
-    outputs = {
-        output.name: sorted(kind.name for kind in output.kind) for output in Gemma4Manifest.describe_outputs()
-    }
-    promise: dict[str, Any] = json.loads(
-        json.dumps({"manifest": _without_prose(Gemma4Manifest.model_json_schema()), "outputs": outputs})
-    )
-    return promise
-
-
 def test_the_released_step_keeps_its_promise() -> None:
     """Fields, types, defaults and outputs are those that saved workflows were written for."""
-    assert contract() == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert promise_of(Gemma4Manifest) == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("source", ["$inputs.value", "$steps.other.value"])
@@ -189,17 +167,5 @@ def test_the_step_runs_offline_everywhere_but_on_hosted_servers() -> None:
     ]
 
 
-def _without_prose(node: object, *, is_property_map: bool = False) -> object:
-    if isinstance(node, list):
-        return [_without_prose(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: _without_prose(value, is_property_map=key == "properties")
-        for key, value in node.items()
-        if is_property_map or key not in PROSE
-    }
-
-
 if __name__ == "__main__":
-    SNAPSHOT.write_text(json.dumps(contract(), indent=2) + "\n", encoding="utf-8")
+    SNAPSHOT.write_text(json.dumps(promise_of(Gemma4Manifest), indent=2) + "\n", encoding="utf-8")
