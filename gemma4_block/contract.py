@@ -15,8 +15,9 @@ RgbImage = npt.NDArray[np.uint8]
 ImageSeqLength = Literal[70, 140, 280, 560, 1120]
 """Most soft tokens that one image may become. Source: image_processing_gemma4.py of transformers 5.15."""
 
-FinishReason = Literal["stop", "length"]
-"""`stop`: the model ended its turn or met a stop string; `length`: it ran into `max_new_tokens`."""
+FinishReason = Literal["stop", "length", "deadline", "cancelled"]
+"""`stop`: the model ended its turn or met a stop string; `length`: it ran into `max_new_tokens`; `deadline`:
+its time was up; `cancelled`: the caller did not want it. After all but the first the answer is cut off."""
 
 Quantization = Literal["auto", "none", "nf4"]
 """`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
