@@ -31,7 +31,8 @@ OUTPUT_MEANINGS = {
     "finish_reason": "`stop`: the answer is complete. `length`: it was cut off at max_new_tokens.",
     "input_tokens": "Tokens the model read: the prompt and the image.",
     "output_tokens": "Tokens the model wrote: thoughts and answer.",
-    "image_tokens": "Tokens that the image became; see image_seq_length.",
+    "image_tokens": "Tokens that the image became, at most image_seq_length; with auto a small image becomes "
+    "fewer.",
     "error_status": "True where this image has no usable answer, or part of one only. Others have theirs.",
     "error_message": "What went wrong and what to do; empty (None) where nothing did.",
     "inference_id": "A unique id of this answer.",

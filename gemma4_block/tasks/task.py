@@ -231,19 +231,6 @@ def check_request(task: Task, request: TaskRequest) -> None:
     )
 
 
-def limit_image_seq_length(wish: ImageSeqLength, trained: tuple[ImageSeqLength, ...]) -> ImageSeqLength:
-    """Return the largest trained budget that is not above the wish, else the smallest trained one.
-
-    >>> limit_image_seq_length(280, (70, 140, 280, 560, 1120))
-    280
-    >>> limit_image_seq_length(560, (70, 140))
-    140
-    >>> limit_image_seq_length(70, (280,))
-    280
-    """
-    return max((length for length in trained if length <= wish), default=min(trained))
-
-
 def _prompt(
     text: str,
     request: TaskRequest,
