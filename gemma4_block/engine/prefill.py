@@ -138,7 +138,7 @@ class PromptReader:
 
     def _go_on(self, prompts: Sequence[Unread], prefixes: Sequence[Prefix]) -> Reading:
         with self._clock.measure("prefill", len(prompts)):
-            context = Context.from_prefixes(self._passes.config, prefixes, self._passes.model.device)
+            context = Context.from_prefixes(self._passes.config, prefixes)
             own = [one.input_ids[one.prefix_length :] for one in prompts]
             return Reading(context=context, logits=self._passes.extend(context, own))
 
