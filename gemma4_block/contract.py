@@ -15,14 +15,22 @@ RgbImage = npt.NDArray[np.uint8]
 ImageSeqLength = Literal[70, 140, 280, 560, 1120]
 """Most soft tokens that one image may become. Source: image_processing_gemma4.py of transformers 5.15."""
 
-FinishReason = Literal["stop", "length"]
-"""`stop`: the model ended its turn or met a stop string; `length`: it ran into `max_new_tokens`."""
+FinishReason = Literal["stop", "length", "deadline", "cancelled"]
+"""`stop`: the model ended its turn or met a stop string; `length`: it ran into `max_new_tokens`; `deadline`:
+its time was up; `cancelled`: the caller did not want it. After all but the first the answer is cut off."""
 
 Quantization = Literal["auto", "none", "nf4"]
 """`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
 
 DEFAULT_MAX_NEW_TOKENS = 512
 """Source: inference_models/configuration.py, version 0.39.5."""
+
+_CUTS: dict[FinishReason, str] = {
+    "length": "The answer was cut off at max_new_tokens. Raise max_new_tokens, or ask for less.",
+    "deadline": "The answer was cut off because its time was up. Ask for less, or raise "
+    "GEMMA4_BLOCK_MAX_SECONDS.",
+    "cancelled": "The answer was cut off because it was cancelled.",
+}
 
 TEMPERATURE_RANGE = (0.001, 100.0)
 REPETITION_PENALTY_RANGE = (0.1, 10.0)
@@ -243,6 +251,11 @@ class Answer:
     image_tokens: int
     token_scores: tuple[TokenScore, ...] | None = None
     choice_probabilities: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def cut_off(self) -> str | None:
+        """Why the answer is not whole, and what to do about it; None where it is."""
+        return _CUTS.get(self.finish_reason)
 
 
 class Engine(Protocol):

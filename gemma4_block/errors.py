@@ -13,6 +13,10 @@ class CheckpointError(Gemma4BlockError):
     """Weights that are missing, incomplete, damaged or not a Gemma 4 model."""
 
 
+class ModelNotFoundError(CheckpointError):
+    """A known model that is nowhere on this machine, not even in part."""
+
+
 class PromptError(Gemma4BlockError, ValueError):
     """One prompt that cannot be asked: its image or its text is unusable. Its neighbours are not affected."""
 

@@ -49,11 +49,23 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(
         default=8, ge=1, description="The most prompts that the model works on at the same time."
     )
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="The longest that a step may wait for its answers. Those that are not ready by then end "
+        "where they stand, with finish_reason `deadline`. Unlimited by default.",
+    )
     vision_cache_bytes: int = Field(
         default=256_000_000,
         ge=0,
         description="The most memory for what the model saw in images, so that it need not look again; 0 for "
         "none.",
+    )
+    prefix_cache_bytes: int = Field(
+        default=512_000_000,
+        ge=0,
+        description="The most memory for the beginnings of prompts, up to their last image, so that another "
+        "question about the same images starts where the last began; 0 for none.",
     )
     max_prompt_characters: int = Field(
         default=20_000, ge=1, description="The longest prompt and system prompt that a request may send."

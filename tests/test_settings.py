@@ -88,7 +88,7 @@ def test_dtype_and_device_reach_the_weights() -> None:
     """The engine is loaded as the operator says."""
     settings = Settings(device="cpu", dtype="float32")
     engine = load_engine(DEMO_CHECKPOINT, quantization="auto", settings=settings)
-    weight = next(engine._runner._model.parameters())
+    weight = next(engine._service._passes.model.parameters())
 
     assert (weight.dtype, weight.device.type) == (torch.float32, "cpu")
 
@@ -108,7 +108,7 @@ def test_a_device_that_is_not_there_is_refused_at_loading() -> None:
 def test_quantization_reaches_the_weights() -> None:
     """`nf4` from a step becomes 4-bit layers."""
     engine = load_engine(DEMO_CHECKPOINT, quantization="nf4", settings=Settings(device="cpu"))
-    kinds = {type(module).__name__ for module in engine._runner._model.modules()}
+    kinds = {type(module).__name__ for module in engine._service._passes.model.modules()}
 
     assert "Linear4bit" in kinds
 

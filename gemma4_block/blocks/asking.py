@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 
 from gemma4_block.blocks.fields import StepFields
-from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt, RgbImage
 from gemma4_block.errors import PromptError
-from gemma4_block.tasks import TASKS, limit_image_seq_length
+from gemma4_block.tasks import TASKS, fit_image_seq_length
 
 
-def choose_image_seq_length(fields: StepFields, engine: Engine) -> ImageSeqLength:
-    """Return the visual token budget that a step says, or what suits its task and checkpoint.
+def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence[RgbImage]) -> ImageSeqLength:
+    """Return the visual token budget that a step says, or what suits its task, checkpoint and images.
 
     Args:
         fields: What the step says.
         engine: Knows what its checkpoint was trained for.
+        images: Those of one prompt.
 
     Returns:
-        The budget of every image.
+        The budget of every image of the prompt.
 
     """
     if fields.image_seq_length == "auto":
-        return limit_image_seq_length(TASKS[fields.task_type].image_seq_length, engine.image_seq_lengths)
+        return fit_image_seq_length(
+            TASKS[fields.task_type].image_seq_length, engine.image_seq_lengths, images
+        )
     return fields.image_seq_length
 
 

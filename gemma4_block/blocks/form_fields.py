@@ -67,7 +67,7 @@ ImageBudget = Annotated[
     Field(
         description="How closely the model looks: the most tokens that an image may become. 70 and 140 are "
         "fast and do for captions and classes, 560 and 1120 are slower and show small print and small "
-        "objects. auto takes what suits the task.",
+        "objects. auto suits the task, and takes less for an image so small that less shows all of it.",
         examples=["auto", 280, "$inputs.image_seq_length"],
     ),
 ]

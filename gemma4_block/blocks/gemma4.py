@@ -162,13 +162,13 @@ def _ask_each(
     system_prompt: PerImage,
 ) -> Iterator[_Asked | PromptError]:
     task = TASKS[fields.task_type]
-    length = choose_image_seq_length(fields, engine)
     texts = zip(_for_each(images, prompt), _for_each(images, system_prompt), strict=True)
     for image, (own_prompt, own_system_prompt) in zip(images, texts, strict=True):
         try:
+            pixels = (read_image(image),)
             request = TaskRequest(
-                images=(read_image(image),),
-                image_seq_length=length,
+                images=pixels,
+                image_seq_length=choose_image_seq_length(fields, engine, pixels),
                 prompt=read_text("prompt", own_prompt),
                 system_prompt=read_text("system prompt", own_system_prompt),
                 classes=fields.classes,

@@ -24,7 +24,6 @@ from gemma4_block.contract import (
     Engine,
     EngineProvider,
     GenerationConfig,
-    ImageSeqLength,
     Prompt,
     Quantization,
     RgbImage,
@@ -144,8 +143,7 @@ class MultiImageBlock(WorkflowBlock):
                 # A model is not loaded for nothing.
                 return [unanswered_group(None, fields.model_version, image_count=0) for _ in groups]
             engine = self._engine_provider.get(fields.model_version, fields.quantization)
-            length = choose_image_seq_length(fields, engine)
-            asked = [_ask(question, group, length) for group in groups]
+            asked = [_ask(question, engine, group) for group in groups]
             return _answer_rows(question, engine, groups, asked, generation)
 
 
@@ -176,17 +174,16 @@ def _images_of(group: object) -> list[object]:
     return [] if group is None else [group]
 
 
-def _ask(
-    question: _Question, images: Sequence[object], length: ImageSeqLength
-) -> _Asked | PromptError | None:
+def _ask(question: _Question, engine: Engine, images: Sequence[object]) -> _Asked | PromptError | None:
     if not images:
         return None
     fields = question.fields
     try:
         places = _choose(len(images), question)
+        pixels = tuple(_read_numbered(images, place) for place in places)
         request = TaskRequest(
-            images=tuple(_read_numbered(images, place) for place in places),
-            image_seq_length=length,
+            images=pixels,
+            image_seq_length=choose_image_seq_length(fields, engine, pixels),
             prompt=question.prompt,
             system_prompt=question.system_prompt,
             output_structure=fields.output_structure,

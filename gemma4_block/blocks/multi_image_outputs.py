@@ -15,7 +15,8 @@ GROUP_OUTPUT_MEANINGS = {
     **{name: meaning for name, meaning in OUTPUT_MEANINGS.items() if name not in _OF_SINGLE_IMAGES},
     "output": "The answer as text. Empty (None) where the group has no images, or could not be asked about.",
     "input_tokens": "Tokens the model read: the prompt and all images.",
-    "image_tokens": "Tokens that all images together became; see image_seq_length.",
+    "image_tokens": "Tokens that all images together became; each at most image_seq_length, for which with "
+    "auto the largest image decides.",
     "error_status": "True where this group has no usable answer. Other groups have theirs.",
     "image_count": "How many images the group has; 0 is no error.",
     "asked_images": "The numbers of the images that the model saw, from 1, in the order in which the prompt "

@@ -4,6 +4,7 @@ import typer
 
 from gemma4_block.cli.ask import ask
 from gemma4_block.cli.demo import demo
+from gemma4_block.cli.doctor import doctor
 from gemma4_block.cli.serve import serve
 
 __all__ = ["app"]
@@ -19,3 +20,4 @@ def _main() -> None:
 app.command()(demo)
 app.command()(ask)
 app.command()(serve)
+app.command()(doctor)

@@ -86,12 +86,8 @@ def terminal_manners() -> Iterator[None]:
     prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
     # A bar for each file of weights would tear the command's own lines apart.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    disabled_below = logging.root.manager.disable
-    # The host logs every failed step with its stack trace, and its own deprecations are no news either.
-    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except Gemma4BlockError as error:
         refuse(str(error), error)
@@ -102,6 +98,18 @@ def terminal_manners() -> Iterator[None]:
         if not isinstance(error, WorkflowError):
             raise
         refuse(_plain_message(error), error)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the host logs and warns of out of the terminal."""
+    disabled_below = logging.root.manager.disable
+    # The host logs every failed step with its stack trace, and its own deprecations are no news either.
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(disabled_below)
 

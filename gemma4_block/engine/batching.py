@@ -1,7 +1,6 @@
-"""Group prompts into left-padded batches of one visual token budget."""
+"""Bring prompts to one length."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +23,8 @@ class PreparedPrompt:
         image_tokens: How many of them are placeholders.
         image_seq_length: The budget of its images; None where it has none.
         images: What stands in the places of the placeholders, in order.
+        prefix_length: How many tokens there are up to the last placeholder; 0 without any,
+            or where nothing follows.
         schema: JSON Schema that the answer is held to; None where it is free.
         choices: What the answer is chosen from, each alternative also as text in `choice_texts`; empty where
             it is written.
@@ -37,27 +38,11 @@ class PreparedPrompt:
     image_tokens: int
     image_seq_length: ImageSeqLength | None
     images: tuple[PreparedImage, ...]
+    prefix_length: int = 0
     schema: str | None = None
     choices: ChoiceIds = ()
     choice_texts: tuple[tuple[str, ...], ...] = ()
     needs_token_scores: bool = False
-
-
-def group_prompts(
-    prompts: Sequence[PreparedPrompt], *, max_batch_size: int
-) -> Iterator[list[PreparedPrompt]]:
-    """Yield batches of at most `max_batch_size` prompts that share a budget, neighbours in length.
-
-    Prompts without images form groups of their own: they need no vision tensors. So do those whose answers
-    are chosen: they need no writing.
-    """
-    groups: dict[tuple[ImageSeqLength | None, bool], list[PreparedPrompt]] = defaultdict(list)
-    for prompt in prompts:
-        groups[prompt.image_seq_length, bool(prompt.choices)].append(prompt)
-    for group in groups.values():
-        by_length = sorted(group, key=lambda prompt: len(prompt.input_ids))
-        for start in range(0, len(by_length), max_batch_size):
-            yield by_length[start : start + max_batch_size]
 
 
 def pad_texts(
@@ -80,7 +65,7 @@ def pad_texts(
     ids = torch.full((len(texts), longest), pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, text in enumerate(texts):
-        ids[row, longest - len(text) :] = torch.tensor(text)
+        ids[row, longest - len(text) :] = torch.tensor(text, dtype=torch.long)
         mask[row, longest - len(text) :] = 1
     inputs = {
         "input_ids": ids,
@@ -111,3 +96,25 @@ def pad_images(images: Sequence[PreparedImage], *, device: torch.device) -> dict
         "pixel_values": pad_sequence(pixels, batch_first=True).to(device),
         "image_position_ids": pad_sequence(positions, batch_first=True, padding_value=-1).to(device),
     }
+
+
+def find_prefix(input_ids: Sequence[int], image_token_id: int) -> int:
+    """Return how many tokens of a prompt others may begin with as well.
+
+    Args:
+        input_ids: Of the prompt.
+        image_token_id: Marks the places of soft tokens.
+
+    Returns:
+        Tokens up to the last image; 0 without any, or where nothing follows it.
+
+    Example:
+        >>> find_prefix([5, 9, 9, 6, 7], image_token_id=9)
+        3
+        >>> find_prefix([5, 6, 7], image_token_id=9)
+        0
+
+    """
+    places = [place for place, token_id in enumerate(input_ids) if token_id == image_token_id]
+    length = places[-1] + 1 if places else 0
+    return length if length < len(input_ids) else 0

@@ -139,7 +139,8 @@ def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfi
     return config
 
 
-def _dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
+def dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
+    """Return the precision that a config says its weights have, or None where it says nothing."""
     dtype = config.dtype
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
@@ -161,7 +162,7 @@ def _load_weights(
             f"{directory} holds a config.json but no weights (*.safetensors). "
             "Finish the download or the copy."
         )
-    dtype = choose_dtype(options.dtype, checkpoint=_dtype_of(config))
+    dtype = choose_dtype(options.dtype, checkpoint=dtype_of(config))
     try:
         model, report = AutoModelForMultimodalLM.from_pretrained(
             directory,

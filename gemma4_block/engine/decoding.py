@@ -1,49 +1,77 @@
-"""Write replies token by token, one batch at a time."""
+"""Write replies token by token, together. Rows join and leave between steps."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
-from gemma4_block.engine.prefill import Reading, positions_of
+from gemma4_block.engine.context import Context, join_contexts
+from gemma4_block.engine.passes import ModelPasses
+from gemma4_block.engine.prefill import Reading
 from gemma4_block.engine.row import Row
 
 
-def write_replies(model: Any, reading: Reading, rows: Sequence[Row], *, pad_id: int) -> None:  # noqa: ANN401
-    """Let every row choose tokens until all have ended. Rows that end leave the batch.
+class RunningBatch:
+    """The replies that are being written.
 
     Args:
-        model: A loaded Gemma 4.
-        reading: The rows' prompts; its cache is used up.
-        rows: One for each prompt, none of them ended.
-        pad_id: An id that the model knows.
+        passes: Of the model.
+
+    Attributes:
+        rows: Those that go on.
 
     """
-    cache, mask, logits = reading.cache, reading.mask, reading.logits
-    positions = positions_of(mask)[:, -1:]
-    active = list(rows)
-    while True:
-        _choose(active, logits)
-        going = [place for place, row in enumerate(active) if not row.is_ended]
+
+    def __init__(self, passes: ModelPasses) -> None:
+        self._passes = passes
+        self._context: Context | None = None
+        self.rows: list[Row] = []
+
+    @property
+    def length(self) -> int:
+        """How many tokens the longest row has read."""
+        return 0 if self._context is None else self._context.mask.shape[1]
+
+    def add(self, reading: Reading, rows: Sequence[Row]) -> None:
+        """Choose the first token of new rows, and let those that go on join.
+
+        Args:
+            reading: Of their prompts; it is used up.
+            rows: One for each prompt.
+
+        """
+        _choose(rows, reading.logits)
+        going = [place for place, row in enumerate(rows) if not row.is_ended]
         if not going:
             return
-        if len(going) < len(active):
-            kept = torch.tensor(going, device=mask.device)
-            cache.batch_select_indices(kept)
-            mask, positions = mask[kept], positions[kept]
-            active = [active[place] for place in going]
-        ids = [[row.ids[-1] if row.ids else pad_id] for row in active]
-        mask = torch.cat([mask, mask.new_ones(len(active), 1)], dim=1)
-        positions = positions + 1
-        outputs = model(
-            input_ids=torch.tensor(ids, device=mask.device),
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
+        new = reading.context
+        if len(going) < len(rows):
+            new.select(going)
+        self._context = (
+            new if self._context is None else join_contexts(self._passes.config, [self._context, new])
         )
-        logits = outputs.logits[:, -1].float()
+        self.rows += [rows[place] for place in going]
+
+    def step(self) -> None:
+        """Read what was chosen, choose the next token of every row, and let rows that end go."""
+        assert self._context is not None, "a step needs rows"
+        logits = self._passes.extend(self._context, [row.take_unread() for row in self.rows])
+        _choose(self.rows, logits)
+        self.drop_ended()
+
+    def drop_ended(self) -> None:
+        """Let rows go that have ended."""
+        going = [place for place, row in enumerate(self.rows) if not row.is_ended]
+        if len(going) == len(self.rows):
+            return
+        self.rows = [self.rows[place] for place in going]
+        if not self.rows or self._context is None:
+            self._context = None
+        else:
+            self._context.select(going)
+
+    def clear(self) -> None:
+        """Let all rows go, whatever state a failure has left them in."""
+        self.rows, self._context = [], None
 
 
 def _choose(rows: Sequence[Row], logits: torch.Tensor) -> None:
@@ -54,3 +82,4 @@ def _choose(rows: Sequence[Row], logits: torch.Tensor) -> None:
             row.accept(likeliest[place])
         else:
             row.choose(logits[place])
+        row.take_forced(logits.shape[-1])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from threading import Event
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,30 +16,24 @@ from gemma4_block.contract import (
     check_image_seq_length,
 )
 from gemma4_block.engine.arguments import Image, fill_generation, read_images, split_system_prompt
-from gemma4_block.engine.batching import group_prompts
 from gemma4_block.engine.checkpoint import Checkpoint, LoadOptions, load_checkpoint
-from gemma4_block.engine.grammar import Grammars
 from gemma4_block.engine.images import ColorOrder
 from gemma4_block.engine.location import find_directory
-from gemma4_block.engine.preparation import Limits, Preparer
 from gemma4_block.engine.quantization import find_device
-from gemma4_block.engine.runner import BatchRunner
-from gemma4_block.engine.vision import FeatureCache
-from gemma4_block.engine.vocabulary import read_vocabulary
+from gemma4_block.engine.service import ModelService
+from gemma4_block.engine.stages import Profile
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
-_PREPARED_BATCHES = 4
-
 
 class Gemma4HF:
     """A loaded Gemma 4 checkpoint.
 
     `prompt` and its three stages keep the signatures of `inference_models`; `answer` takes many prompts.
-    All methods may be called from many threads; generation runs one batch at a time.
+    All methods may be called from many threads, which then share the model.
     """
 
     @classmethod
@@ -93,52 +88,64 @@ class Gemma4HF:
         image_seq_length: ImageSeqLength | None = None,
         settings: Settings | None = None,
     ) -> None:
-        settings = get_settings() if settings is None else settings
-        limits = Limits(
-            max_prompt_characters=settings.max_prompt_characters, max_image_pixels=settings.max_image_pixels
-        )
         self._trained_lengths = checkpoint.image_seq_lengths
-        vocabulary = read_vocabulary(checkpoint.model, checkpoint.processor.tokenizer)
-        grammars = Grammars(checkpoint.processor.tokenizer, vocabulary, settings.max_schema_characters)
-        self._features = features = FeatureCache(settings.vision_cache_bytes)
-        self._preparer = Preparer(checkpoint, limits, grammars, features, image_seq_length)
-        self._runner = BatchRunner(checkpoint.model, checkpoint.processor, vocabulary, grammars, features)
-        self._max_batch_size = settings.max_batch_size
+        self._service = ModelService(
+            checkpoint, get_settings() if settings is None else settings, image_seq_length
+        )
 
     @property
     def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
         """The visual token budgets that the checkpoint was trained for, smallest first."""
         return self._trained_lengths
 
-    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
-        """Answer many prompts, each on its own, in batches; see `Engine.answer`.
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        max_seconds: float | None = None,
+        cancelled: Event | None = None,
+    ) -> list[Answer | PromptError]:
+        """Answer many prompts, each on its own, together with those of other threads; see `Engine.answer`.
+
+        Args:
+            prompts: Any number, with images of any sizes and counts.
+            generation: How to answer all of them.
+            max_seconds: The longest to wait; answers that are not ready then end where they stand. None means
+                the operator's limit, which cannot be exceeded.
+            cancelled: Set it from another thread to end all answers where they stand.
+
+        Returns:
+            One entry for each prompt, in the same order.
+
+        Raises:
+            EngineError: The engine failed.
+            OutOfMemoryError: The device's memory does not hold one of the prompts alone.
+
+        """
+        return self._service.answer(prompts, generation, max_seconds=max_seconds, cancelled=cancelled)[0]
+
+    def profile(
+        self, prompts: Sequence[Prompt], generation: GenerationConfig
+    ) -> tuple[list[Answer | PromptError], Profile]:
+        """Answer as `answer` does, and say where the time went.
 
         Args:
             prompts: Any number, with images of any sizes and counts.
             generation: How to answer all of them.
 
         Returns:
-            One entry for each prompt, in the same order.
+            The answers, and how long each stage took.
 
         Raises:
-            OutOfMemoryError: The device's memory does not hold a batch.
+            EngineError: The engine failed.
 
         """
-        found: dict[int, Answer | PromptError] = {}
-        # What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
-        window = _PREPARED_BATCHES * self._max_batch_size
-        for start in range(0, len(prompts), window):
-            prepared, failures = self._preparer.prepare(
-                prompts[start : start + window], start=start, enable_thinking=generation.enable_thinking
-            )
-            found |= failures
-            for batch in group_prompts(prepared, max_batch_size=self._max_batch_size):
-                found |= self._runner.answer(batch, generation)
-        return [found[index] for index in range(len(prompts))]
+        return self._service.answer(prompts, generation)
 
     def forget(self) -> None:
         """Drop what is kept of earlier images; the next question about one takes as long as the first."""
-        self._features.clear()
+        self._service.forget()
 
     def prompt(  # noqa: PLR0917 - the signature users know
         self,
@@ -249,8 +256,9 @@ class Gemma4HF:
             image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
         )
         thinking = defaults.enable_thinking if enable_thinking is None else enable_thinking
-        prepared = self._preparer.prepare_one(0, asked, enable_thinking=thinking, image_size_wh=image_size)
-        return BatchFeature(self._runner.pad([prepared]))
+        return BatchFeature(
+            self._service.prepare_inputs(asked, enable_thinking=thinking, image_size_wh=image_size)
+        )
 
     def generate(
         self,
@@ -276,7 +284,7 @@ class Gemma4HF:
             seed=seed,
             stop=stop,
         )
-        return self._runner.generate(dict(inputs), generation)
+        return self._service.generate(dict(inputs), generation)
 
     def post_process_generation(
         self,
@@ -291,5 +299,5 @@ class Gemma4HF:
         """
         default = get_generation_defaults().skip_special_tokens
         if default if skip_special_tokens is None else skip_special_tokens:
-            return [reply.text for reply in self._runner.read(generated_ids, stop)]
-        return self._runner.decode_raw(generated_ids)
+            return [reply.text for reply in self._service.read(generated_ids, stop)]
+        return self._service.decode_raw(generated_ids)

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from gemma4_block.engine.vocabulary import Vocabulary
@@ -79,6 +80,23 @@ class Grammar:
         self._matcher = matcher
         self._end_of_turn = vocabulary.end_of_turn
         self._control_ids = np.array(sorted(vocabulary.control_ids), dtype=np.int64)
+        self._mask: npt.NDArray[np.bool_] | None = None
+
+    def forced(self, size: int) -> int | None:
+        """Say what must come next.
+
+        Args:
+            size: Entries of the model's vocabulary.
+
+        Returns:
+            The one id that is allowed; None where there are several.
+
+        Raises:
+            PromptError: As in `allowed`.
+
+        """
+        mask = self._find_mask(size)
+        return int(mask.argmax()) if np.count_nonzero(mask) == 1 else None
 
     def allowed(self, size: int, device: torch.device) -> torch.Tensor:
         """Return which ids may come next, `(size,)` bool; the end of the turn where the answer may end.
@@ -94,6 +112,28 @@ class Grammar:
             PromptError: The grammar became too complex to go on, or wants a control token.
 
         """
+        # A copy, because the caller may allow more.
+        return torch.from_numpy(self._find_mask(size).copy()).to(device)
+
+    def advance(self, token_id: int) -> None:
+        """Take a token that was allowed.
+
+        Args:
+            token_id: Its id.
+
+        Raises:
+            PromptError: It was not, or the grammar became too complex.
+
+        """
+        self._mask = None
+        if not self._matcher.consume_token(token_id):
+            raise PromptError(
+                f"The JSON Schema does not allow token {token_id}: {self._matcher.get_error()}."
+            )
+
+    def _find_mask(self, size: int) -> npt.NDArray[np.bool_]:
+        if self._mask is not None:
+            return self._mask
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         if self._matcher.is_error():
             raise PromptError(
@@ -112,19 +152,5 @@ class Grammar:
                 "The JSON Schema asks for a text that is a control token of the model, such as <turn|>. Name "
                 "it otherwise."
             )
-        return torch.from_numpy(mask).to(device)
-
-    def advance(self, token_id: int) -> None:
-        """Take a token that was allowed.
-
-        Args:
-            token_id: Its id.
-
-        Raises:
-            PromptError: It was not, or the grammar became too complex.
-
-        """
-        if not self._matcher.consume_token(token_id):
-            raise PromptError(
-                f"The JSON Schema does not allow token {token_id}: {self._matcher.get_error()}."
-            )
+        self._mask = mask
+        return mask

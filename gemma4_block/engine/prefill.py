@@ -1,123 +1,152 @@
-"""Read prompts: put image features in their places, and skip layers whose work nobody reads again."""
+"""Read prompts together: see each image once, and read once what several prompts begin with."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from transformers import DynamicCache
+
+from gemma4_block.engine.batching import PreparedPrompt
+from gemma4_block.engine.byte_cache import ByteCache
+from gemma4_block.engine.context import Context, Prefix, join_contexts
+from gemma4_block.engine.passes import ModelPasses
+from gemma4_block.engine.stages import StageClock
+from gemma4_block.engine.vision import FeatureCache, ImageKey, encode_images
+
+PrefixKey = tuple[tuple[int, ...], tuple[ImageKey, ...]]
+"""What makes the beginnings of two prompts the same: their tokens, and the images in them."""
+
+PrefixCache = ByteCache[PrefixKey, Prefix]
+"""The beginnings of prompts that were read last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """A prompt that is to be read.
+
+    Attributes:
+        prompt: Its tokens and images.
+        written: Tokens of the answer that are known already.
+
+    """
+
+    prompt: PreparedPrompt
+    written: tuple[int, ...] = ()
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """All tokens."""
+        return self.prompt.input_ids + self.written
+
+    @property
+    def prefix_length(self) -> int:
+        """How many tokens there are up to the last image; what follows is this prompt's own."""
+        return self.prompt.prefix_length
+
+    @property
+    def prefix_key(self) -> PrefixKey | None:
+        """What it begins with; None without images, because texts are read fast."""
+        if not self.prefix_length:
+            return None
+        keys = tuple(image.key for image in self.prompt.images)
+        return self.prompt.input_ids[: self.prefix_length], keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """A batch of prompts that the model has read.
+    """Prompts that the model has read.
 
     Attributes:
-        cache: Keys and values of every position, as far as layers look back.
-        mask: `(B, L)` int64, 0 at padding.
-        logits: `(B, V)` float32, what comes after each prompt.
+        context: What it keeps of them.
+        logits: `(B, V)` float32, what comes after each of them.
 
     """
 
-    cache: DynamicCache
-    mask: torch.Tensor
+    context: Context
     logits: torch.Tensor
 
 
 class PromptReader:
     """Reads prompts with one model. Its calls must not overlap.
 
-    In E2B and E4B the upper layers keep no keys and values: 20 of 35, and 18 of 42. What they make of a
-    position goes nowhere but into the logits there, so all positions but the last skip them.
-
     Args:
-        model: A loaded Gemma 4.
+        passes: Of the model.
+        features: Of images that were seen before.
+        prefixes: Beginnings that were read before.
+        clock: Measures vision and prefill.
 
     """
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401 - one of several models
-        self._model = model
-        self._lower = _lower_layers(model.get_decoder())
+    def __init__(
+        self, passes: ModelPasses, *, features: FeatureCache, prefixes: PrefixCache, clock: StageClock
+    ) -> None:
+        self._passes = passes
+        self._features = features
+        self._prefixes = prefixes
+        self._clock = clock
 
-    def read(self, inputs: dict[str, torch.Tensor], features: Sequence[torch.Tensor]) -> Reading:
-        """Run the model over prompts.
+    def read(self, prompts: Sequence[Unread]) -> Reading:
+        """Read prompts.
 
         Args:
-            inputs: A left-padded batch as `pad_texts` returns it.
-            features: Of the images of all rows, in order.
+            prompts: At least one.
 
         Returns:
-            What later steps go on from.
+            Their rows, in order.
 
         """
-        # Only this kind of cache keeps the image masks of the larger variants right. Source: unsloth issue
-        # 6028.
-        cache = DynamicCache(config=self._model.config.get_text_config())
-        mask = inputs["attention_mask"]
-        given = _embed(self._model, inputs["input_ids"], features)
-        positions = positions_of(mask)
-        types: torch.Tensor | None = inputs["mm_token_type_ids"]
-        if self._lower is not None and mask.shape[1] > 1:
-            self._lower(
-                **{name: tensor[:, :-1] for name, tensor in given.items()},
-                attention_mask=mask[:, :-1],
-                position_ids=positions[:, :-1],
-                past_key_values=cache,
-                use_cache=True,
+        keys = [prompt.prefix_key for prompt in prompts]
+        found = {key: prefix for key in keys if key and (prefix := self._prefixes.find(key)) is not None}
+        # Of those that begin alike, the first is read whole; the others go on from it.
+        firsts = {key or place: place for place, key in reversed(list(enumerate(keys))) if key not in found}
+        new = sorted(firsts.values())
+        others = [place for place in range(len(prompts)) if place not in new]
+        parts: list[Reading] = []
+        if new:
+            is_shared = [keys.count(keys[place]) > 1 for place in new]
+            reading, prefixes = self._read_new([prompts[place] for place in new], is_shared)
+            found |= {
+                key: prefix
+                for place, prefix in zip(new, prefixes, strict=True)
+                if prefix and (key := keys[place])
+            }
+            parts.append(reading)
+        if others:
+            begun = [found[key] for place in others if (key := keys[place])]
+            parts.append(self._go_on([prompts[place] for place in others], begun))
+        return self._join(parts, new + others)
+
+    def _read_new(
+        self, prompts: Sequence[Unread], is_shared: Sequence[bool]
+    ) -> tuple[Reading, list[Prefix | None]]:
+        images = [image for one in prompts for image in one.prompt.images]
+        with self._clock.measure("vision", len(images)):
+            features = encode_images(self._passes.model, images, self._features)
+        with self._clock.measure("prefill", len(prompts)):
+            lengths = [
+                one.prefix_length
+                if shared or self._prefixes.holds(self._passes.size_of(one.prefix_length))
+                else 0
+                for one, shared in zip(prompts, is_shared, strict=True)
+            ]
+            context, logits, prefixes = self._passes.begin(
+                [one.input_ids for one in prompts], features, prefix_lengths=lengths
             )
-            given = {name: tensor[:, -1:] for name, tensor in given.items()}
-            positions = positions[:, -1:]
-            # The last position of a prompt is text.
-            types = None
-        outputs = self._model(
-            **given,
-            attention_mask=mask,
-            mm_token_type_ids=types,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return Reading(cache=cache, mask=mask, logits=outputs.logits[:, -1].float())
+        for one, prefix in zip(prompts, prefixes, strict=True):
+            if prefix is not None and (key := one.prefix_key) is not None:
+                self._prefixes.keep(key, prefix)
+        return Reading(context=context, logits=logits), prefixes
 
+    def _go_on(self, prompts: Sequence[Unread], prefixes: Sequence[Prefix]) -> Reading:
+        with self._clock.measure("prefill", len(prompts)):
+            context = Context.from_prefixes(self._passes.config, prefixes, self._passes.model.device)
+            own = [one.input_ids[one.prefix_length :] for one in prompts]
+            return Reading(context=context, logits=self._passes.extend(context, own))
 
-def positions_of(mask: torch.Tensor) -> torch.Tensor:
-    """Return the position of each token of a left-padded batch, `(B, L)` int64."""
-    return (mask.cumsum(dim=-1) - 1).clamp(min=0)
-
-
-def _lower_layers(decoder: Any) -> Any:  # noqa: ANN401 - one of several models
-    """Return the text model up to its last layer that keeps keys and values; None where that is all of it.
-
-    Weights are shared, and the text model itself stays as it is.
-    """
-    config = decoder.config
-    shared = getattr(config, "num_kv_shared_layers", 0)
-    # Where images are read both ways, the mask is made by the whole model.
-    if not shared or config.use_bidirectional_attention is not None:
-        return None
-    lower = copy.copy(decoder)
-    # The number of layers stays in the config, because the table of per-layer embeddings is cut by it.
-    lower._modules = {**decoder._modules, "layers": decoder.layers[:-shared]}  # noqa: SLF001 - a view
-    return lower
-
-
-def _embed(
-    model: Any,  # noqa: ANN401
-    input_ids: torch.Tensor,
-    features: Sequence[torch.Tensor],
-) -> dict[str, torch.Tensor]:
-    """Put the features of images in their places, as the model itself does with pixels."""
-    text_config = model.config.get_text_config()
-    is_image = input_ids == model.config.image_token_id
-    # Placeholders are beyond the table of some models, and count as padding in per-layer embeddings.
-    ids = input_ids.masked_fill(is_image, text_config.pad_token_id)
-    embeddings = model.get_input_embeddings()(ids)
-    if features:
-        seen = torch.cat(list(features)).to(embeddings.dtype)
-        embeddings = embeddings.masked_scatter(is_image[..., None], seen)
-    inputs = {"inputs_embeds": embeddings}
-    if getattr(text_config, "hidden_size_per_layer_input", 0):
-        inputs["per_layer_inputs"] = model.get_decoder().get_per_layer_inputs(ids, None)
-    return inputs
+    def _join(self, parts: Sequence[Reading], order: Sequence[int]) -> Reading:
+        if len(parts) == 1:
+            return parts[0]
+        context = join_contexts(self._passes.config, [part.context for part in parts])
+        logits = torch.cat([part.logits for part in parts])
+        back = [order.index(place) for place in range(len(order))]
+        context.select(back)
+        return Reading(context=context, logits=logits[back])

@@ -1,13 +1,12 @@
 """Turn prompts into tensors: check, preprocess, encode images, render; a prompt that fails fails alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from gemma4_block.contract import Choices, ImageSeqLength, JsonSchema, Prompt, RgbImage
-from gemma4_block.engine.batching import ChoiceIds, PreparedPrompt
+from gemma4_block.engine.batching import ChoiceIds, PreparedPrompt, find_prefix
 from gemma4_block.engine.checkpoint import Checkpoint
 from gemma4_block.engine.conversation import Renderer
 from gemma4_block.engine.grammar import Grammars
@@ -49,21 +48,6 @@ class Preparer:
         self._image_seq_length = image_seq_length
 
     def prepare(
-        self, prompts: Sequence[Prompt], *, start: int, enable_thinking: bool
-    ) -> tuple[list[PreparedPrompt], dict[int, PromptError]]:
-        """Return what can be asked, and by place, counted from `start`, what cannot and why."""
-        prepared: list[PreparedPrompt] = []
-        failures: dict[int, PromptError] = {}
-        for index, prompt in enumerate(prompts, start):
-            try:
-                prepared.append(
-                    self.prepare_one(index, prompt, enable_thinking=enable_thinking, features=self._features)
-                )
-            except PromptError as error:  # noqa: PERF203 - one failure must not end the loop
-                failures[index] = error
-        return prepared, failures
-
-    def prepare_one(
         self,
         index: int,
         prompt: Prompt,
@@ -111,6 +95,7 @@ class Preparer:
             image_tokens=conversation.image_tokens,
             image_seq_length=length if prompt.images else None,
             images=images,
+            prefix_length=find_prefix(conversation.input_ids, self._processor.image_token_id),
             schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,
             choices=self._encode_choices(prompt),
             choice_texts=prompt.constraint.groups if isinstance(prompt.constraint, Choices) else (),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma4_block.catalogue import MODEL_IDS, VARIANTS, Variant, find_variant
-from gemma4_block.errors import CheckpointError, ConfigurationError
+from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
 # Longer than any id, and than any path that a person keeps models under.
@@ -22,8 +22,27 @@ _PROJECT_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9
 _SHOWN_CHARACTERS = 80
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A complete model on this machine.
+
+    Attributes:
+        place: Where that is, for people.
+        directory: Absolute, links followed.
+
+    """
+
+    place: str
+    directory: Path
+
+
 def resolve(model_version: str, settings: Settings) -> Path:
-    """Return the directory of a model: weights, or an adapter beside its `base/`.
+    """Return the directory of a model; see `locate`."""
+    return locate(model_version, settings).directory
+
+
+def locate(model_version: str, settings: Settings) -> Found:
+    """Find a model: weights, or an adapter beside its `base/`.
 
     Nothing is downloaded. An id is looked for under the operator's roots, then in the package cache of
     inference_models, then in the Hugging Face caches.
@@ -34,20 +53,22 @@ def resolve(model_version: str, settings: Settings) -> Path:
         settings: The operator's settings; `model_roots` are the roots.
 
     Returns:
-        An absolute path with links followed.
+        The first complete one.
 
     Raises:
         ConfigurationError: It is no known id and no name of a directory that may be used.
-        CheckpointError: The model is not on this machine, or files are missing.
+        ModelNotFoundError: The model is not on this machine.
+        CheckpointError: Files are missing, or a place cannot be read.
 
     """
     _check_name(model_version)
     variant = find_variant(model_version)
     if variant is not None and variant.directory is not None:
-        return _complete(variant.directory, fix="Install gemma4-block again")
-    directory = _find_under_roots(model_version, settings.model_roots)
-    if directory is not None:
-        return directory
+        directory = _complete(variant.directory, fix="Install gemma4-block again")
+        return Found(place="comes with the package", directory=directory)
+    found = _find_under_roots(model_version, settings.model_roots)
+    if found is not None:
+        return found
     if Path(model_version).is_absolute():
         raise CheckpointError(
             f"There is no directory {model_version}. Put the model there, or name one of "
@@ -101,7 +122,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _find_under_roots(name: str, roots: tuple[Path, ...]) -> Path | None:
+def _find_under_roots(name: str, roots: tuple[Path, ...]) -> Found | None:
     """Return the complete model directory of this name under the first root that has one."""
     path = Path(name)
     real_roots = [root.resolve() for root in roots]
@@ -121,7 +142,8 @@ def _find_under_roots(name: str, roots: tuple[Path, ...]) -> Path | None:
                     f"model_version is {_shown(name)}, where a link leads out of the operator's folders, to "
                     f"{part}. Copy the files, or add their folder to GEMMA4_BLOCK_MODEL_ROOTS."
                 )
-        return _complete(directory, fix="Finish the copy or download, or remove the directory")
+        directory = _complete(directory, fix="Finish the copy or download, or remove the directory")
+        return Found(place=f"directory {candidate}", directory=directory)
     return None
 
 
@@ -133,18 +155,20 @@ def _parts(directory: Path) -> Iterator[Path]:
             yield from (entry.resolve() for entry in part.iterdir() if entry.is_symlink())
 
 
-def _find_in_caches(name: str, variant: Variant | None, roots: tuple[Path, ...]) -> Path:
+def _find_in_caches(name: str, variant: Variant | None, roots: tuple[Path, ...]) -> Found:
     """Return the first complete directory; an unfinished download in one cache does not hide another."""
     looked = [f"{root / name}: not there" for root in roots]
+    is_nowhere = True
     for place in _caches(name, variant):
         problem = place.problem
         if place.directory is not None:
             problem = _missing_file(place.directory)
             if not problem:
-                return place.directory.resolve()
+                return Found(place=place.name, directory=place.directory.resolve())
             problem = f"{place.directory} lacks {problem}"
+        is_nowhere = is_nowhere and not problem
         looked.append(f"{place.name}: {problem or 'not there'}")
-    raise CheckpointError(
+    raise (ModelNotFoundError if is_nowhere else CheckpointError)(
         f"{name} is not on this machine. Looked at: {'; '.join(looked)}. {_how_to_fetch(name, variant)}"
     )
 

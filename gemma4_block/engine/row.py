@@ -67,6 +67,7 @@ class Row:
         self._ends_after_thought = ends_after_thought
         self._thought_tokens = 0
         self._answer_tokens = 0
+        self._read_tokens = 0
         self._phase: Phase = self._first_phase()
 
     @property
@@ -75,10 +76,41 @@ class Row:
         return self.finish_reason is not None or self.failure is not None
 
     @property
+    def is_answering(self) -> bool:
+        """Whether its thoughts are over, or it has none."""
+        return self._phase == "answer"
+
+    @property
     def is_plain(self) -> bool:
         """Whether the next token is simply the likeliest, so that rows can be chosen for together."""
         is_bound = self._grammar is not None or self._ends_after_thought or self.needs_scores
         return self._sampler.is_plain and not is_bound and not self._must_close()
+
+    def end(self, reason: FinishReason) -> None:
+        """End where it stands."""
+        self.finish_reason = reason
+
+    def take_unread(self) -> list[int]:
+        """Return the tokens that the model is to read next, which then count as read."""
+        unread = self.ids[self._read_tokens :]
+        self._read_tokens = len(self.ids)
+        return unread
+
+    def take_forced(self, size: int) -> None:
+        """Take tokens as long as only one may come next: the model need not be asked.
+
+        Args:
+            size: Entries of the model's vocabulary.
+
+        """
+        try:
+            while not self.is_ended and (forced := self._forced(size)) is not None:
+                self._sampler.skip(size)
+                if self.needs_scores:
+                    self.log_probabilities.append(0.0)
+                self.accept(forced)
+        except PromptError as error:
+            self.failure = error
 
     def choose(self, logits: torch.Tensor) -> None:
         """Choose the next token, and take it.
@@ -147,6 +179,13 @@ class Row:
             allowance = self._generation.max_new_tokens if self._ends_after_thought else None
         is_over = allowance is not None and self._thought_tokens >= allowance
         return self._phase == "thought" and is_over
+
+    def _forced(self, size: int) -> int | None:
+        if self._must_close():
+            return self._vocabulary.closes_thought
+        if self._phase != "answer" or self._grammar is None:
+            return None
+        return self._grammar.forced(size)
 
     def _allowed(self, size: int, device: torch.device) -> torch.Tensor | None:
         opens, closes = self._vocabulary.opens_thought, self._vocabulary.closes_thought

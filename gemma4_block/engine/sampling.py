@@ -59,9 +59,22 @@ class Sampler:
         if self._generator is None:
             return scores
         warped: torch.Tensor = self._warpers(None, scores[None])[0]  # type: ignore[arg-type]
-        uniform = torch.rand(len(scores), generator=self._generator)
+        uniform = self._toss(len(scores))
         noise = -torch.log(-torch.log(uniform.clamp(min=torch.finfo(torch.float32).tiny)))
         return warped + noise.to(scores.device)
+
+    def skip(self, size: int) -> None:
+        """Let a token pass that needs no draw, so that later ones are drawn as if it had been one.
+
+        Args:
+            size: Entries of the model's vocabulary.
+
+        """
+        if self._generator is not None:
+            self._toss(size)
+
+    def _toss(self, size: int) -> torch.Tensor:
+        return torch.rand(size, generator=self._generator)
 
 
 def _warpers(generation: GenerationConfig, defaults: Any) -> LogitsProcessorList:  # noqa: ANN401

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from gemma4_block.engine.masks import build_masks
 from gemma4_block.engine.prefill import Reading
 
 # Logits of so many positions are held at once: 0.5 GB with Gemma 4's vocabulary.
@@ -112,7 +113,7 @@ def _score_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> li
 
 def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> torch.Tensor:  # noqa: ANN401
     """Return the logits `(B, N, V)` float32 after each node, every branch blind to the others."""
-    device, length = reading.mask.device, reading.mask.shape[1]
+    device = reading.context.mask.device
     size = max(len(tree.tokens) for tree in trees)
     ids = torch.zeros(len(trees), size, dtype=torch.long)
     sees = torch.zeros(len(trees), size, size, dtype=torch.bool)
@@ -124,22 +125,19 @@ def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> tor
                 sees[row, place] = sees[row, parent]
                 depth[row, place] = depth[row, parent] + 1
             sees[row, place, place] = True
-    before = reading.mask.cumsum(dim=-1) - 1
-    positions = before[:, -1:] + 1 + depth.to(device)
-    prompt = reading.mask.bool()[:, None].expand(-1, size, -1)
-    whole = torch.cat([prompt, sees.to(device)], dim=2)
-    distance = positions[:, :, None] - torch.cat([before, positions], dim=1)[:, None]
-    config = model.config.get_text_config()
-    window = config.sliding_window
-    # Sliding layers have kept their last positions only.
-    kept = min(length, window - 1) + size
-    sliding = (whole & (distance < window))[:, :, -kept:]
+    positions = reading.context.next_positions + depth.to(device)
+    masks = build_masks(
+        reading.context.mask,
+        positions,
+        sees.to(device),
+        sliding_window=model.config.get_text_config().sliding_window,
+    )
     outputs = model(
         input_ids=ids.to(device),
-        attention_mask={"full_attention": whole[:, None], "sliding_attention": sliding[:, None]},
+        attention_mask=masks,
         position_ids=positions,
         # Other parts of the texts, and replies, go on from the same reading.
-        past_key_values=deepcopy(reading.cache),
+        past_key_values=deepcopy(reading.context.cache),
         use_cache=True,
     )
     logits: torch.Tensor = outputs.logits

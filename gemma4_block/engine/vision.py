@@ -1,18 +1,19 @@
 """See every image once: encode what is new, without padding, and keep the features of what was seen."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from threading import Lock
 from typing import Any
 
 import torch
 
 from gemma4_block.contract import ImageSeqLength, RgbImage
+from gemma4_block.engine.byte_cache import ByteCache
 
-ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength, tuple[int, int] | None]
-"""What makes two images the same to a checkpoint: pixels, shape, budget, and the size they are brought to."""
+ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength | None, tuple[int, int] | None]
+"""What makes two images the same to a checkpoint: pixels, shape, budget, and the size they are brought to.
+
+Patches that the caller has made have no budget."""
 
 
 # As many as eight images at a budget of 280. On a CPU a second image at once gains nothing. Source: measured
@@ -48,46 +49,37 @@ def image_key(
     return digest, image.shape, image_seq_length, image_size_wh
 
 
-class FeatureCache:
-    """Features of the images that were seen last, at most so many bytes. May be used from many threads.
+FeatureCache = ByteCache[ImageKey, torch.Tensor]
+"""Features of the images that were seen last, `(soft_tokens, hidden)` each."""
+
+
+def unpad_images(pixel_values: torch.Tensor, position_ids: torch.Tensor, pooling: int) -> list[PreparedImage]:
+    """Return images whose patches the caller has made.
 
     Args:
-        max_bytes: 0 keeps nothing.
+        pixel_values: `(N, P, C)` float, patches with padding.
+        position_ids: `(N, P, 2)` int64, -1 at the padding.
+        pooling: Patches in a row that become one soft token; as many in a column.
+
+    Returns:
+        One for each image.
 
     """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._features: OrderedDict[ImageKey, torch.Tensor] = OrderedDict()
-        self._lock = Lock()
-
-    def find(self, key: ImageKey) -> torch.Tensor | None:
-        """Return the features of an image, `(soft_tokens, hidden)`, where they are kept."""
-        with self._lock:
-            features = self._features.get(key)
-            if features is not None:
-                self._features.move_to_end(key)
-            return features
-
-    def clear(self) -> None:
-        """Drop everything."""
-        with self._lock:
-            self._features.clear()
-            self._bytes = 0
-
-    def keep(self, key: ImageKey, features: torch.Tensor) -> None:
-        """Keep features, and drop those that were not asked for the longest time."""
-        size = features.nbytes
-        if size > self._max_bytes:
-            return
-        with self._lock:
-            replaced = self._features.pop(key, None)
-            self._bytes += size - (0 if replaced is None else replaced.nbytes)
-            self._features[key] = features
-            while self._bytes > self._max_bytes:
-                _, dropped = self._features.popitem(last=False)
-                self._bytes -= dropped.nbytes
+    images = []
+    for pixels, positions in zip(pixel_values.cpu(), position_ids.cpu(), strict=True):
+        is_patch = (positions != -1).all(dim=-1)
+        own = pixels[is_patch].contiguous()
+        known_by = blake2b(own.float().numpy().tobytes(), digest_size=32)
+        known_by.update(positions[is_patch].numpy().tobytes())
+        images.append(
+            PreparedImage(
+                key=(known_by.digest(), tuple(own.shape), None, None),
+                soft_tokens=len(own) // pooling**2,
+                pixel_values=own,
+                position_ids=positions[is_patch],
+            )
+        )
+    return images
 
 
 def encode_images(
@@ -109,12 +101,17 @@ def encode_images(
         One tensor for each image, in order. They may be shared, so nobody may write into them.
 
     """
-    found = {image.key: image.features for image in images if image.features is not None}
+    found: dict[ImageKey, torch.Tensor] = {}
+    for image in images:
+        # Another call may have had it seen since this one was prepared.
+        features = cache.find(image.key) if image.features is None else image.features
+        if features is not None:
+            found[image.key] = features
     new = {image.key: image for image in images if image.key not in found}
     for group in _group(list(new.values()), model.device):
-        for image, features in zip(group, _read(model, group), strict=True):
-            found[image.key] = features
-            cache.keep(image.key, features)
+        for image, read in zip(group, _read(model, group), strict=True):
+            found[image.key] = read
+            cache.keep(image.key, read)
     return [found[image.key] for image in images]
 
 

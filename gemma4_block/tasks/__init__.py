@@ -15,6 +15,7 @@ from gemma4_block.tasks import (
     unconstrained,
     visual_question_answering,
 )
+from gemma4_block.tasks.image_budget import fit_image_seq_length
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, check_inputs
 from gemma4_block.tasks.results import (
     Classification,
@@ -26,7 +27,7 @@ from gemma4_block.tasks.results import (
     Result,
 )
 from gemma4_block.tasks.structured_answering import answer_schema
-from gemma4_block.tasks.task import Task, TaskRequest, TaskType, limit_image_seq_length
+from gemma4_block.tasks.task import Task, TaskRequest, TaskType
 
 __all__ = [
     "TASKS",
@@ -44,7 +45,7 @@ __all__ = [
     "TaskType",
     "answer_schema",
     "check_inputs",
-    "limit_image_seq_length",
+    "fit_image_seq_length",
 ]
 
 _ALL: tuple[Task, ...] = (

@@ -137,7 +137,9 @@ class TextTask:
 
     def read(self, answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG002 - the protocol's signature
         """Take the answer as it is."""
-        return Result(output=answer.text)
+        # Whoever set max_new_tokens wants what fits in it; the other limits are nobody's wish.
+        problem = None if answer.finish_reason == "length" else answer.cut_off
+        return Result(output=answer.text, error_message=problem)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +201,13 @@ class JsonTask:
             AnswerError: It does not say what the task needs.
 
         """
-        result = self.read_answer(answer, request)
+        try:
+            result = self.read_answer(answer, request)
+        except AnswerError as error:
+            if answer.cut_off is None or answer.text:
+                raise
+            # What was not begun is neither wrong nor unreadable.
+            raise AnswerError(answer.cut_off, answer=answer.text, task=self.name) from error
         problem = find_unsendable(result.parsed)
         if problem is not None:
             raise AnswerError(
@@ -229,19 +237,6 @@ def check_request(task: Task, request: TaskRequest) -> None:
         classes=request.classes,
         output_structure=request.output_structure,
     )
-
-
-def limit_image_seq_length(wish: ImageSeqLength, trained: tuple[ImageSeqLength, ...]) -> ImageSeqLength:
-    """Return the largest trained budget that is not above the wish, else the smallest trained one.
-
-    >>> limit_image_seq_length(280, (70, 140, 280, 560, 1120))
-    280
-    >>> limit_image_seq_length(560, (70, 140))
-    140
-    >>> limit_image_seq_length(70, (280,))
-    280
-    """
-    return max((length for length in trained if length <= wish), default=min(trained))
 
 
 def _prompt(

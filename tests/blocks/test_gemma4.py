@@ -595,8 +595,19 @@ def test_the_budget_suits_task_and_checkpoint_unless_it_is_given(
 ) -> None:
     """`auto` is the task's wish within what the checkpoint was trained for; a number is a number."""
     engine = ScriptedEngine(["a"], image_seq_lengths=trained)
-    ask(ScriptedProvider(engine), step, images=grey(1))
+    ask(ScriptedProvider(engine), step, images=np.zeros((1080, 1920, 3), np.uint8))
     assert engine.prompts[0].image_seq_length == length
+
+
+@pytest.mark.parametrize(("given", "lengths"), [("auto", [70, 280, 140]), (560, [560, 560, 560])])
+def test_a_small_image_has_a_small_budget_of_its_own(given: object, lengths: list[int]) -> None:
+    """`auto` looks at each image of a batch; a number is for all of them."""
+    engine = ScriptedEngine(["a", "b", "c"])
+    sizes = [(64, 64), (480, 640), (400, 400)]
+    images = [np.zeros((*size, 3), np.uint8) for size in sizes]
+    ask(ScriptedProvider(engine), {**VQA, "image_seq_length": given}, images=images)
+    assert [prompt.image_seq_length for prompt in engine.prompts] == lengths
+    assert len(engine.calls) == 1
 
 
 @pytest.mark.parametrize(

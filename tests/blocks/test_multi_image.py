@@ -513,6 +513,17 @@ def test_the_short_name_of_the_block_works(provider: ScriptedProvider) -> None:
     assert row["output"] == "2 seen"
 
 
+@pytest.mark.parametrize(("given", "lengths"), [("auto", [70, 280]), (560, [560, 560])])
+def test_the_largest_image_of_a_group_decides_its_budget(
+    engine: ScriptedEngine, provider: ScriptedProvider, given: object, lengths: list[int]
+) -> None:
+    """`auto` shrinks no image of a group and gives small ones no more than they need."""
+    small, large = np.zeros((64, 64, 3), np.uint8), np.zeros((480, 640, 3), np.uint8)
+    for images in ([small, small], [small, large]):
+        ask(provider, {"image_seq_length": given}, images)
+    assert [prompt.image_seq_length for prompt in engine.prompts] == lengths
+
+
 @pytest.mark.slow
 def test_the_demo_checkpoint_sees_all_images() -> None:
     """It was trained on single images, so its answers mean nothing here; but it reads every image."""

@@ -1,37 +1,11 @@
-"""Prompts are grouped by budget and padded on the left."""
+"""Prompts are padded on the left."""
 
 import torch
 
-from gemma4_block.contract import ImageSeqLength
-from gemma4_block.engine.batching import PreparedPrompt, group_prompts, pad_images, pad_texts
+from gemma4_block.engine.batching import pad_images, pad_texts
 from gemma4_block.engine.vision import PreparedImage
 
 CPU = torch.device("cpu")
-
-
-def _prepared(index: int, length: int, budget: ImageSeqLength | None = None) -> PreparedPrompt:
-    return PreparedPrompt(
-        index=index,
-        input_ids=tuple(range(10, 10 + length)),
-        image_tokens=0,
-        image_seq_length=budget,
-        images=(),
-    )
-
-
-def test_a_batch_holds_one_budget_and_neighbours_in_length() -> None:
-    """Different budgets pad differently; sorting keeps padding short."""
-    prompts = [_prepared(0, 9, 70), _prepared(1, 3, 280), _prepared(2, 5, 70), _prepared(3, 4)]
-    groups = [[prompt.index for prompt in group] for group in group_prompts(prompts, max_batch_size=8)]
-
-    assert groups == [[2, 0], [1], [3]]
-
-
-def test_a_batch_is_no_larger_than_allowed() -> None:
-    """GEMMA4_BLOCK_MAX_BATCH_SIZE bounds memory."""
-    prompts = [_prepared(index, 5, 70) for index in range(7)]
-
-    assert [len(group) for group in group_prompts(prompts, max_batch_size=3)] == [3, 3, 1]
 
 
 def test_rows_are_padded_on_the_left_and_masked() -> None:

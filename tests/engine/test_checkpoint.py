@@ -185,7 +185,7 @@ def test_a_checkpoint_s_own_code_runs_only_where_it_is_trusted(
     )
     loaded = Gemma4HF.from_pretrained(directory, device="cpu", trust_remote_code=is_trusted)
 
-    assert expected == type(loaded._preparer._processor).__name__
+    assert expected == type(loaded._service._preparer._processor).__name__
 
 
 def test_float16_is_refused_with_the_reason() -> None:
@@ -200,7 +200,7 @@ def test_the_cpu_runs_in_the_precision_asked_for(picture: RgbImage, dtype: torch
     engine = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", dtype=dtype)
     (answer,) = engine.answer([Prompt(text="Shape?", images=(picture,))], GenerationConfig(max_new_tokens=8))
 
-    assert engine._runner._model.dtype == dtype
+    assert engine._service._passes.model.dtype == dtype
     assert isinstance(answer, Answer)
 
 
@@ -282,8 +282,8 @@ def test_the_caller_s_own_4_bit_settings_win() -> None:
     quantized = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", quantization_config=own)
     plain = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", disable_quantization=True)
 
-    assert quantized._runner._model.config.quantization_config.bnb_4bit_quant_type == "fp4"
-    assert not hasattr(plain._runner._model.config, "quantization_config")
+    assert quantized._service._passes.model.config.quantization_config.bnb_4bit_quant_type == "fp4"
+    assert not hasattr(plain._service._passes.model.config, "quantization_config")
 
 
 def test_an_adapter_stays_on_top_of_4_bit_weights(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_four_bits_are_the_default_on_a_gpu(picture: RgbImage) -> None:
         [Prompt(text="What color is the shape?", images=(picture,))], GenerationConfig(max_new_tokens=8)
     )
 
-    assert engine._runner._model.is_loaded_in_4bit
+    assert engine._service._passes.model.is_loaded_in_4bit
     plain = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cuda", disable_quantization=True)
-    assert not getattr(plain._runner._model, "is_loaded_in_4bit", False)
+    assert not getattr(plain._service._passes.model, "is_loaded_in_4bit", False)
     assert isinstance(answer, Answer)

@@ -70,8 +70,10 @@ def test_answers_equal_those_of_plain_transformers(directories: dict[Shape, Path
     with torch.inference_mode():
         expected = model.generate(**inputs, max_new_tokens=16, do_sample=False)
     engine = Gemma4HF.from_pretrained(directories[shape], device="cpu")
-    prepared = engine._preparer.prepare_one(0, Prompt(text="Hello", images=(image,)), enable_thinking=False)
-    generated = engine.generate(engine._runner.pad([prepared]), max_new_tokens=16)
+    prepared = engine._service._preparer.prepare(
+        0, Prompt(text="Hello", images=(image,)), enable_thinking=False
+    )
+    generated = engine.generate(engine._service.pad([prepared]), max_new_tokens=16)
 
     assert expected[0].tolist() == [*prepared.input_ids, *generated[0].tolist()]
 
@@ -81,8 +83,8 @@ def test_all_stop_ids_are_known_though_files_disagree(directories: dict[Shape, P
     """`<eos>` from the tokenizer, the three of generation_config.json, and the end of the turn."""
     engine = Gemma4HF.from_pretrained(directories[shape], device="cpu")
 
-    assert engine._runner._vocabulary.stop_ids == {1, 50, 106}
-    assert engine._runner._vocabulary.pad_id == 0
+    assert engine._service._vocabulary.stop_ids == {1, 50, 106}
+    assert engine._service._vocabulary.pad_id == 0
 
 
 @pytest.mark.parametrize(("shape", "is_causal"), [("e2b", True), ("26b-a4b", False), ("31b", False)])
@@ -93,7 +95,7 @@ def test_image_tokens_see_each_other_where_the_architecture_says_so(
     engine = Gemma4HF.from_pretrained(directories[shape], device="cpu")
     image = draw_scene(np.random.default_rng(2)).image
     inputs = dict(engine.pre_process_generation(image, "Hello"))
-    model = engine._runner._model
+    model = engine._service._passes.model
     with torch.inference_mode():
         given = model(**inputs).logits
         inputs.pop("mm_token_type_ids")

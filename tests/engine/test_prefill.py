@@ -10,12 +10,13 @@ import torch
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.prefill import Unread
 from tests.miniatures import Shape, build_adapter, build_miniature
 
 
 def count_positions(engine: Gemma4HF) -> list[list[int]]:
     """Return, filled at every call, how many positions each text layer was given."""
-    layers = engine._runner._model.get_decoder().layers
+    layers = engine._service._passes.model.get_decoder().layers
     seen: list[list[int]] = [[] for _ in layers]
     for place, layer in enumerate(layers):
 
@@ -49,11 +50,11 @@ def test_what_comes_next_is_what_all_layers_would_say(text: str, tmp_path: Path)
     engine = Gemma4HF.from_pretrained(build_miniature("e2b", tmp_path / "e2b"), device="cpu")
     image = draw_scene(np.random.default_rng(2)).image
     prompts = [Prompt(text=text, images=(image,)), Prompt(text="Hello, what is it?", images=(image, image))]
-    prepared = [engine._preparer.prepare_one(i, p, enable_thinking=False) for i, p in enumerate(prompts)]
+    prepared = [engine._service._preparer.prepare(i, p, enable_thinking=False) for i, p in enumerate(prompts)]
     with torch.inference_mode():
-        reading = engine._runner._read(prepared)
+        reading = engine._service._runner._reader.read([Unread(prompt=one) for one in prepared])
         for row, prompt in enumerate(prepared):
-            expected = engine._runner._model(**engine._runner.pad([prompt])).logits[0, -1]
+            expected = engine._service._passes.model(**engine._service.pad([prompt])).logits[0, -1]
             # Measured: below 1e-5; a layer that is left out changes whole units.
             torch.testing.assert_close(reading.logits[row], expected, atol=1e-3, rtol=0)
 
@@ -63,10 +64,12 @@ def test_an_adapter_in_the_skipped_layers_still_speaks(tmp_path: Path) -> None:
     base = build_miniature("e2b", tmp_path / "base")
     adapted = Gemma4HF.from_pretrained(build_adapter(base, tmp_path / "adapted"), device="cpu")
     image = draw_scene(np.random.default_rng(2)).image
-    prepared = adapted._preparer.prepare_one(0, Prompt(text="Hello", images=(image,)), enable_thinking=False)
-    inputs = adapted._runner.pad([prepared])
+    prepared = adapted._service._preparer.prepare(
+        0, Prompt(text="Hello", images=(image,)), enable_thinking=False
+    )
+    inputs = adapted._service.pad([prepared])
     with torch.inference_mode():
-        expected = adapted._runner._model.generate(**inputs, max_new_tokens=8, do_sample=False)
+        expected = adapted._service._passes.model.generate(**inputs, max_new_tokens=8, do_sample=False)
     generated = adapted.generate(inputs, max_new_tokens=8)
 
     assert expected[0, len(prepared.input_ids) :].tolist() == generated[0].tolist()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gemma4_block.engine.resolution import resolve
-from gemma4_block.errors import CheckpointError, ConfigurationError
+from gemma4_block.engine.resolution import Found, locate, resolve
+from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -147,6 +147,27 @@ def test_a_missing_variant_says_where_it_was_looked_for_and_how_to_get_it(
     assert "inference_models package cache" in message
     assert all(f"Hugging Face cache {folder}: not there" in message for folder in caches.values())
     assert message.endswith("Fetch it with: hf download google/gemma-4-26B-A4B-it")
+
+
+def test_the_place_of_a_model_is_told(root: Path, caches: dict[str, Path]) -> None:
+    """Whoever asks where a model comes from reads it, wherever it is."""
+    directory = _write_model(root / "gemma-4-e2b-it")
+    expected = Found(place=f"directory {directory}", directory=directory)
+    assert expected == locate("gemma-4-e2b-it", _settings(root))
+    snapshot = _write_snapshot(caches["shell"]).resolve()
+    expected = Found(place=f"Hugging Face cache {caches['shell']}", directory=snapshot)
+    assert expected == locate("gemma-4-e2b-it", NO_ROOTS)
+    assert locate("gemma-4-demo", NO_ROOTS).place == "comes with the package"
+
+
+def test_what_is_nowhere_is_told_from_what_is_damaged(caches: dict[str, Path]) -> None:
+    """A model that nobody fetched is no fault; one that was fetched in part is."""
+    with pytest.raises(ModelNotFoundError):
+        resolve("gemma-4-e2b-it", NO_ROOTS)
+    (_write_snapshot(caches["set"]) / "config.json").unlink()
+    with pytest.raises(CheckpointError) as caught:
+        resolve("gemma-4-e2b-it", NO_ROOTS)
+    assert not isinstance(caught.value, ModelNotFoundError)
 
 
 def test_a_torso_in_a_cache_is_reported_with_the_missing_file(caches: dict[str, Path]) -> None:

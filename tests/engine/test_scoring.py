@@ -12,6 +12,7 @@ from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema,
 from gemma4_block.demo.scenes import draw_crop, draw_scene
 from gemma4_block.engine import scoring
 from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.prefill import Unread
 from gemma4_block.engine.scoring import plant_tree, score_texts
 from gemma4_block.tasks import classification
 from tests.miniatures import Shape, build_miniature
@@ -48,15 +49,15 @@ def test_shared_beginnings_are_read_once() -> None:
 
 def _score_alone(engine: Gemma4HF, prompt: Prompt, text: tuple[int, ...]) -> float:
     """Read the prompt with the text behind it, and add up what the model gave its tokens."""
-    prepared = engine._preparer.prepare_one(0, prompt, enable_thinking=False)
-    inputs = engine._runner.pad([prepared])
+    prepared = engine._service._preparer.prepare(0, prompt, enable_thinking=False)
+    inputs = engine._service.pad([prepared])
     length = inputs["input_ids"].shape[1]
     added = torch.tensor([text])
     inputs["input_ids"] = torch.cat([inputs["input_ids"], added], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(added)], dim=1)
     with torch.inference_mode():
-        logits = engine._runner._model(**inputs).logits[0, length - 1 : -1].float()
+        logits = engine._service._passes.model(**inputs).logits[0, length - 1 : -1].float()
     return sum(float(row[token]) for row, token in zip(logits.log_softmax(-1), text, strict=True))
 
 
@@ -68,17 +69,17 @@ def test_scores_equal_those_of_reading_each_text_alone(
     """Padding, windows, shared KV and image attention included: branches do not see each other."""
     monkeypatch.setattr(scoring, "_MOST_LOGITS", most)
     engine = Gemma4HF.from_pretrained(build_miniature(shape, tmp_path / shape), device="cpu")
-    window = engine._runner._model.config.get_text_config().sliding_window
+    window = engine._service._passes.model.config.get_text_config().sliding_window
     image = draw_scene(np.random.default_rng(2)).image
     prompts = [
         Prompt(text="Count", images=(image,)),
         Prompt(text="Describe the image. " * 9, images=(image,)),
     ]
-    prepared = [engine._preparer.prepare_one(i, p, enable_thinking=False) for i, p in enumerate(prompts)]
+    prepared = [engine._service._preparer.prepare(i, p, enable_thinking=False) for i, p in enumerate(prompts)]
     assert len(prepared[1].input_ids) > window
     with torch.inference_mode():
-        reading = engine._runner._read(prepared)
-        found = score_texts(engine._runner._model, reading, [TEXTS, TEXTS[1:4]])
+        reading = engine._service._runner._reader.read([Unread(prompt=one) for one in prepared])
+        found = score_texts(engine._service._passes.model, reading, [TEXTS, TEXTS[1:4]])
 
     expected = [[_score_alone(engine, prompts[0], text) for text in TEXTS]]
     expected.append([_score_alone(engine, prompts[1], text) for text in TEXTS[1:4]])

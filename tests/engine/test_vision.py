@@ -11,6 +11,7 @@ from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.engine.byte_cache import ByteCache
 from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.engine.clipping import ClippedLinear
 from gemma4_block.engine.gemma4_hf import Gemma4HF
@@ -54,7 +55,7 @@ def test_answers_are_the_same_with_and_without_what_was_seen(shape: Shape, tmp_p
         Prompt(text="Hello"),
     ]
     engine, reads = load(directory)
-    forgetful, forgetful_reads = load(directory, vision_cache_bytes=0)
+    forgetful, forgetful_reads = load(directory, vision_cache_bytes=0, prefix_cache_bytes=0)
     first, again, plain, plain_again = (
         ask(engine, *prompts),
         ask(engine, *prompts),
@@ -62,8 +63,9 @@ def test_answers_are_the_same_with_and_without_what_was_seen(shape: Shape, tmp_p
     )
 
     assert first == again == plain == plain_again
-    # The first image is in two prompts of one batch.
-    assert (len(reads()), len(forgetful_reads())) == (3, 6)
+    # The first image is in two prompts, which may begin together or not.
+    assert len(reads()) == 3
+    assert len(forgetful_reads()) >= 6
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -73,7 +75,7 @@ def test_features_without_padding_are_those_of_the_padded_image(shape: Shape, tm
     model = AutoModelForMultimodalLM.from_pretrained(directory, dtype="float32")
     engine, _ = load(directory)
     image = draw_scene(np.random.default_rng(1)).image
-    encoded = engine._preparer._processor.image_processor(
+    encoded = engine._service._preparer._processor.image_processor(
         images=[image], max_soft_tokens=280, return_tensors="pt", input_data_format="channels_last"
     )
     assert (encoded["image_position_ids"] == -1).any()
@@ -84,7 +86,7 @@ def test_features_without_padding_are_those_of_the_padded_image(shape: Shape, tm
             return_dict=True,
         ).pooler_output
     ask(engine, Prompt(text="Hello", images=(image,), image_seq_length=280))
-    found = engine._runner._features.find(image_key(image, 280, None))
+    found = engine._service._features.find(image_key(image, 280, None))
 
     assert found is not None
     # Measured: below 1e-6; what is unpadded adds up in another order.
@@ -116,7 +118,7 @@ def test_only_the_same_image_at_the_same_budget_is_taken_for_seen(
 
 def test_the_cache_is_bounded_in_bytes_and_drops_what_was_not_asked_for() -> None:
     """The operator's number holds, whatever is kept."""
-    cache = FeatureCache(max_bytes=3 * 400)
+    cache: FeatureCache = ByteCache(max_bytes=3 * 400)
     keys = [image_key(np.full((2, 2, 3), value, np.uint8), 70, None) for value in range(5)]
     for key in keys[:3]:
         cache.keep(key, torch.zeros(10, 10))

@@ -1,0 +1,190 @@
+"""Say what would load on this machine, from where and in which precision, and why not."""
+
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import typer
+from dotenv import load_dotenv
+
+import gemma4_block
+from gemma4_block.catalogue import VARIANTS, Variant
+from gemma4_block.cli.workflows import quiet
+from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
+from gemma4_block.settings import Dtype, GenerationDefaults, Settings, get_generation_defaults, get_settings
+
+if TYPE_CHECKING:
+    from gemma4_block.engine.machine import Machine
+    from gemma4_block.engine.plan import Precision
+
+Status = Literal["ok", "-", "WARN", "FAIL"]
+"""`-`: is not there and need not be; `WARN`: works, but badly; `FAIL`: who needs it gets an error."""
+
+_COLORS: Final[dict[Status, str]] = {
+    "ok": typer.colors.GREEN,
+    "-": typer.colors.BRIGHT_BLACK,
+    "WARN": typer.colors.YELLOW,
+    "FAIL": typer.colors.RED,
+}
+_PACKAGES: Final = ("torch", "transformers", "inference")
+_GB: Final = 1e9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        subject: What was looked at.
+        status: How it is.
+        text: What was found, and what to do.
+
+    """
+
+    subject: str
+    status: Status
+    text: str
+
+
+def doctor() -> None:
+    """Say what would load here, from where and in which precision, and why not."""
+    # A server of the user's own has none of the defaults that our commands set, so none is set here. It does
+    # read this file.
+    load_dotenv(Path.cwd() / ".env")
+    from rich.console import Console
+
+    with quiet(), Console(stderr=True).status("Looking at packages, device and models ..."):
+        findings = list(examine())
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        status = typer.style(f"{finding.status:4}", fg=_COLORS[finding.status])
+        typer.echo(f"{finding.subject:{width}}  {status}  {' '.join(finding.text.split())}")
+    if any(finding.status == "FAIL" for finding in findings):
+        raise typer.Exit(code=1)
+
+
+def examine() -> Iterator[Finding]:
+    """Yield the lines of the report, in order; none about what a failure keeps from being looked at."""
+    packages = examine_packages(_PACKAGES)
+    yield packages
+    try:
+        settings = get_settings()
+        get_generation_defaults()
+    except ConfigurationError as error:
+        yield Finding(subject="settings", status="FAIL", text=str(error))
+        return
+    yield examine_settings(settings)
+    if packages.status == "FAIL":
+        return
+    try:
+        from gemma4_block.engine.machine import inspect_machine
+
+        machine = inspect_machine(settings.device)
+    except (ConfigurationError, ImportError, OSError) as error:
+        # The last two are what a torch that was built for another machine fails with.
+        yield Finding(subject="device", status="FAIL", text=str(error))
+        return
+    yield examine_device(machine, settings.dtype)
+    yield examine_threads(machine)
+    for variant in VARIANTS:
+        yield examine_variant(variant, machine, settings)
+
+
+def examine_packages(names: Sequence[str]) -> Finding:
+    """Return the versions of this package and of others, which must be installed."""
+    found = [f"{gemma4_block.__version__} on Python {platform.python_version()}"]
+    missing = []
+    for name in names:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:  # noqa: PERF203 - each may be missing
+            missing.append(name)
+    if missing:
+        found.append(f"without {' and '.join(missing)}: install gemma4-block again")
+    return Finding(subject="gemma4-block", status="FAIL" if missing else "ok", text=", ".join(found))
+
+
+def examine_settings(settings: Settings) -> Finding:
+    """Return which variables are set, by name only, and which folders that they name are not there."""
+    variables = [
+        f"{form.model_config['env_prefix']}{name.upper()}"
+        for form in (Settings, GenerationDefaults)
+        for name in form.model_fields
+    ]
+    text = f"set: {', '.join(name for name in variables if name in os.environ) or 'none'}"
+    missing = [str(root) for root in settings.model_roots if not root.is_dir()]
+    if missing:
+        text += f"; GEMMA4_BLOCK_MODEL_ROOTS names what is no folder: {', '.join(missing)}"
+    return Finding(subject="settings", status="WARN" if missing else "ok", text=text)
+
+
+def examine_device(machine: "Machine", dtype: Dtype) -> Finding:
+    """Return where models work, how much memory is free there, and whether it computes in bfloat16."""
+    free = "unknown" if machine.free_bytes is None else f"{machine.free_bytes / _GB:.2f} GB"
+    weights = "each checkpoint's own precision" if dtype == "auto" else dtype
+    text = f"{machine.device}, memory free: {free}; weights in {weights}"
+    if machine.has_bfloat16 is None:
+        return Finding(subject="device", status="ok", text=f"{text}; torch 2.11 could say if it has bfloat16")
+    if machine.has_bfloat16:
+        return Finding(subject="device", status="ok", text=f"{text}; it has bfloat16")
+    if dtype == "float32":
+        return Finding(subject="device", status="ok", text=f"{text}; it has no bfloat16 and needs none")
+    # Source: measured, 256 tokens times a matrix of E2B's MLP, on one thread of an EPYC without AVX-512: it
+    # takes 455 ms in bfloat16 and 65 ms in float32.
+    text += (
+        "; it has no bfloat16, so that images and prompts may be read 7 times slower than with "
+        "GEMMA4_BLOCK_DTYPE=float32, which takes twice the memory"
+    )
+    return Finding(subject="device", status="WARN", text=text)
+
+
+def examine_threads(machine: "Machine") -> Finding:
+    """Return how many threads torch has, and whether idle ones are in the way."""
+    if machine.spinning is not None:
+        text = f"{machine.spinning}; gemma4-block demo, ask and serve do the first by themselves"
+        return Finding(subject="threads", status="WARN", text=text)
+    are_passive = machine.threads > 1 and machine.device.type == "cpu"
+    text = f"torch has {machine.threads}{', which wait passively' if are_passive else ''}"
+    return Finding(subject="threads", status="ok", text=text)
+
+
+def examine_variant(variant: Variant, machine: "Machine", settings: Settings) -> Finding:
+    """Return where a model is, what quantization `auto` makes of it, and whether its weights fit."""
+    from gemma4_block.engine.plan import guess_precision, plan_precision
+    from gemma4_block.engine.resolution import locate
+
+    try:
+        found = locate(variant.model_id, settings)
+        precision = plan_precision(found.directory, device=machine.device, dtype=settings.dtype)
+    except ModelNotFoundError:
+        precision = guess_precision(variant, device=machine.device, dtype=settings.dtype)
+        need = describe_need(variant, precision, machine)
+        text = f"not found here: {variant.fetch_command}; {need}"
+        return Finding(subject=variant.model_id, status="-", text=text)
+    except CheckpointError as error:
+        return Finding(subject=variant.model_id, status="FAIL", text=str(error))
+    text = f"{found.place}; {describe_need(variant, precision, machine)}"
+    is_tight = not has_room(variant, precision, machine)
+    return Finding(subject=variant.model_id, status="WARN" if is_tight else "ok", text=text)
+
+
+def describe_need(variant: Variant, precision: "Precision", machine: "Machine") -> str:
+    """Say what quantization `auto` takes and how large the weights are, and where they are too large."""
+    from gemma4_block.engine.plan import find_weights_gb
+
+    size_gb = find_weights_gb(variant, precision)
+    name = "4 bits" if precision.quantization == "nf4" else str(precision.dtype).removeprefix("torch.")
+    size = "size unknown" if size_gb is None else f"{size_gb:.2f} GB"
+    return f"auto: {name}, {size}{'' if has_room(variant, precision, machine) else ', more than is free'}"
+
+
+def has_room(variant: Variant, precision: "Precision", machine: "Machine") -> bool:
+    """Say whether the weights alone fit into what is free; True where nobody can tell."""
+    from gemma4_block.engine.plan import find_weights_gb
+
+    size_gb = find_weights_gb(variant, precision)
+    return size_gb is None or machine.free_bytes is None or size_gb * _GB <= machine.free_bytes

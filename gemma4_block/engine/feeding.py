@@ -1,0 +1,38 @@
+"""Prepare the prompts of a call beside the model, a little ahead of it."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from threading import Lock
+
+
+class Feeder:
+    """Prepares prompts in other threads. What is prepared waits in memory, so only so many are.
+
+    Args:
+        executor: Its threads prepare.
+        prepare: Prepares the prompt at a place of the call; must not raise.
+        count: How many prompts there are.
+        ahead: How many may be prepared and have no outcome yet.
+
+    """
+
+    def __init__(self, executor: Executor, prepare: Callable[[int], None], *, count: int, ahead: int) -> None:
+        self._executor = executor
+        self._prepare = prepare
+        self._count = count
+        self._ahead = ahead
+        self._next = 0
+        self._lock = Lock()
+
+    def start(self) -> None:
+        """Begin with the first prompts."""
+        for _ in range(min(self._ahead, self._count)):
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Prepare one more, because another has its outcome."""
+        with self._lock:
+            place = self._next
+            self._next += 1
+        if place < self._count:
+            self._executor.submit(self._prepare, place)

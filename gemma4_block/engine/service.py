@@ -1,0 +1,245 @@
+"""Answer the calls of all threads with one model: prepare, schedule, read."""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TYPE_CHECKING
+
+import torch
+
+from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.engine.answers import ReplyDesk
+from gemma4_block.engine.batching import PreparedPrompt, find_prefix, pad_images
+from gemma4_block.engine.byte_cache import ByteCache
+from gemma4_block.engine.calls import Call, Job
+from gemma4_block.engine.checkpoint import Checkpoint
+from gemma4_block.engine.feeding import Feeder
+from gemma4_block.engine.grammar import Grammars
+from gemma4_block.engine.passes import ModelPasses
+from gemma4_block.engine.preparation import Limits, Preparer
+from gemma4_block.engine.reply import Reply, read_reply
+from gemma4_block.engine.runner import ModelRunner
+from gemma4_block.engine.scheduler import Scheduler
+from gemma4_block.engine.stages import Profile, StageClock
+from gemma4_block.engine.vision import FeatureCache, PreparedImage, unpad_images
+from gemma4_block.engine.vocabulary import read_vocabulary
+from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.settings import Settings
+
+if TYPE_CHECKING:
+    from gemma4_block.engine.prefill import PrefixCache
+
+# What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
+_AHEAD_BATCHES = 4
+_MOST_PREPARING_THREADS = 4
+
+_log = logging.getLogger(__name__)
+
+
+class ModelService:
+    """One model for all threads.
+
+    Args:
+        checkpoint: What was loaded.
+        settings: The operator's.
+        image_seq_length: Visual token budget where a prompt names none; None means the checkpoint's.
+
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, settings: Settings, image_seq_length: ImageSeqLength | None
+    ) -> None:
+        model, tokenizer = checkpoint.model, checkpoint.processor.tokenizer
+        limits = Limits(
+            max_prompt_characters=settings.max_prompt_characters, max_image_pixels=settings.max_image_pixels
+        )
+        self._tokenizer = tokenizer
+        self._vocabulary = read_vocabulary(model, tokenizer)
+        self._passes = ModelPasses(model, pad_id=self._vocabulary.pad_id)
+        self._features: FeatureCache = ByteCache(settings.vision_cache_bytes)
+        self._prefixes: PrefixCache = ByteCache(settings.prefix_cache_bytes)
+        self._clock = StageClock(model.device)
+        grammars = Grammars(tokenizer, self._vocabulary, settings.max_schema_characters)
+        self._preparer = Preparer(checkpoint, limits, grammars, self._features, image_seq_length)
+        self._desk = ReplyDesk(
+            tokenizer,
+            self._vocabulary,
+            grammars,
+            model.generation_config,
+            vocabulary_size=self._passes.config.vocab_size,
+        )
+        self._runner = ModelRunner(
+            self._passes, features=self._features, prefixes=self._prefixes, clock=self._clock
+        )
+        self._scheduler = Scheduler(self._runner, self._clock, max_rows=settings.max_batch_size)
+        self._ahead = _AHEAD_BATCHES * settings.max_batch_size
+        self._max_seconds = settings.max_seconds
+        # One core is left to the model.
+        threads = min(_MOST_PREPARING_THREADS, max(1, (os.cpu_count() or 1) - 1))
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gemma4-block-prepare")
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        max_seconds: float | None = None,
+        cancelled: Event | None = None,
+    ) -> tuple[list[Answer | PromptError], Profile]:
+        """Answer prompts, each on its own.
+
+        Args:
+            prompts: Any number.
+            generation: How to answer all of them.
+            max_seconds: As `Gemma4HF.answer`.
+            cancelled: As `Gemma4HF.answer`.
+
+        Returns:
+            One entry for each prompt, in order, and where the time went.
+
+        Raises:
+            EngineError: The engine failed.
+
+        """
+        call = self._make_call(len(prompts), max_seconds=max_seconds, cancelled=cancelled)
+
+        def prepare(place: int) -> None:
+            self._prepare(call, place, prompts[place], generation)
+
+        if len(prompts) == 1:
+            prepare(0)
+        else:
+            feeder = Feeder(self._executor, prepare, count=len(prompts), ahead=self._ahead)
+            call.after_outcome = feeder.go_on
+            feeder.start()
+        started = time.perf_counter()
+        self._scheduler.run(call)
+        ended = time.perf_counter()
+        answers = [self._desk.read(call.outcomes[place], generation) for place in range(len(prompts))]
+        call.profile.add("read", time.perf_counter() - ended, len(prompts))
+        _log.debug("%d answers in %.3f s: %s", len(prompts), ended - started, call.profile)
+        return answers, call.profile
+
+    def prepare_inputs(
+        self, prompt: Prompt, *, enable_thinking: bool, image_size_wh: tuple[int, int] | None
+    ) -> dict[str, torch.Tensor]:
+        """Return the model's own inputs for one prompt, on its device."""
+        prepared = self._preparer.prepare(
+            0, prompt, enable_thinking=enable_thinking, image_size_wh=image_size_wh
+        )
+        return self.pad([prepared])
+
+    def pad(self, prompts: Sequence[PreparedPrompt]) -> dict[str, torch.Tensor]:
+        """Return the model's own inputs for prompts whose images have pixels, on its device."""
+        images = [image for prompt in prompts for image in prompt.images]
+        texts = self._passes.pad([prompt.input_ids for prompt in prompts])
+        return texts | pad_images(images, device=self._passes.model.device)
+
+    def generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
+        """Return the generated ids `(B, T)` int64, without the prompt.
+
+        Args:
+            inputs: As `prepare_inputs` returns them, of any number of rows.
+            generation: How to answer.
+
+        Returns:
+            One row for each of the inputs; rows that ended early are padded.
+
+        Raises:
+            ConfigurationError: The images are not those of the texts.
+            EngineError: The engine failed.
+
+        """
+        prompts = self._read_inputs(inputs)
+        call = self._make_call(len(prompts))
+        jobs = [Job(call=call, prompt=prompt, row=self._desk.begin(prompt, generation)) for prompt in prompts]
+        for job in jobs:
+            self._scheduler.submit(job)
+        self._scheduler.run(call)
+        longest = max(len(job.row.ids) for job in jobs)
+        pad_id = self._vocabulary.pad_id
+        padded = [job.row.ids + [pad_id] * (longest - len(job.row.ids)) for job in jobs]
+        return torch.tensor(padded, device=self._passes.model.device)
+
+    def read(self, generated_ids: torch.Tensor, stop: Sequence[str]) -> list[Reply]:
+        """Cut and split each generated row."""
+        return [read_reply(row, self._tokenizer, self._vocabulary, stop) for row in generated_ids.tolist()]
+
+    def decode_raw(self, generated_ids: torch.Tensor) -> list[str]:
+        """Return each generated row as text with all its control tokens."""
+        rows = self._tokenizer.batch_decode(generated_ids, skip_special_tokens=False)
+        return [text.strip() for text in rows]
+
+    def forget(self) -> None:
+        """Drop what is kept of earlier images."""
+        self._features.clear()
+        self._prefixes.clear()
+
+    def _make_call(
+        self, count: int, *, max_seconds: float | None = None, cancelled: Event | None = None
+    ) -> Call:
+        limits = [limit for limit in (max_seconds, self._max_seconds) if limit is not None]
+        return Call(
+            count=count,
+            deadline=time.monotonic() + min(limits) if limits else None,
+            cancelled=Event() if cancelled is None else cancelled,
+        )
+
+    def _prepare(self, call: Call, place: int, prompt: Prompt, generation: GenerationConfig) -> None:
+        if (reason := call.over) is not None:
+            self._scheduler.settle(call, place, reason)
+            return
+        started = time.perf_counter()
+        try:
+            prepared = self._preparer.prepare(
+                place, prompt, enable_thinking=generation.enable_thinking, features=self._features
+            )
+            job = Job(call=call, prompt=prepared, row=self._desk.begin(prepared, generation))
+        except PromptError as error:
+            self._scheduler.settle(call, place, error)
+            return
+        except Exception as error:  # noqa: BLE001 - raised where the call waits
+            self._scheduler.fail(call, error)
+            return
+        finally:
+            call.profile.add("preprocess", time.perf_counter() - started, 1)
+        if job.row.is_ended and not job.prompt.choices:
+            # All of the answer was forced.
+            self._scheduler.settle(call, place, job)
+        else:
+            self._scheduler.submit(job)
+
+    def _read_inputs(self, inputs: dict[str, torch.Tensor]) -> list[PreparedPrompt]:
+        images: list[PreparedImage] = []
+        if "pixel_values" in inputs:
+            pooling = self._passes.model.config.vision_config.pooling_kernel_size
+            images = unpad_images(inputs["pixel_values"], inputs["image_position_ids"], pooling)
+        image_token_id = self._passes.model.config.image_token_id
+        prompts = []
+        kept = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
+        for index, (row, is_real) in enumerate(kept):
+            ids = tuple(row[is_real].tolist())
+            places = left = ids.count(image_token_id)
+            own: list[PreparedImage] = []
+            while left > 0 and images:
+                own.append(images.pop(0))
+                left -= own[-1].soft_tokens
+            if left:
+                raise ConfigurationError(
+                    f"Row {index} has {places} image tokens, and pixel_values do not make as many. Give what "
+                    "pre_process_generation returned."
+                )
+            prompts.append(
+                PreparedPrompt(
+                    index=index,
+                    input_ids=ids,
+                    image_tokens=places,
+                    image_seq_length=None,
+                    images=tuple(own),
+                    prefix_length=find_prefix(ids, image_token_id),
+                )
+            )
+        return prompts

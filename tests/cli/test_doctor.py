@@ -1,0 +1,249 @@
+"""`gemma4-block doctor`: what would load here, and why not."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+
+import gemma4_block.demo
+from gemma4_block.catalogue import MODEL_IDS, Variant, find_variant
+from gemma4_block.cli import app
+from gemma4_block.cli.doctor import (
+    Finding,
+    examine_device,
+    examine_packages,
+    examine_settings,
+    examine_threads,
+    examine_variant,
+)
+from gemma4_block.engine.machine import Machine
+from gemma4_block.settings import Dtype, Settings, get_generation_defaults, get_settings
+
+DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
+CPU = Machine(device=torch.device("cpu"), has_bfloat16=True, free_bytes=12 * 10**9, threads=1, spinning=None)
+GPU = replace(CPU, device=torch.device("cuda"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the command printed, and how it ended."""
+
+    exit_code: object
+    lines: dict[str, tuple[str, str]]
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two threads, empty caches, no settings and no `.env`; what was there is put back."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    ours = ("GEMMA4_BLOCK_", "INFERENCE_MODELS_GEMMA4_", "OMP_WAIT_POLICY", "GOMP_", "KMP_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    caches = {"XDG_CACHE_HOME": "xdg", "HF_HOME": "hf_home", "HF_HUB_CACHE": "hub_cache"}
+    kept |= {name: str(tmp_path / folder) for name, folder in caches.items()}
+    with patch.dict(os.environ, kept, clear=True):
+        get_settings.cache_clear()
+        get_generation_defaults.cache_clear()
+        yield
+    torch.set_num_threads(threads)
+    get_settings.cache_clear()
+    get_generation_defaults.cache_clear()
+
+
+@pytest.fixture
+def examine(environment: None, capsys: pytest.CaptureFixture[str]) -> Callable[[], Report]:  # noqa: ARG001 - set up
+    """Run the command in this process."""
+
+    def run() -> Report:
+        with pytest.raises(SystemExit) as ended:
+            app(["doctor"])
+        captured = capsys.readouterr()
+        lines = [re.split(r" {2,}", line, maxsplit=2) for line in captured.out.splitlines()]
+        return Report(
+            exit_code=ended.value.code,
+            lines={subject: (status, text) for subject, status, text in lines},
+            stdout=captured.out,
+            stderr=captured.err,
+        )
+
+    return run
+
+
+def test_a_fresh_machine_has_the_demo_and_is_told_how_to_get_the_rest(examine: Callable[[], Report]) -> None:
+    """One line for each thing, plain where it is piped; what is not there is no failure."""
+    report = examine()
+    assert (report.exit_code, report.stderr) == (0, "")
+    assert list(report.lines) == ["gemma4-block", "settings", "device", "threads", *MODEL_IDS]
+    assert "\x1b" not in report.stdout
+    assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: bfloat16, 0.01 GB")
+    status, text = report.lines["gemma-4-e2b-it"]
+    assert status == "-"
+    assert text.startswith("not found here: hf download google/gemma-4-E2B-it; auto: bfloat16, 10.21 GB")
+    assert report.lines["settings"] == ("ok", "set: none")
+
+
+def test_threads_are_judged_as_a_server_of_the_users_own_would_have_them(
+    examine: Callable[[], Report],
+) -> None:
+    """No default of our commands is set before; a warning is no failure."""
+    report = examine()
+    status, text = report.lines["threads"]
+    assert (status, report.exit_code) == ("WARN", 0)
+    assert "torch works with 2 threads" in text
+    assert "gemma4-block demo, ask and serve do the first by themselves" in text
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+def test_what_is_in_dotenv_counts(examine: Callable[[], Report]) -> None:
+    """The host reads it before torch, so both the settings and the threads are as it says."""
+    Path(".env").write_text("OMP_WAIT_POLICY=PASSIVE\nGEMMA4_BLOCK_DTYPE=float32\n", encoding="utf-8")
+    report = examine()
+    assert report.lines["threads"] == ("ok", "torch has 2, which wait passively")
+    assert report.lines["settings"] == ("ok", "set: GEMMA4_BLOCK_DTYPE")
+    assert "weights in float32" in report.lines["device"][1]
+    assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: float32, 0.01 GB")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "subject"),
+    [
+        ("GEMMA4_BLOCK_MAX_CLASSES", "many", "settings"),
+        ("GEMMA4_BLOCK_NONSENSE", "1", "settings"),
+        ("INFERENCE_MODELS_GEMMA4_DEFAULT_TOP_P", "2", "settings"),
+        ("GEMMA4_BLOCK_DEVICE", "cuda:99", "device"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_a_failure(
+    examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch, variable: str, value: str, subject: str
+) -> None:
+    """The last line says what is wrong with which value, and the exit code is 1."""
+    monkeypatch.setenv(variable, value)
+    report = examine()
+    assert report.exit_code == 1
+    assert list(report.lines)[-1] == subject
+    status, text = report.lines[subject]
+    assert status == "FAIL"
+    assert (value if subject == "device" else variable) in text
+
+
+def test_a_model_of_which_files_are_missing_is_a_failure(
+    examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who fetched it means to use it; the other models are looked at nevertheless."""
+    shutil.copytree(DEMO_CHECKPOINT, tmp_path / "models" / "gemma-4-e2b-it")
+    (tmp_path / "models" / "gemma-4-e2b-it" / "model.safetensors").unlink()
+    monkeypatch.setenv("GEMMA4_BLOCK_MODEL_ROOTS", str(tmp_path / "models"))
+    report = examine()
+    assert report.exit_code == 1
+    status, text = report.lines["gemma-4-e2b-it"]
+    assert status == "FAIL"
+    assert "lacks model.safetensors" in text
+    assert report.lines["gemma-4-demo"][0] == "ok"
+
+
+def test_a_torch_that_cannot_be_imported_is_a_failure(
+    examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report ends with the reason and without a stack trace."""
+    monkeypatch.setitem(sys.modules, "gemma4_block.engine.machine", None)
+    report = examine()
+    assert (report.exit_code, list(report.lines)[-1]) == (1, "device")
+    assert report.lines["device"][0] == "FAIL"
+
+
+def test_missing_packages_are_a_failure() -> None:
+    """Versions of those that are there are told as well."""
+    finding = examine_packages(["torch", "no-such-package"])
+    assert finding.status == "FAIL"
+    assert f"torch {metadata.version('torch')}, without no-such-package" in finding.text
+
+
+def test_a_folder_of_models_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    """It may be a misspelt path, and it may be a disk that is not mounted yet."""
+    finding = examine_settings(Settings(model_roots=(tmp_path, tmp_path / "none")))
+    assert finding.status == "WARN"
+    assert finding.text.endswith(f"names what is no folder: {tmp_path / 'none'}")
+
+
+@pytest.mark.parametrize(
+    ("has_bfloat16", "dtype", "status", "words"),
+    [
+        pytest.param(True, "auto", "ok", "it has bfloat16", id="it has"),
+        pytest.param(False, "auto", "WARN", "GEMMA4_BLOCK_DTYPE=float32", id="it has not"),
+        pytest.param(False, "bfloat16", "WARN", "GEMMA4_BLOCK_DTYPE=float32", id="it has not, and must"),
+        pytest.param(False, "float32", "ok", "needs none", id="it need not"),
+        pytest.param(None, "auto", "ok", "torch 2.11 could say", id="nobody knows"),
+    ],
+)
+def test_a_device_without_bfloat16_is_a_warning_where_it_matters(
+    has_bfloat16: bool | None,  # noqa: FBT001 - a case
+    dtype: Dtype,
+    status: str,
+    words: str,
+) -> None:
+    """Weights in bfloat16 work everywhere, and slowly where the processor has none."""
+    finding = examine_device(replace(CPU, has_bfloat16=has_bfloat16), dtype)
+    assert (finding.subject, finding.status) == ("device", status)
+    assert finding.text.startswith("cpu, memory free: 12.00 GB; ")
+    assert words in finding.text
+
+
+@pytest.mark.parametrize(
+    ("machine", "text"),
+    [
+        (CPU, "torch has 1"),
+        (replace(CPU, threads=2), "torch has 2, which wait passively"),
+        (replace(GPU, threads=2), "torch has 2"),
+    ],
+)
+def test_threads_that_are_in_nobodys_way_are_counted(machine: Machine, text: str) -> None:
+    """One thread, passive ones, and those beside a GPU."""
+    assert examine_threads(machine) == Finding(subject="threads", status="ok", text=text)
+
+
+def test_memory_that_nobody_knows_is_unknown() -> None:
+    """And no model is too large for it."""
+    machine = replace(CPU, free_bytes=None)
+    assert "memory free: unknown" in examine_device(machine, "auto").text
+    assert examine_variant(variant("gemma-4-demo"), machine, Settings()).status == "ok"
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(
+    ("model_id", "machine", "text"),
+    [
+        pytest.param("gemma-4-e2b-it", CPU, "auto: bfloat16, 10.21 GB", id="fits"),
+        pytest.param("gemma-4-e4b-it", CPU, "auto: bfloat16, 15.88 GB, more than is free", id="does not fit"),
+        pytest.param("gemma-4-e4b-it", GPU, "auto: 4 bits, 9.99 GB", id="fits in 4 bits"),
+    ],
+)
+def test_what_a_model_needs_is_compared_with_what_is_free(model_id: str, machine: Machine, text: str) -> None:
+    """Before anybody downloads it."""
+    finding = examine_variant(variant(model_id), machine, Settings())
+    assert finding.status == "-"
+    assert finding.text.endswith(f"; {text}")
+
+
+def test_a_model_that_is_here_and_does_not_fit_is_a_warning() -> None:
+    """Memory may be freed before it is loaded, so that it is no failure."""
+    finding = examine_variant(variant("gemma-4-demo"), replace(CPU, free_bytes=1_000_000), Settings())
+    assert finding.status == "WARN"
+    assert finding.text.endswith("auto: bfloat16, 0.01 GB, more than is free")
+
+
+def variant(model_id: str) -> Variant:
+    """Return a variant that is there."""
+    found = find_variant(model_id)
+    assert found is not None
+    return found

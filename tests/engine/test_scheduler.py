@@ -1,0 +1,348 @@
+"""Calls share a model: in turn, together, within memory, and none waits for ever."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+import torch
+
+from gemma4_block.contract import FinishReason
+from gemma4_block.engine.batching import PreparedPrompt
+from gemma4_block.engine.calls import Call, Job
+from gemma4_block.engine.scheduler import Scheduler
+from gemma4_block.engine.stages import StageClock
+from gemma4_block.errors import EngineError, OutOfMemoryError
+
+
+class Reply:
+    """A row that ends after so many tokens."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self.ids: list[int] = []
+        self.failure = None
+        self.finish_reason: FinishReason | None = None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self.finish_reason is not None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether thoughts are over."""
+        return True
+
+    def end(self, reason: FinishReason) -> None:
+        """End where it stands."""
+        self.finish_reason = reason
+
+    def write(self) -> None:
+        """Write a token."""
+        self.ids.append(1)
+        if len(self.ids) >= self.tokens:
+            self.end("stop")
+
+
+class FakeModel:
+    """Writes tokens; runs out of memory above so many cells, and does what it is told before it works."""
+
+    def __init__(self, *, cells: int = 10**9, before: Callable[[str], None] = lambda _: None) -> None:
+        self.cells = cells
+        self.before = before
+        self.rows: list[Reply] = []
+        self.log: list[tuple[str, tuple[int, ...]]] = []
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Read prompts."""
+        self.before("start")
+        self._check_memory(len(jobs) + len(self.rows), max(job.length for job in jobs))
+        self.log.append(("start", tuple(job.prompt.index for job in jobs)))
+        rows = [job.row for job in jobs]
+        for row in rows:
+            row.write()  # type: ignore[attr-defined]
+        self.rows += [row for row in rows if not row.is_ended]  # type: ignore[misc]
+
+    def score(self, jobs: Sequence[Job]) -> None:
+        """Score alternatives."""
+        self.before("score")
+        self._check_memory(len(jobs) + len(self.rows), max(job.length for job in jobs))
+        self.log.append(("score", tuple(job.prompt.index for job in jobs)))
+        for job in jobs:
+            job.scores = (0.0,)
+
+    def step(self) -> None:
+        """Write a token of every row."""
+        self.before("step")
+        self.log.append(("step", (len(self.rows),)))
+        for row in self.rows:
+            row.write()
+        self.drop_ended()
+
+    def drop_ended(self) -> None:
+        """Let rows go."""
+        self.rows = [row for row in self.rows if not row.is_ended]
+
+    def clear(self) -> None:
+        """Let all rows go."""
+        self.rows = []
+
+    def _check_memory(self, rows: int, length: int) -> None:
+        if rows * length > self.cells:
+            raise torch.OutOfMemoryError
+
+
+def make_scheduler(model: FakeModel, *, max_rows: int = 4) -> Scheduler:
+    """Make a scheduler of the fake model."""
+    return Scheduler(model, StageClock(torch.device("cpu")), max_rows=max_rows)
+
+
+def make_call(
+    scheduler: Scheduler,
+    count: int,
+    *,
+    tokens: int = 2,
+    length: int = 10,
+    start: int = 0,
+    choices: bool = False,
+) -> Call:
+    """Make a call whose jobs wait already."""
+    call = Call(count=count)
+    for place in range(count):
+        prompt = PreparedPrompt(
+            index=start + place,
+            input_ids=(1,) * length,
+            image_tokens=0,
+            image_seq_length=None,
+            images=(),
+            choices=(((1,),),) if choices else (),
+        )
+        scheduler.submit(Job(call=call, prompt=prompt, row=Reply(tokens)))  # type: ignore[arg-type]
+    return call
+
+
+def queue_up(scheduler: Scheduler, *calls: Call) -> None:
+    """Let calls wait in the line, as those of other threads do."""
+    scheduler._calls += calls
+
+
+def test_a_call_is_worked_on_in_batches_and_ends() -> None:
+    """Rows that end make room for those that wait, between steps."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    call = make_call(scheduler, 6, tokens=2)
+    scheduler.run(call)
+
+    assert sorted(call.outcomes) == list(range(6))
+    assert model.log[0] == ("start", (0, 1, 2, 3))
+    assert model.log[1:] == [("step", (4,)), ("start", (4, 5)), ("step", (2,))]
+
+
+def test_a_call_with_nothing_to_ask_is_done() -> None:
+    """It does not wait."""
+    make_scheduler(FakeModel()).run(Call(count=0))
+
+
+def test_calls_take_turns_so_a_small_one_does_not_wait_for_a_large_one() -> None:
+    """A call of one prompt is in the first batch that is made after it came."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    large = make_call(scheduler, 40, tokens=3)
+    small: list[Call] = []
+
+    def come_late(_: str) -> None:
+        if not small and len(model.log) == 3:
+            small.append(make_call(scheduler, 1, tokens=1, start=100))
+            scheduler._calls.append(small[0])
+
+    model.before = come_late
+    scheduler.run(large)
+    begun = [places for kind, places in model.log if kind == "start"]
+
+    assert [100 in places for places in begun].index(True) == 2
+    assert len(begun) > 9
+
+
+def test_every_call_of_many_threads_gets_its_outcomes() -> None:
+    """Sixteen callers, more prompts than rows, different lengths of answers; nobody is left."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+
+    def run(seed: int) -> Call:
+        call = make_call(scheduler, 1 + seed % 5, tokens=1 + seed % 7, length=5 + seed, choices=seed % 4 == 0)
+        scheduler.run(call)
+        return call
+
+    with ThreadPoolExecutor(16) as threads:
+        calls = list(threads.map(run, range(64)))
+
+    assert all(len(call.outcomes) == call.count for call in calls)
+    assert all(rows[0] <= 4 for kind, rows in model.log if kind == "step")
+    assert not scheduler._calls
+    assert not scheduler._running
+
+
+def test_what_is_scored_does_not_wait_for_room_among_replies() -> None:
+    """Four long replies are running; a choice is made between their steps."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    long, choice = make_call(scheduler, 4, tokens=50), make_call(scheduler, 1, start=9, choices=True)
+    queue_up(scheduler, choice)
+    scheduler.run(long)
+
+    assert ("score", (9,)) in model.log[:3]
+
+
+def test_lengths_that_differ_much_do_not_begin_together() -> None:
+    """No more than a third of a batch is padding."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    call = make_call(scheduler, 2, length=10)
+    for place, length in ((2, 100), (3, 110)):
+        prompt = PreparedPrompt(
+            index=place, input_ids=(1,) * length, image_tokens=0, image_seq_length=None, images=()
+        )
+        scheduler.submit(Job(call=call, prompt=prompt, row=Reply(1)))  # type: ignore[arg-type]
+    call.count = 4
+    scheduler.run(call)
+
+    assert [places for kind, places in model.log if kind == "start"] == [(0, 1), (2, 3)]
+
+
+def test_work_goes_on_with_half_when_memory_runs_out_and_the_limit_is_learnt() -> None:
+    """Room for two rows of ten: four do not fit, then two begin at a time, also in later calls."""
+    model = FakeModel(cells=25)
+    scheduler = make_scheduler(model)
+    failures: list[str] = []
+    model.before = failures.append
+    first = make_call(scheduler, 6, tokens=1)
+    scheduler.run(first)
+    starts = failures.count("start")
+    begun = [places for kind, places in model.log if kind == "start"]
+    second = make_call(scheduler, 4, tokens=1)
+    scheduler.run(second)
+
+    assert begun == [(0, 1), (2, 3), (4, 5)]
+    assert starts == len(begun) + 1
+    assert failures.count("start") == starts + 2
+    assert len(first.outcomes) + len(second.outcomes) == 10
+
+
+def test_replies_go_on_where_they_were_when_memory_runs_out_in_the_middle() -> None:
+    """What was written counts; nothing is written twice."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    call = make_call(scheduler, 4, tokens=6)
+    failed: list[int] = []
+
+    def fail_once(kind: str) -> None:
+        if kind == "step" and len(model.log) == 3 and not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError
+
+    model.before = fail_once
+    scheduler.run(call)
+
+    assert failed
+    for outcome in call.outcomes.values():
+        assert isinstance(outcome, Job)
+        assert len(outcome.row.ids) == 6
+
+
+def test_a_prompt_that_does_not_fit_alone_fails_its_call_and_no_other() -> None:
+    """The caller is told what to do; the neighbour gets its answer."""
+    model = FakeModel(cells=50)
+    scheduler = make_scheduler(model)
+    huge, small = make_call(scheduler, 1, length=60), make_call(scheduler, 1, length=10)
+    with pytest.raises(OutOfMemoryError, match="image_seq_length"):
+        scheduler.run(huge)
+    scheduler.run(small)
+
+    assert len(small.outcomes) == 1
+
+
+def test_an_error_of_the_model_reaches_all_callers_of_its_batch_and_nobody_else() -> None:
+    """Those whose replies were running when a new batch fails go on."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    good, bad = make_call(scheduler, 1, tokens=5), make_call(scheduler, 1, length=300, start=7)
+
+    def break_where_long(jobs: Sequence[Job]) -> None:
+        if jobs[0].length > 90:
+            raise ValueError("broken")
+        FakeModel.start(model, jobs)
+
+    model.start = break_where_long  # type: ignore[method-assign]
+    queue_up(scheduler, bad)
+    scheduler.run(good)
+    (outcome,) = good.outcomes.values()
+
+    assert isinstance(outcome, Job)
+    assert len(outcome.row.ids) == 5
+    assert isinstance(bad.error, EngineError)
+    assert "ValueError: broken" in str(bad.error)
+
+
+def test_a_late_call_ends_where_it_stands_and_the_others_go_on() -> None:
+    """Running, waiting and unprepared alike; the deadline is looked at between steps."""
+    model = FakeModel()
+    scheduler = make_scheduler(model, max_rows=2)
+    late, other = make_call(scheduler, 3, tokens=1000), make_call(scheduler, 1, tokens=40)
+    late.deadline = time.monotonic() + 0.2
+    model.before = lambda _: time.sleep(0.005)
+    queue_up(scheduler, other)
+    scheduler.run(late)
+    scheduler._calls.remove(other)
+    scheduler.run(other)
+    reasons = {
+        place: outcome.row.finish_reason
+        for place, outcome in late.outcomes.items()
+        if isinstance(outcome, Job)
+    }
+
+    assert reasons == dict.fromkeys(range(3), "deadline")
+    (done,) = other.outcomes.values()
+    assert isinstance(done, Job)
+    assert len(done.row.ids) == 40
+
+
+def test_a_cancelled_call_stops_between_two_steps() -> None:
+    """Another thread says so; what was written stays."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    cancelled = Event()
+    call = make_call(scheduler, 1, tokens=10**6)
+    call.cancelled = cancelled
+    model.before = lambda _: cancelled.set() if len(model.log) == 5 else None
+    scheduler.run(call)
+    (outcome,) = call.outcomes.values()
+
+    assert isinstance(outcome, Job)
+    assert (outcome.row.finish_reason, len(outcome.row.ids)) == ("cancelled", 6)
+
+
+def test_an_interrupted_leader_leaves_the_work_of_others_to_them() -> None:
+    """Ctrl-C in one thread: its own call is gone, the other one is read again and answered."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    own, other = make_call(scheduler, 1, tokens=9), make_call(scheduler, 1, tokens=9, start=5)
+    interrupted: list[int] = []
+
+    def interrupt(kind: str) -> None:
+        if kind == "step" and len(model.log) == 4 and not interrupted:
+            interrupted.append(1)
+            raise KeyboardInterrupt
+
+    model.before = interrupt
+    queue_up(scheduler, other)
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.run(own)
+    scheduler._calls.remove(other)
+    scheduler.run(other)
+    (outcome,) = other.outcomes.values()
+
+    assert isinstance(outcome, Job)
+    assert len(outcome.row.ids) == 9
+    assert not scheduler._running
