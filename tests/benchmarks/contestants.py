@@ -11,6 +11,7 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt, RgbImage
 from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.stages import Profile, Stage
 from tests.benchmarks.workloads import NEW_TOKENS, Step
 
 
@@ -38,20 +39,31 @@ class Contestant(Protocol):
 
 
 class Ours(Contestant):
-    """`Gemma4HF.answer`."""
+    """`Gemma4HF.answer`, which also says where its time went."""
 
     def __init__(self, directory: Path) -> None:
         self.engine = Gemma4HF.from_pretrained(directory, device="cpu")
+        self._profiles: list[Profile] = []
 
     def ask(self, step: Step, budget: ImageSeqLength, max_new_tokens: int = NEW_TOKENS) -> list[int]:
         """Ask all at once."""
         prompts = [Prompt(text=text, images=(image,), image_seq_length=budget) for image, text in step]
-        answers = self.engine.answer(prompts, GenerationConfig(max_new_tokens=max_new_tokens))
+        answers, profile = self.engine.profile(prompts, GenerationConfig(max_new_tokens=max_new_tokens))
+        self._profiles.append(profile)
         return [answer.output_tokens for answer in answers if isinstance(answer, Answer)]
 
     def forget(self) -> None:
         """Empty the caches."""
         self.engine.forget()
+
+    def take_stages(self) -> dict[Stage, float]:
+        """Return the seconds of each stage since the last time, of whichever step spent most in it.
+
+        Steps that are asked at once share their work, and each counts it in full.
+        """
+        profiles, self._profiles = self._profiles, []
+        spent = [(stage, time.seconds) for profile in profiles for stage, time in profile.stages.items()]
+        return {stage: max(seconds for name, seconds in spent if name == stage) for stage, _ in spent}
 
 
 class Peer(Contestant):

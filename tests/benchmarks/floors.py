@@ -37,6 +37,27 @@ class Reading:
     length: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Floor:
+    """The least seconds of each stage.
+
+    Attributes:
+        vision: Images go through the tower.
+        prefill: Prompts are read, and the first tokens are chosen.
+        decode: All other tokens are written.
+
+    """
+
+    vision: float = 0.0
+    prefill: float
+    decode: float
+
+    @property
+    def total_s(self) -> float:
+        """The sum."""
+        return self.vision + self.prefill + self.decode
+
+
 class Floors:
     """Floors for one checkpoint on one machine.
 
@@ -63,25 +84,32 @@ class Floors:
         """Count what each question of a step makes the model read."""
         return [self._count(process(self._processor, image, text, budget)) for image, text in step]
 
-    def of_step(self, step: Step, budget: ImageSeqLength) -> float:
-        """Return the seconds of questions about different images that are decoded together."""
+    def of_step(self, step: Step, budget: ImageSeqLength) -> Floor:
+        """Return the floor of questions about different images that are decoded together."""
         readings = self.read(step, budget)
-        flops = sum(self._see(one) + self._read(0, one.length) for one in readings)
-        return flops / self._machine.gemm_flops + self.of_decoding(readings, NEW_TOKENS)
+        return Floor(
+            vision=sum(self._see(one) for one in readings) / self._machine.gemm_flops,
+            prefill=sum(self._read(0, one.length) for one in readings) / self._machine.gemm_flops,
+            decode=self.of_decoding(readings, NEW_TOKENS),
+        )
 
-    def of_one_frame(self, steps: Sequence[Step], budget: ImageSeqLength) -> float:
-        """Return the seconds of questions about one image that are decoded together."""
+    def of_one_frame(self, steps: Sequence[Step], budget: ImageSeqLength) -> Floor:
+        """Return the floor of questions about one image that are decoded together."""
         readings = [one for step in steps for one in self.read(step, budget)]
-        first = readings[0]
-        flops = self._see(first) + self._read_prefix(first.prefix)
-        flops += sum(self._read(one.prefix, one.length) for one in readings)
-        return flops / self._machine.gemm_flops + self.of_decoding(readings, NEW_TOKENS)
+        suffixes = sum(self._read(one.prefix, one.length) for one in readings)
+        return Floor(
+            vision=self._see(readings[0]) / self._machine.gemm_flops,
+            prefill=(self._read_prefix(readings[0].prefix) + suffixes) / self._machine.gemm_flops,
+            decode=self.of_decoding(readings, NEW_TOKENS),
+        )
 
-    def of_known_frame(self, step: Step, budget: ImageSeqLength, new_tokens: int = NEW_TOKENS) -> float:
-        """Return the seconds of questions about images that were asked about before."""
+    def of_known_frame(self, step: Step, budget: ImageSeqLength, new_tokens: int = NEW_TOKENS) -> Floor:
+        """Return the floor of questions about images that were asked about before."""
         readings = self.read(step, budget)
-        flops = sum(self._read(one.prefix, one.length) for one in readings)
-        return flops / self._machine.gemm_flops + self.of_decoding(readings, new_tokens)
+        suffixes = sum(self._read(one.prefix, one.length) for one in readings)
+        return Floor(
+            prefill=suffixes / self._machine.gemm_flops, decode=self.of_decoding(readings, new_tokens)
+        )
 
     def of_decoding(self, readings: Sequence[Reading], new_tokens: int) -> float:
         """Return the seconds of the steps after the first token, in which all questions take part."""

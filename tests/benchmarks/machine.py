@@ -47,11 +47,6 @@ class Machine:
         }
 
 
-def has_bfloat16() -> bool:
-    """Return whether products of bfloat16 matrices run at full speed on this processor."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
 def measure_machine(dtype: torch.dtype, *, scale: int = 1) -> Machine:
     """Measure now, with as many threads as torch has.
 

@@ -36,6 +36,7 @@ class Report:
         times_s: What was measured of each engine, in seconds.
         goals: What must be reached.
         floor_s: The least time that ours can take on this machine.
+        stages_s: Where the time of ours went, in seconds, and the floor there.
         figures: Whatever else was measured; the unit is in the name.
 
     """
@@ -45,6 +46,7 @@ class Report:
     times_s: Mapping[str, Sequence[float]]
     goals: Sequence[Goal]
     floor_s: float
+    stages_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_line(self) -> str:
@@ -75,6 +77,10 @@ class Report:
                 "floor_s": _rounded(self.floor_s),
                 "over_floor": _rounded(medians["ours"] / self.floor_s),
                 "goals": goals,
+                "stages": {
+                    name: {"seconds": _rounded(spent), "floor_s": _rounded(floor)}
+                    for name, (spent, floor) in self.stages_s.items()
+                },
                 **{name: _rounded(figure) for name, figure in self.figures.items()},
             }
         )

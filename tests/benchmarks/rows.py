@@ -1,11 +1,13 @@
 """The rows in which engines answer in turns: W1, W2, W3 and W8."""
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gemma4_block.contract import ImageSeqLength
-from tests.benchmarks.contestants import Contestant
-from tests.benchmarks.floors import Floors
+from gemma4_block.engine.stages import STAGES, Stage
+from tests.benchmarks.contestants import Contestant, Ours
+from tests.benchmarks.floors import Floor, Floors
 from tests.benchmarks.reports import Report, ratio_goals, time_in_turns
 from tests.benchmarks.workloads import (
     NEW_TOKENS,
@@ -47,67 +49,76 @@ class Bench:
 
 def time_one_question(bench: Bench, budget: ImageSeqLength) -> Report:
     """W1: one image, one question."""
-    times = _time_step(bench, budget, one_question)
-    return _report("W1", budget, times, bench.floors.of_step(one_question(0), budget))
+    floor = bench.floors.of_step(one_question(0), budget)
+    return _time("W1", bench, budget, lambda seed: [one_question(seed)], floor)
 
 
 def time_many_crops(bench: Bench, budget: ImageSeqLength) -> Report:
     """W2: eight different crops, or four, and one question, in one step."""
-    times = _time_step(bench, budget, lambda seed: many_crops(seed, budget))
-    return _report("W2", budget, times, bench.floors.of_step(many_crops(0, budget), budget))
+    floor = bench.floors.of_step(many_crops(0, budget), budget)
+    return _time("W2", bench, budget, lambda seed: [many_crops(seed, budget)], floor)
 
 
 def time_many_questions(bench: Bench, budget: ImageSeqLength) -> Report:
     """W3: one frame, four questions, in four steps of one workflow, which the host runs in threads."""
-
-    def play(engine: Contestant) -> Callable[[Sequence[Step]], None]:
-        return lambda steps: check_counts(engine.ask_at_once(steps, budget))
-
-    times = time_in_turns(
-        {name: play(engine) for name, engine in bench.engines.items()},
-        many_questions,
-        bench.repeats,
-        prepare=lambda name, _repeat: bench.engines[name].forget(),
-    )
-    return _report("W3", budget, times, bench.floors.of_one_frame(many_questions(0), budget))
+    floor = bench.floors.of_one_frame(many_questions(0), budget)
+    return _time("W3", bench, budget, many_questions, floor)
 
 
 def time_known_frame(bench: Bench, budget: ImageSeqLength) -> Report:
     """W8: another question about a frame that was asked about before."""
 
-    def meet(name: str, repeat: int) -> None:
-        engine = bench.engines[name]
+    def meet(engine: Contestant, repeat: int) -> None:
         if engine.has_caches:
             engine.forget()
             # What is kept of an image does not depend on how long the answer was.
             engine.ask(one_question(repeat), budget, 1)
 
-    times = _time_step(bench, budget, another_question, prepare=meet)
-    return _report("W8", budget, times, bench.floors.of_known_frame(another_question(0), budget))
+    floor = bench.floors.of_known_frame(another_question(0), budget)
+    return _time("W8", bench, budget, lambda seed: [another_question(seed)], floor, prepare=meet)
 
 
 def check_counts(counts: Sequence[int]) -> None:
-    """Make sure that all engines did the same work: random weights end no answer early."""
+    """Make sure that all engines did the same work."""
     assert set(counts) == {NEW_TOKENS}, f"the answers took {counts} tokens, and not {NEW_TOKENS} each"
 
 
-def _time_step(
+def _time(
+    row: str,
     bench: Bench,
     budget: ImageSeqLength,
-    draw: Callable[[int], Step],
+    draw: Callable[[int], Sequence[Step]],
+    floor: Floor,
     *,
-    prepare: Callable[[str, int], None] | None = None,
-) -> dict[str, list[float]]:
-    def play(engine: Contestant) -> Callable[[Step], None]:
-        return lambda step: check_counts(engine.ask(step, budget))
+    prepare: Callable[[Contestant, int], None] = lambda engine, _: engine.forget(),
+) -> Report:
+    stages: list[Mapping[Stage, float]] = []
 
-    def forget(name: str, _: int) -> None:
-        bench.engines[name].forget()
+    def player(engine: Contestant) -> Callable[[Sequence[Step]], None]:
+        def play(steps: Sequence[Step]) -> None:
+            if isinstance(engine, Ours):
+                # Drop those of the preparation.
+                engine.take_stages()
+            check_counts(engine.ask_at_once(steps, budget))
+            if isinstance(engine, Ours):
+                stages.append(engine.take_stages())
 
-    players = {name: play(engine) for name, engine in bench.engines.items()}
-    return time_in_turns(players, draw, bench.repeats, prepare=prepare or forget)
+        return play
 
-
-def _report(row: str, budget: ImageSeqLength, times: dict[str, list[float]], floor_s: float) -> Report:
-    goals = ratio_goals(times, peer=_PEER_OVER_OURS[row, budget])
-    return Report(row=row, budget=budget, times_s=times, goals=goals, floor_s=floor_s)
+    times = time_in_turns(
+        {name: player(engine) for name, engine in bench.engines.items()},
+        draw,
+        bench.repeats,
+        prepare=lambda name, repeat: prepare(bench.engines[name], repeat),
+    )
+    return Report(
+        row=row,
+        budget=budget,
+        times_s=times,
+        goals=ratio_goals(times, peer=_PEER_OVER_OURS[row, budget]),
+        floor_s=floor.total_s,
+        stages_s={
+            stage: (statistics.median(turn.get(stage, 0.0) for turn in stages), getattr(floor, stage, 0.0))
+            for stage in STAGES
+        },
+    )

@@ -2,15 +2,17 @@
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, JsonSchema, Prompt
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.reports import Goal, Report, time_in_turns
 from tests.benchmarks.workloads import Step, many_crops
+
+if TYPE_CHECKING:
+    from gemma4_block.engine.stages import Profile
 
 # Random weights end neither a text nor a number of any length, so there is none. Keys, quotes and much of the
 # words are forced.
@@ -32,11 +34,10 @@ _MOST_TOKENS = 512
 def time_schema(
     engine: Gemma4HF, floors: Floors, budget: ImageSeqLength, repeats: int, *, step: Step | None = None
 ) -> Report:
-    """W5: the crops of W2, held to a schema and not.
+    """W5: the crops of W2, held to a schema and not, about images that the engine has seen.
 
-    Only what comes after the first token is timed and counted: a whole answer less an answer of one token,
-    about images that the engine has seen. The answers that are not held to the schema are cut at the mean
-    length of those that are.
+    What is timed is all but the reading of the prompts, and what is counted all tokens but the first. The
+    answers that are not held to the schema are cut at the mean length of those that are.
 
     Args:
         engine: Ours.
@@ -49,78 +50,51 @@ def time_schema(
     step = many_crops(0, budget) if step is None else step
     schema = JsonSchema(text=json.dumps(_SCHEMA))
     bound_prompts, free_prompts = (_write_prompts(step, budget, one) for one in (schema, None))
-    lengths = [answer.output_tokens for answer in _Player(engine, bound_prompts, _MOST_TOKENS).play()]
+    answers, _ = engine.profile(bound_prompts, GenerationConfig(max_new_tokens=_MOST_TOKENS))
+    lengths = [answer.output_tokens for answer in answers if isinstance(answer, Answer)]
     longest, mean_length = max(lengths), round(statistics.mean(lengths))
     assert longest < _MOST_TOKENS, "an answer did not end"
-    players = {
-        "bound": _Player(engine, bound_prompts, longest),
-        "bound first": _Player(engine, bound_prompts, 1),
-        "free": _Player(engine, free_prompts, mean_length),
-        "free first": _Player(engine, free_prompts, 1),
-    }
-    times_s = time_in_turns({name: player.play for name, player in players.items()}, int, repeats)
-    tokens = {"bound": sum(lengths) - len(step), "free": (mean_length - 1) * len(step)}
+    profiles: dict[str, list[Profile]] = {"ours": [], "unconstrained": []}
+
+    def player(name: str, prompts: Sequence[Prompt], most: int) -> Callable[[int], None]:
+        generation = GenerationConfig(max_new_tokens=most)
+        return lambda _: profiles[name].append(engine.profile(prompts, generation)[1])
+
+    times_s = time_in_turns(
+        {
+            "ours": player("ours", bound_prompts, longest),
+            "unconstrained": player("unconstrained", free_prompts, mean_length),
+        },
+        int,
+        repeats,
+    )
+    prefill_s = statistics.median(profile.stages["prefill"].seconds for profile in profiles["unconstrained"])
+    tokens = {"ours": sum(lengths) - len(step), "unconstrained": (mean_length - 1) * len(step)}
     per_token_s = {
-        name: [
-            (whole - first) / tokens[name]
-            for whole, first in zip(times_s[name], times_s[f"{name} first"], strict=True)
-        ]
-        for name in tokens
+        name: [(seconds - prefill_s) / tokens[name] for seconds in times] for name, times in times_s.items()
     }
-    steps = {name: players[name].steps - players[f"{name} first"].steps for name in tokens}
-    ratio = statistics.median(per_token_s["bound"]) / statistics.median(per_token_s["free"])
+    steps = {name: found[-1].stages["decode"].passes for name, found in profiles.items()}
+    ratio = statistics.median(per_token_s["ours"]) / statistics.median(per_token_s["unconstrained"])
     return Report(
         row="W5",
         budget=budget,
-        times_s={"ours": per_token_s["bound"], "unconstrained": per_token_s["free"]},
+        times_s=per_token_s,
         goals=[
             Goal(name="ours / unconstrained, seconds per token", value=ratio, at_most=1.05),
             # Anything below 1 would do, and 1 is what no skipping gives.
-            Goal(name="steps / tokens", value=steps["bound"] / (longest - 1), at_most=0.99),
+            Goal(name="steps / tokens", value=steps["ours"] / (longest - 1), at_most=0.99),
         ],
-        floor_s=floors.of_decoding(floors.read(step, budget), mean_length) / tokens["free"],
+        floor_s=floors.of_decoding(floors.read(step, budget), mean_length) / tokens["unconstrained"],
         figures={
-            "tokens": tokens["bound"],
+            "tokens": tokens["ours"],
             "tokens_of_longest": longest - 1,
-            "steps": steps["bound"],
-            "unconstrained_steps": steps["free"],
+            "steps": steps["ours"],
+            "unconstrained_steps": steps["unconstrained"],
         },
     )
-
-
-class _Player:
-    """Asks the same prompts again and again.
-
-    Attributes:
-        steps: How often the text model ran the last time.
-
-    """
-
-    def __init__(self, engine: Gemma4HF, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-        self._engine = engine
-        self._prompts = prompts
-        self._generation = GenerationConfig(max_new_tokens=max_new_tokens)
-        self.steps = 0
-
-    def play(self, _repeat: int = 0) -> list[Answer]:
-        """Ask, and return the answers."""
-        with _counting_calls(self._engine._runner._model.get_decoder()) as calls:
-            answers = self._engine.answer(self._prompts, self._generation)
-        self.steps = len(calls)
-        return [answer for answer in answers if isinstance(answer, Answer)]
 
 
 def _write_prompts(step: Step, budget: ImageSeqLength, schema: JsonSchema | None) -> list[Prompt]:
     return [
         Prompt(text=text, images=(image,), image_seq_length=budget, constraint=schema) for image, text in step
     ]
-
-
-@contextmanager
-def _counting_calls(module: Any) -> Iterator[Sequence[None]]:  # noqa: ANN401
-    calls: list[None] = []
-    hook = module.register_forward_pre_hook(lambda *_: calls.append(None))
-    try:
-        yield calls
-    finally:
-        hook.remove()

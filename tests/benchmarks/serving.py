@@ -61,7 +61,7 @@ def time_requests(bench: Bench, budget: ImageSeqLength, directory: Path, *, thre
             *ratio_goals(walls, peer=1.5, what="seconds until all are answered"),
             *ratio_goals(means, peer=1.0, what="mean latency"),
         ],
-        floor_s=bench.floors.of_step(together, budget),
+        floor_s=bench.floors.of_step(together, budget).total_s,
         figures={f"{name}_mean_latency_s": statistics.median(found) for name, found in means.items()},
     )
 

@@ -15,11 +15,12 @@ import transformers
 from gemma4_block.contract import ImageSeqLength
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
 from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.machine import inspect_machine
 from tests.benchmarks.contestants import MAKERS, Ours
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.loading import time_loading
-from tests.benchmarks.machine import has_bfloat16, measure_machine
+from tests.benchmarks.machine import measure_machine
 from tests.benchmarks.reports import Report
 from tests.benchmarks.rows import (
     Bench,
@@ -122,6 +123,6 @@ def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice
 
 def _choose_dtype(name: str) -> torch.dtype:
     if name == "auto":
-        return torch.bfloat16 if has_bfloat16() else torch.float32
+        return torch.bfloat16 if inspect_machine("cpu").has_bfloat16 else torch.float32
     dtype: torch.dtype = getattr(torch, name)
     return dtype

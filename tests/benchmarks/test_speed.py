@@ -113,6 +113,11 @@ def test_engines_take_turns(
     assert list(found["seconds"]) == names
     assert list(found["ratio"]) == names[1:]
     assert len(found["goals"]) == names.count("peer")
+    stages = found["stages"]
+    assert sum(stage["floor_s"] for stage in stages.values()) == pytest.approx(found["floor_s"], rel=0.01)
+    assert (stages["vision"]["seconds"] > 0) == (stages["vision"]["floor_s"] > 0) == (row != "W8")
+    assert stages["prefill"]["seconds"] > 0
+    assert stages["decode"]["seconds"] > 0
 
 
 def test_turns_alternate_with_the_same_work() -> None:
@@ -133,8 +138,8 @@ def test_a_schema_is_timed_by_the_token(ours: Ours, floors: Floors) -> None:
     found = read_line(time_schema(ours.engine, floors, 70, 1, step=step))
 
     assert list(found["seconds"]) == ["ours", "unconstrained"]
-    assert 0 < found["steps"] <= found["tokens_of_longest"] < found["tokens"]
-    # Two rows that are decoded together, and nothing is skipped.
+    # Two rows that are decoded together; without a schema nothing is skipped.
+    assert 0 < found["steps"] < found["tokens_of_longest"] < found["tokens"]
     assert found["unconstrained_steps"] == pytest.approx(found["tokens"] / 2, abs=2)
 
 
@@ -191,9 +196,9 @@ def test_what_a_question_makes_the_model_read_is_counted(floors: Floors) -> None
 
 def test_floors_know_what_is_shared(floors: Floors) -> None:
     """Four questions cost less about one frame than about four, and least about a frame that was seen."""
-    new = floors.of_step(one_question(0), 70)
-    one_frame = floors.of_one_frame(many_questions(0), 70)
-    known = floors.of_known_frame(another_question(0), 70)
+    new = floors.of_step(one_question(0), 70).total_s
+    one_frame = floors.of_one_frame(many_questions(0), 70).total_s
+    known = floors.of_known_frame(another_question(0), 70).total_s
 
     assert 0 < known < new < one_frame < 4 * new
 

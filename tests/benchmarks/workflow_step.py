@@ -48,7 +48,7 @@ def time_workflow_step(
             # Half of the turns differ by no more than this.
             f"{name}_added_quartiles_ms": quartiles[-1] - quartiles[0],
         }
-    floor_s = floors.of_known_frame(one_question(0), budget, _NEW_TOKENS)
+    floor_s = floors.of_known_frame(one_question(0), budget, _NEW_TOKENS).total_s
     return Report(row="W7", budget=budget, times_s=times, goals=goals, floor_s=floor_s, figures=figures)
 
 
