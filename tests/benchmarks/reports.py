@@ -80,6 +80,7 @@ class Report:
                 "stages": {
                     name: {"seconds": _rounded(spent), "floor_s": _rounded(floor)}
                     for name, (spent, floor) in self.stages_s.items()
+                    if spent or floor
                 },
                 **{name: _rounded(figure) for name, figure in self.figures.items()},
             }

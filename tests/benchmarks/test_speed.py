@@ -115,9 +115,11 @@ def test_engines_take_turns(
     assert len(found["goals"]) == names.count("peer")
     stages = found["stages"]
     assert sum(stage["floor_s"] for stage in stages.values()) == pytest.approx(found["floor_s"], rel=0.01)
-    assert (stages["vision"]["seconds"] > 0) == (stages["vision"]["floor_s"] > 0) == (row != "W8")
-    assert stages["prefill"]["seconds"] > 0
-    assert stages["decode"]["seconds"] > 0
+    # A frame that was seen does not go through the tower again.
+    worked = {"prefill", "decode"} if row == "W8" else {"vision", "prefill", "decode"}
+    assert {name for name, stage in stages.items() if stage["floor_s"] > 0} == worked
+    assert all(stages[name]["seconds"] > 0 for name in worked)
+    assert ("vision" in stages) == ("vision" in worked)
 
 
 def test_turns_alternate_with_the_same_work() -> None:
