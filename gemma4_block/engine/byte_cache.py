@@ -56,8 +56,10 @@ class ByteCache(Generic[Key, Value]):
                 _, dropped = self._values.popitem(last=False)
                 self._bytes -= dropped.nbytes
 
-    def clear(self) -> None:
-        """Drop everything."""
+    def clear(self) -> bool:
+        """Drop everything, and return whether there was anything."""
         with self._lock:
+            was_used = bool(self._values)
             self._values.clear()
             self._bytes = 0
+            return was_used

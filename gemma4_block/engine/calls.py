@@ -36,6 +36,11 @@ class Job:
         return bool(self.prompt.choices) and self.row.is_answering
 
     @property
+    def has_outcome(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.prompt.index in self.call.outcomes
+
+    @property
     def length(self) -> int:
         """How many tokens are to be read."""
         return len(self.prompt.input_ids) + len(self.row.ids)
@@ -58,6 +63,7 @@ class Call:
         waiting: Jobs that nobody works on.
         error: Why the whole call failed.
         is_forgotten: Whether nobody waits for it any more.
+        turn: The lower, the longer ago it was its turn.
         profile: Where its time went.
 
     """
@@ -70,6 +76,7 @@ class Call:
     waiting: deque[Job] = field(default_factory=deque)
     error: BaseException | None = None
     is_forgotten: bool = False
+    turn: int = 0
     profile: Profile = field(default_factory=lambda: Profile(is_wanted=False))
 
     @property
@@ -80,7 +87,7 @@ class Call:
     @property
     def over(self) -> FinishReason | None:
         """Why no more work is worth while; None while it is."""
-        if self.is_forgotten or self.cancelled.is_set():
+        if self.is_forgotten or self.error is not None or self.cancelled.is_set():
             return "cancelled"
         is_late = self.deadline is not None and time.monotonic() >= self.deadline
         return "deadline" if is_late else None

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from threading import Lock
 
+from gemma4_block.errors import EngineError
+
 
 class Feeder:
     """Prepares prompts in other threads. What is prepared waits in memory, so only so many are.
@@ -11,14 +13,24 @@ class Feeder:
     Args:
         executor: Its threads prepare.
         prepare: Prepares the prompt at a place of the call; must not raise.
+        fail: Is told why nothing can be prepared any more.
         count: How many prompts there are.
         ahead: How many may be prepared and have no outcome yet.
 
     """
 
-    def __init__(self, executor: Executor, prepare: Callable[[int], None], *, count: int, ahead: int) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        prepare: Callable[[int], None],
+        fail: Callable[[Exception], None],
+        *,
+        count: int,
+        ahead: int,
+    ) -> None:
         self._executor = executor
         self._prepare = prepare
+        self._fail = fail
         self._count = count
         self._ahead = ahead
         self._next = 0
@@ -35,4 +47,8 @@ class Feeder:
             place = self._next
             self._next += 1
         if place < self._count:
-            self._executor.submit(self._prepare, place)
+            try:
+                self._executor.submit(self._prepare, place)
+            except RuntimeError as error:
+                # The interpreter is about to exit.
+                self._fail(EngineError(f"No more prompts can be prepared: {error}."))

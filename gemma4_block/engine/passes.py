@@ -29,9 +29,12 @@ class ModelPasses:
     def __init__(self, model: Any, *, pad_id: int) -> None:  # noqa: ANN401 - one of several models
         self.model = model
         self.config = model.config.get_text_config()
-        self._lower = _lower_layers(model.get_decoder())
+        self._decoder = model.get_decoder()
+        self._lower = _lower_layers(self._decoder)
         self._pad_id = pad_id
-        self._layer_bytes = _layer_bytes(model.get_decoder())
+        names = ("image_token_id", "video_token_id", "audio_token_id")
+        self._placeholders = {getattr(model.config, name, None) for name in names}
+        self._layer_bytes = _layer_bytes(self._decoder)
 
     def size_of(self, length: int) -> int:
         """Return how many bytes the prefix of so many tokens takes."""
@@ -64,7 +67,9 @@ class ModelPasses:
         mask = inputs["attention_mask"]
         if any(prefix_lengths):
             context.record()
-        if self._lower is not None and mask.shape[1] > 1:
+        # What the upper layers make of a last image token would be needed.
+        ends_in_text = all(text[-1] != self.model.config.image_token_id for text in texts)
+        if self._lower is not None and mask.shape[1] > 1 and ends_in_text:
             mask = mask[:, :-1]
             counts = [count - 1 for count in counts]
             run, kinds = self._lower, {}
@@ -85,7 +90,6 @@ class ModelPasses:
         ]
         context.trim()
         if run is self._lower:
-            # The last token of a prompt is text.
             return context, self.extend(context, [text[-1:] for text in texts]), prefixes
         return context, outputs.logits[:, -1].float(), prefixes
 
@@ -103,8 +107,13 @@ class ModelPasses:
         if self._lower is not None and max(map(len, texts)) > _WORTH_CUTTING:
             self._run(self._lower, context, [text[:-1] for text in texts])
             texts = [text[-1:] for text in texts]
-        logits: torch.Tensor = self._run(self.model, context, texts, logits_to_keep=1).logits
-        return logits[:, -1].float()
+        # Without images the whole model only adds work: it looks for them at every step.
+        last = self._run(self._decoder, context, texts)[:, -1]
+        logits: torch.Tensor = self.model.get_output_embeddings()(last)
+        cap = self.config.final_logit_softcapping
+        if cap is not None:
+            logits = torch.tanh(logits / cap) * cap
+        return logits.float()
 
     def pad(self, texts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
         """Return the text part of the model's inputs, see `pad_texts`."""
@@ -115,25 +124,28 @@ class ModelPasses:
             device=self.model.device,
         )
 
-    def _run(self, run: Any, context: Context, texts: Sequence[Sequence[int]], **options: int) -> Any:  # noqa: ANN401
+    def _run(self, layers: Any, context: Context, texts: Sequence[Sequence[int]]) -> torch.Tensor:  # noqa: ANN401
         counts = [len(text) for text in texts]
-        inputs = self.pad(texts)
+        placeholders, pad_id = self._placeholders, self.config.pad_token_id
+        # A placeholder that the model has written stands for nothing, and the whole model reads padding there.
+        inputs = self.pad(
+            [[pad_id if token_id in placeholders else token_id for token_id in text] for text in texts]
+        )
         read = inputs["attention_mask"]
         before = torch.tensor(context.lengths, device=read.device)[:, None]
         positions = (before + read.cumsum(dim=1) - 1).clamp(min=0)
         if min(counts) < max(counts):
             context.record()
-        outputs = run(
+        hidden: torch.Tensor = layers(
             input_ids=inputs["input_ids"],
             attention_mask=self._masks(context, read, positions),
             position_ids=positions,
             past_key_values=context.cache,
             use_cache=True,
-            **options,
-        )
+        ).last_hidden_state
         context.grow(counts)
         context.trim()
-        return outputs
+        return hidden
 
     def _masks(
         self, context: Context, read: torch.Tensor, positions: torch.Tensor

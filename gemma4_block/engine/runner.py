@@ -1,5 +1,6 @@
 """Work with one model: read prompts, write replies, score alternatives."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,8 @@ from gemma4_block.engine.prefill import PrefixCache, PromptReader, Reading, Unre
 from gemma4_block.engine.scoring import score_texts
 from gemma4_block.engine.stages import StageClock
 from gemma4_block.engine.vision import FeatureCache
+
+_log = logging.getLogger(__name__)
 
 
 class ModelRunner:
@@ -28,6 +31,8 @@ class ModelRunner:
         self, passes: ModelPasses, *, features: FeatureCache, prefixes: PrefixCache, clock: StageClock
     ) -> None:
         self._passes = passes
+        self._features = features
+        self._prefixes = prefixes
         self._reader = PromptReader(passes, features=features, prefixes=prefixes, clock=clock)
         self._running = RunningBatch(passes)
         self._clock = clock
@@ -66,7 +71,16 @@ class ModelRunner:
         """Let all replies go, and their memory."""
         self._running.clear()
         if self._passes.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+            try:
+                torch.cuda.empty_cache()
+            except RuntimeError:
+                # A device that has failed says so at every call; whoever waits is told by the first.
+                _log.exception("The GPU cannot give memory back.")
+
+    def release(self) -> bool:
+        """Drop what is kept of earlier prompts, and return whether that was anything."""
+        dropped = [self._features.clear(), self._prefixes.clear()]
+        return any(dropped)
 
     def _read(self, jobs: Sequence[Job]) -> Reading:
         return self._reader.read([Unread(prompt=job.prompt, written=tuple(job.row.ids)) for job in jobs])

@@ -1,15 +1,22 @@
 """Let the calls of all threads share one model: whoever waits works for all."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import count
 from threading import Condition
-from typing import Protocol
+from traceback import clear_frames
+from typing import Final, Protocol
 
 import torch
 
 from gemma4_block.engine.calls import Call, Job, Outcome
 from gemma4_block.engine.stages import StageClock
-from gemma4_block.errors import EngineError, Gemma4BlockError, OutOfMemoryError
+from gemma4_block.errors import EngineError, OutOfMemoryError
+
+# So many rows times tokens may be padding for the most part: it is little beside the weights.
+_FREE_CELLS: Final = 16_384
 
 
 class Worker(Protocol):
@@ -28,20 +35,23 @@ class Worker(Protocol):
         """Stop writing the answers that have ended without it."""
 
     def clear(self) -> None:
-        """Stop writing all answers, whatever state a failure has left them in."""
+        """Stop writing all answers, whatever state a failure has left them in; must not raise."""
+
+    def release(self) -> bool:
+        """Drop what is kept of earlier prompts, and return whether that was anything."""
 
 
 class Scheduler:
     """One queue for all calls of a model.
 
     There is no thread of its own: one of the threads that wait leads, and works for all of them until its own
-    call is done. Calls take turns, a prompt each. New prompts join between two steps, so they wait for a step
-    at most, and not at all where nothing is running. When memory runs out, work begins again with half of it.
+    call is done. Calls take turns, a prompt each. New prompts join between two steps, where there is room.
+    When memory runs out, work begins again with half of it.
 
     Args:
         worker: Works with the model.
         clock: Learns which calls it works for.
-        max_rows: Most prompts that are worked on at once.
+        max_rows: Most replies that are written at once, and most prompts that are scored at once.
 
     """
 
@@ -51,11 +61,12 @@ class Scheduler:
         self._max_rows = max_rows
         # Rows times tokens; learnt from running out of memory.
         self._max_cells: int | None = None
-        # Whose turn was longest ago comes first.
         self._calls: list[Call] = []
-        self._running: list[Job] = []
+        # Taken from their calls, and without an outcome yet.
+        self._working: list[Job] = []
+        self._turns = count()
         self._changed = Condition()
-        self._is_led = False
+        self._leader: Call | None = None
 
     def run(self, call: Call) -> None:
         """Wait until every prompt of a call has its outcome, and work for all calls meanwhile.
@@ -68,17 +79,14 @@ class Scheduler:
             OutOfMemoryError: The device's memory does not hold one of its prompts alone.
 
         """
-        with self._changed:
-            self._calls.append(call)
         try:
+            with self._changed:
+                call.turn = next(self._turns)
+                self._calls.append(call)
             while self._await_lead(call):
                 self._lead(call)
         finally:
-            with self._changed:
-                self._calls.remove(call)
-                # Whoever leads next drops what an interrupted or failed call has left.
-                call.is_forgotten = True
-                call.waiting.clear()
+            self._leave(call)
         if call.error is not None:
             raise call.error
 
@@ -104,154 +112,181 @@ class Scheduler:
     def _await_lead(self, call: Call) -> bool:
         """Wait for a call to be done, or for the lead; return whether it is the lead."""
         with self._changed:
-            self._changed.wait_for(lambda: call.is_done or (not self._is_led and self._has_work()))
+            self._changed.wait_for(lambda: call.is_done or (self._leader is None and self._has_work()))
             if not call.is_done:
-                self._is_led = True
+                self._leader = call
             return not call.is_done
 
     def _has_work(self) -> bool:
         with self._changed:
-            return bool(self._running) or any(call.waiting for call in self._calls)
+            return bool(self._working) or any(call.waiting for call in self._calls)
 
     def _lead(self, call: Call) -> None:
-        try:
-            while not call.is_done and self._has_work():
-                self._end_what_is_over()
-                if batch := self._next_batch():
-                    self._attempt(batch)
-                if self._running:
-                    self._attempt([])
-        except BaseException:
-            # Interrupted half-way, nobody knows where.
-            self._begin_again(self._running)
-            raise
-        finally:
-            with self._changed:
-                self._is_led = False
-                self._changed.notify_all()
+        while not call.is_done and self._has_work():
+            self._end_what_is_over()
+            if batch := self._next_batch():
+                work = self._worker.score if batch[0].is_scoring else self._worker.start
+                self._attempt(partial(work, batch), batch)
+            if self._working:
+                self._attempt(self._worker.step, self._working)
+        with self._changed:
+            self._leader = None
+            self._changed.notify_all()
+
+    def _leave(self, call: Call) -> None:
+        with self._changed:
+            # Whoever leads next drops what an interrupted or failed call has left.
+            call.is_forgotten = True
+            call.waiting.clear()
+            self._calls = [other for other in self._calls if other is not call]
+            if self._leader is call:
+                # Interrupted half-way, nobody knows where.
+                self._begin_again()
+                self._leader = None
+            elif self._leader is None and not self._calls:
+                self._begin_again()
+            self._changed.notify_all()
 
     def _end_what_is_over(self) -> None:
-        with self._changed:
-            jobs = [*self._running, *(job for call in self._calls for job in call.waiting)]
-            over = [(job, reason) for job in jobs if (reason := job.call.over) is not None]
-            if not over:
-                return
-            for job, reason in over:
+        over = [(call, reason) for call in self._all_calls() if (reason := call.over) is not None]
+        for call, reason in over:
+            jobs = [*call.waiting, *(job for job in self._working if job.call is call)]
+            for job in jobs:
                 job.row.end(reason)
-                if job in job.call.waiting:
-                    job.call.waiting.remove(job)
-            self._running = [job for job in self._running if not job.row.is_ended]
-        self._worker.drop_ended()
-        for job, _ in over:
-            self.settle(job.call, job.prompt.index, job)
+                self._settle(job)
+            with self._changed:
+                call.waiting.clear()
+        if over:
+            self._working = [job for job in self._working if not job.has_outcome]
+            self._attempt(self._worker.drop_ended, self._working)
+
+    def _all_calls(self) -> set[Call]:
+        with self._changed:
+            return {*self._calls, *(job.call for job in self._working)}
 
     def _next_batch(self) -> list[Job]:
         """Take jobs that can begin together, from every call in turn."""
         picked: list[Job] = []
         with self._changed:
-            line = deque(call for call in self._calls if call.waiting)
+            line = deque(sorted((call for call in self._calls if call.waiting), key=lambda call: call.turn))
             blocked: set[bool] = set()
+            running = list(self._working)
             while line:
                 call = line.popleft()
                 job = call.waiting[0]
                 if job.is_scoring in blocked or not _go_together([*picked, job]):
                     continue
-                if not self._fits_rows([*picked, job]):
+                # What is scored does not stay.
+                beside = 0 if job.is_scoring else len(running)
+                if beside + len(picked) + 1 > self._max_rows:
                     # What comes later must not overtake it.
                     blocked.add(job.is_scoring)
                     continue
-                if not self._fits_memory([*picked, job]):
+                if not self._fits_memory([*running, *picked, job]):
                     break
-                picked.append(call.waiting.popleft())
-                self._calls.remove(call)
-                self._calls.append(call)
+                picked.append(job)
+                # First here, then no more there: an interrupt loses nothing.
+                self._working.append(job)
+                call.waiting.popleft()
+                call.turn = next(self._turns)
                 if call.waiting:
                     line.append(call)
         return picked
 
-    def _fits_rows(self, jobs: Sequence[Job]) -> bool:
-        # What is scored does not stay.
-        beside = 0 if jobs[0].is_scoring else len(self._running)
-        return beside + len(jobs) <= self._max_rows
-
     def _fits_memory(self, jobs: Sequence[Job]) -> bool:
-        together = [*self._running, *jobs]
-        return len(together) == 1 or self._max_cells is None or _count_cells(together) <= self._max_cells
+        cells = _count_cells(jobs)
+        if len(jobs) == 1:
+            return True
+        if self._max_cells is not None and cells > self._max_cells:
+            return False
+        return cells <= _FREE_CELLS or _is_dense(jobs)
 
-    def _attempt(self, batch: Sequence[Job]) -> None:
-        """Begin jobs, or without any let those that run go a step further."""
-        jobs = [*self._running, *batch]
+    def _attempt(self, work: Callable[[], None], jobs: Sequence[Job]) -> None:
+        """Do something for some jobs, settle what has ended, and recover from what goes wrong."""
+        concerned, together = list(jobs), list(self._working)
         failure: Exception | None = None
         try:
-            with self._clock.working_for([call.profile for call in {job.call for job in batch or jobs}]):
-                self._work(batch)
+            with self._clock.working_for([call.profile for call in {job.call for job in concerned}]):
+                work()
         except Exception as error:  # noqa: BLE001 - every caller of the batch gets it
             failure = error
-        if failure is None:
-            self._running = [job for job in jobs if job.scores is None]
-            self._settle_ended(jobs)
-        elif not isinstance(failure, torch.OutOfMemoryError):
-            self._begin_again(self._running if batch else [])
-            for call in {job.call for job in batch or jobs}:
-                self.fail(call, _explain(failure))
-        elif len(jobs) == 1:
-            self._begin_again([])
-            self.fail(jobs[0].call, _explain_memory(failure))
-        else:
-            self._max_cells = _count_cells(jobs) // 2
-            # The frames of the failed pass hold its memory.
-            failure.__traceback__ = None
-            self._begin_again(jobs)
+        # What has ended before the failure has ended.
+        self._settle_ended()
+        if failure is not None:
+            self._recover(failure, concerned, together)
 
-    def _work(self, batch: Sequence[Job]) -> None:
-        if not batch:
-            self._worker.step()
-        elif batch[0].is_scoring:
-            self._worker.score(batch)
-        else:
-            self._worker.start(batch)
-
-    def _settle_ended(self, jobs: Sequence[Job]) -> None:
-        ended = [job for job in jobs if job.scores is not None or job.row.is_ended]
-        self._running = [job for job in self._running if job not in ended]
-        for job in ended:
+    def _settle_ended(self) -> None:
+        for job in list(self._working):
+            if job.scores is None and not job.row.is_ended:
+                continue
             if job.prompt.choices and job.scores is None and job.row.failure is None:
                 # Its thought is written; now its alternatives can be scored.
                 self.submit(job)
+                self._working.remove(job)
             else:
-                self.settle(job.call, job.prompt.index, job)
+                self._settle(job)
+        self._working = [job for job in self._working if not job.has_outcome]
 
-    def _begin_again(self, jobs: Sequence[Job]) -> None:
+    def _settle(self, job: Job) -> None:
+        # Pictures are large, and nobody looks at them again.
+        job.prompt = replace(job.prompt, images=())
+        self.settle(job.call, job.prompt.index, job)
+
+    def _recover(self, failure: Exception, concerned: Sequence[Job], together: Sequence[Job]) -> None:
+        if not is_out_of_memory(failure):
+            for call in {job.call for job in concerned if not job.has_outcome}:
+                self.fail(call, _explain(failure))
+        elif len(together) > 1:
+            cells = len(together) * max(len(job.prompt.input_ids) for job in together)
+            self._max_cells = cells // 2 if self._max_cells is None else min(self._max_cells, cells // 2)
+        # The frames of the failed pass hold its memory.
+        clear_frames(failure.__traceback__)
+        self._begin_again()
+        if is_out_of_memory(failure) and len(together) == 1 and not self._worker.release():
+            self.fail(together[0].call, _explain_memory())
+
+    def _begin_again(self) -> None:
         """Put jobs back in front; what they have written is read again with their prompts."""
         with self._changed:
-            self._running = []
-            self._worker.clear()
-            for job in reversed(jobs):
-                job.call.waiting.appendleft(job)
+            for job in reversed(self._working):
+                if not job.has_outcome and job not in job.call.waiting and job.call.over is None:
+                    job.call.waiting.appendleft(job)
+            left = [job for job in self._working if not job.has_outcome and job.call.over is not None]
+            self._working = []
+        self._worker.clear()
+        for job in left:
+            job.row.end("cancelled")
+            self._settle(job)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether the device's memory was too small; on a CPU torch has no error of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _go_together(jobs: Sequence[Job]) -> bool:
-    """Say whether jobs are of one kind, and no more than a third of them together would be padding."""
-    kinds = {job.is_scoring for job in jobs}
-    return len(kinds) == 1 and 2 * _count_cells(jobs) <= 3 * sum(job.length for job in jobs)
+    """Say whether jobs can begin as one batch: they are of one kind and of similar length."""
+    return len({job.is_scoring for job in jobs}) == 1 and _is_dense(jobs)
+
+
+def _is_dense(jobs: Sequence[Job]) -> bool:
+    """Say whether no more than a third of some rows would be padding."""
+    return 2 * _count_cells(jobs) <= 3 * sum(job.length for job in jobs)
 
 
 def _count_cells(jobs: Sequence[Job]) -> int:
     return len(jobs) * max(job.length for job in jobs)
 
 
-def _explain(error: Exception) -> Exception:
-    if isinstance(error, Gemma4BlockError):
-        return error
+def _explain(error: Exception) -> EngineError:
+    # Every caller gets an error of its own: raising one in many threads mixes their tracebacks.
     explained = EngineError(f"The model failed: {type(error).__name__}: {error}")
     explained.__cause__ = error
     return explained
 
 
-def _explain_memory(error: Exception) -> OutOfMemoryError:
-    explained = OutOfMemoryError(
+def _explain_memory() -> OutOfMemoryError:
+    return OutOfMemoryError(
         "The device has too little memory for a single prompt. Lower image_seq_length, or choose "
         "quantization nf4 or a smaller variant."
     )
-    explained.__cause__ = error
-    return explained

@@ -70,7 +70,7 @@ def score_texts(
 
     Args:
         model: A loaded Gemma 4.
-        reading: The prompts. It can be gone on from again.
+        reading: The prompts; it is used up.
         texts: For each prompt its texts as token ids, at least one.
 
     Returns:
@@ -81,8 +81,11 @@ def score_texts(
     scores: list[list[float]] = [[] for _ in texts]
     parts = [_parts(row, most) for row in texts]
     nothing = TokenTree(tokens=(), parents=(), edges=())
-    for trees in zip_longest(*parts, fillvalue=nothing):
-        for row, found in enumerate(_score_trees(model, reading, trees)):
+    rounds = list(zip_longest(*parts, fillvalue=nothing))
+    for place, trees in enumerate(rounds):
+        # Further parts go on from the same reading; the last may use it up.
+        part = reading if place == len(rounds) - 1 else deepcopy(reading)
+        for row, found in enumerate(_score_trees(model, part, trees)):
             scores[row] += found
     return scores
 
@@ -136,8 +139,7 @@ def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> tor
         input_ids=ids.to(device),
         attention_mask=masks,
         position_ids=positions,
-        # Other parts of the texts, and replies, go on from the same reading.
-        past_key_values=deepcopy(reading.context.cache),
+        past_key_values=reading.context.cache,
         use_cache=True,
     )
     logits: torch.Tensor = outputs.logits

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -150,10 +151,10 @@ class ModelService:
             generation: How to answer.
 
         Returns:
-            One row for each of the inputs; rows that ended early are padded.
+            One row for each of the inputs; rows that ended early, at the operator's limit too, are padded.
 
         Raises:
-            ConfigurationError: The images are not those of the texts.
+            ConfigurationError: The images are not those of the texts, or a row has no text.
             EngineError: The engine failed.
 
         """
@@ -168,7 +169,7 @@ class ModelService:
         longest = max(len(job.row.ids) for job in jobs)
         pad_id = self._vocabulary.pad_id
         padded = [job.row.ids + [pad_id] * (longest - len(job.row.ids)) for job in jobs]
-        return torch.tensor(padded, device=self._passes.model.device)
+        return torch.tensor(padded, dtype=torch.long, device=self._passes.model.device)
 
     def read(self, generated_ids: torch.Tensor, stop: Sequence[str]) -> list[Reply]:
         """Cut and split each generated row."""
@@ -206,12 +207,15 @@ class ModelService:
         if len(prompts) == 1:
             prepare(0)
         else:
-            feeder = Feeder(self._executor, prepare, count=len(prompts), ahead=self._ahead)
+            fail = partial(self._scheduler.fail, call)
+            feeder = Feeder(self._executor, prepare, fail, count=len(prompts), ahead=self._ahead)
             call.after_outcome = feeder.go_on
             feeder.start()
         self._scheduler.run(call)
         reading = time.perf_counter()
         answers = [self._desk.read(call.outcomes[place], generation) for place in range(len(prompts))]
+        # A job knows its call; nothing of either is needed any more.
+        call.outcomes.clear()
         ended = time.perf_counter()
         call.profile.add("read", ended - reading, len(prompts))
         _report(call, ended - started)
@@ -247,23 +251,24 @@ class ModelService:
     def _read_inputs(self, inputs: dict[str, torch.Tensor]) -> list[PreparedPrompt]:
         images: list[PreparedImage] = []
         if "pixel_values" in inputs:
-            pooling = self._passes.model.config.vision_config.pooling_kernel_size
-            images = unpad_images(inputs["pixel_values"], inputs["image_position_ids"], pooling)
+            vision = self._passes.model.config.vision_config
+            # The 12B makes a soft token of every patch.
+            patches = 1 if hasattr(vision, "model_patch_size") else vision.pooling_kernel_size**2
+            images = unpad_images(inputs["pixel_values"], inputs["image_position_ids"], patches)
         image_token_id = self._passes.model.config.image_token_id
         prompts = []
-        kept = zip(inputs["input_ids"], inputs["attention_mask"].bool(), strict=True)
-        for index, (row, is_real) in enumerate(kept):
+        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+        for index, (row, is_real) in enumerate(zip(inputs["input_ids"], mask.bool(), strict=True)):
             ids = tuple(row[is_real].tolist())
+            if not ids:
+                raise ConfigurationError(f"Row {index} of input_ids has no token that counts. Leave it out.")
             places = left = ids.count(image_token_id)
             own: list[PreparedImage] = []
             while left > 0 and images:
                 own.append(images.pop(0))
                 left -= own[-1].soft_tokens
             if left:
-                raise ConfigurationError(
-                    f"Row {index} has {places} image tokens, and pixel_values do not make as many. Give what "
-                    "pre_process_generation returned."
-                )
+                raise _strange_images(f"row {index} has {places} image tokens, and they do not make as many")
             prompts.append(
                 PreparedPrompt(
                     index=index,
@@ -274,7 +279,15 @@ class ModelService:
                     prefix_length=find_prefix(ids, image_token_id),
                 )
             )
+        if images:
+            raise _strange_images(f"{len(images)} of their images have no image tokens")
         return prompts
+
+
+def _strange_images(problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"pixel_values do not fit input_ids: {problem}. Give what pre_process_generation returned."
+    )
 
 
 def _report(call: Call, seconds: float) -> None:

@@ -54,13 +54,15 @@ FeatureCache = ByteCache[ImageKey, torch.Tensor]
 """Features of the images that were seen last, `(soft_tokens, hidden)` each."""
 
 
-def unpad_images(pixel_values: torch.Tensor, position_ids: torch.Tensor, pooling: int) -> list[PreparedImage]:
+def unpad_images(
+    pixel_values: torch.Tensor, position_ids: torch.Tensor, patches_per_token: int
+) -> list[PreparedImage]:
     """Return images whose patches the caller has made.
 
     Args:
         pixel_values: `(N, P, C)` float, patches with padding.
         position_ids: `(N, P, 2)` int64, -1 at the padding.
-        pooling: Patches in a row that become one soft token; as many in a column.
+        patches_per_token: How many become one soft token.
 
     Returns:
         One for each image.
@@ -75,7 +77,7 @@ def unpad_images(pixel_values: torch.Tensor, position_ids: torch.Tensor, pooling
         images.append(
             PreparedImage(
                 key=(known_by.digest(), tuple(own.shape), None, None),
-                soft_tokens=len(own) // pooling**2,
+                soft_tokens=len(own) // patches_per_token,
                 pixel_values=own,
                 position_ids=positions[is_patch],
             )

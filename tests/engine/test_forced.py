@@ -36,9 +36,9 @@ def load(directory: Path) -> tuple[Gemma4HF, list[int]]:
     passes: list[int] = []
 
     def note(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
-        passes.append(len(inputs["attention_mask"] if "input_ids" not in inputs else inputs["input_ids"]))
+        passes.append(len(inputs["position_ids"]))
 
-    checkpoint.model.register_forward_pre_hook(note, with_kwargs=True)
+    checkpoint.model.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
     return Gemma4HF(checkpoint), passes
 
 

@@ -475,9 +475,9 @@ def test_the_batch_size_of_the_operator_bounds_each_generation(picture: RgbImage
     rows: list[int] = []
 
     def count(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
-        rows.append(len(inputs["input_ids"]))
+        rows.append(len(inputs["position_ids"]))
 
-    checkpoint.model.register_forward_pre_hook(count, with_kwargs=True)
+    checkpoint.model.get_decoder().register_forward_pre_hook(count, with_kwargs=True)
     answers = engine.answer([Prompt(text=COUNT, images=(picture,))] * 14, GenerationConfig(max_new_tokens=2))
 
     assert max(rows) == 3

@@ -1,9 +1,13 @@
 """Calls share a model: in turn, together, within memory, and none waits for ever."""
 
+import contextlib
+import linecache
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from threading import Event, Thread
+from types import FrameType
 
 import pytest
 import torch
@@ -53,6 +57,7 @@ class FakeModel:
         self.cells = cells
         self.before = before
         self.rows: list[Reply] = []
+        self.kept = 0
         self.log: list[tuple[str, tuple[int, ...]]] = []
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -89,8 +94,13 @@ class FakeModel:
         """Let all rows go."""
         self.rows = []
 
+    def release(self) -> bool:
+        """Drop what is kept."""
+        self.kept, had = 0, self.kept
+        return bool(had)
+
     def _check_memory(self, rows: int, length: int) -> None:
-        if rows * length > self.cells:
+        if rows * length + self.kept > self.cells:
             raise torch.OutOfMemoryError
 
 
@@ -181,7 +191,7 @@ def test_every_call_of_many_threads_gets_its_outcomes() -> None:
     assert all(len(call.outcomes) == call.count for call in calls)
     assert all(rows[0] <= 4 for kind, rows in model.log if kind == "step")
     assert not scheduler._calls
-    assert not scheduler._running
+    assert not scheduler._working
 
 
 def test_what_is_scored_does_not_wait_for_room_among_replies() -> None:
@@ -345,4 +355,105 @@ def test_an_interrupted_leader_leaves_the_work_of_others_to_them() -> None:
 
     assert isinstance(outcome, Job)
     assert len(outcome.row.ids) == 9
-    assert not scheduler._running
+    assert not scheduler._working
+
+
+def test_what_is_kept_goes_before_a_prompt_is_refused() -> None:
+    """Caches take memory that a single prompt may need."""
+    model = FakeModel(cells=100)
+    scheduler = make_scheduler(model)
+    model.kept = 50
+    call = make_call(scheduler, 1, length=80)
+    scheduler.run(call)
+
+    assert len(call.outcomes) == 1
+    assert model.kept == 0
+
+
+def test_a_very_long_prompt_is_not_padded_out_to() -> None:
+    """Short ones wait until it is done: three rows of it would be padding."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    long, short = make_call(scheduler, 1, tokens=5, length=50_000), make_call(scheduler, 3, start=5)
+    queue_up(scheduler, short)
+    short.turn = 10**9
+    scheduler.run(long)
+    scheduler._calls.remove(short)
+    scheduler.run(short)
+
+    assert all(rows == (1,) for kind, rows in model.log[:5] if kind == "step")
+    assert len(short.outcomes) == 3
+
+
+def test_what_ended_before_memory_ran_out_has_ended() -> None:
+    """A reply that is whole is not begun again, and gets no further token."""
+    model = FakeModel()
+    scheduler = make_scheduler(model)
+    call = make_call(scheduler, 2, tokens=3)
+    failed: list[int] = []
+
+    def fail_after_the_step() -> None:
+        FakeModel.step(model)
+        if not failed:
+            failed.append(1)
+            model.rows[0].end("stop")
+            raise torch.OutOfMemoryError
+
+    model.step = fail_after_the_step  # type: ignore[method-assign]
+    scheduler.run(call)
+    lengths = sorted(len(one.row.ids) for one in call.outcomes.values() if isinstance(one, Job))
+
+    assert lengths == [2, 3]
+
+
+def _lines_of_a_leader(scheduler: Scheduler, call: Call, stop_at: int) -> int:
+    """Run a call, interrupt it at so many executed lines of the scheduler, and return how many there were."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
+        nonlocal seen
+        code = frame.f_code.co_filename
+        if not code.endswith(("gemma4_block/engine/scheduler.py", "gemma4_block/engine/calls.py")):
+            return None
+        # Python looks for Ctrl-C at calls and loops, not between a block and the release of its lock.
+        if event == "line" and "with self._changed" not in linecache.getline(code, frame.f_lineno):
+            seen += 1
+            if seen == stop_at:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        scheduler.run(call)
+    finally:
+        sys.settrace(None)
+    return seen
+
+
+def test_an_interrupt_anywhere_leaves_no_other_caller_waiting() -> None:
+    """At every line that a leader executes: the other call still gets whole answers."""
+
+    def make() -> tuple[Scheduler, Call, Call]:
+        scheduler = make_scheduler(FakeModel())
+        own, other = make_call(scheduler, 2, tokens=3), make_call(scheduler, 3, tokens=4, start=5)
+        queue_up(scheduler, other)
+        return scheduler, own, other
+
+    scheduler, own, _ = make()
+    lines = _lines_of_a_leader(scheduler, own, stop_at=0)
+    lost: list[int] = []
+    for line in range(1, lines + 1):
+        scheduler, own, other = make()
+        with contextlib.suppress(KeyboardInterrupt):
+            _lines_of_a_leader(scheduler, own, stop_at=line)
+        helper = Thread(target=scheduler.run, args=(other,), daemon=True)
+        scheduler._calls = [call for call in scheduler._calls if call is not other]
+        helper.start()
+        helper.join(timeout=5)
+        whole = [one for one in other.outcomes.values() if isinstance(one, Job) and len(one.row.ids) == 4]
+        if helper.is_alive() or len(whole) != 3:
+            lost.append(line)
+
+    assert lines > 100
+    assert lost == []

@@ -141,7 +141,7 @@ def test_a_cancelled_call_returns_what_there_is(tmp_path: Path) -> None:
     """Another thread says so while the model writes."""
     engine = load(build_miniature("e2b", tmp_path / "e2b"))
     cancelled, begun = Event(), Event()
-    engine._service._passes.model.register_forward_pre_hook(lambda *_: begun.set())
+    engine._service._passes.model.get_decoder().register_forward_pre_hook(lambda *_: begun.set())
     prompt = Prompt(text="Hello", constraint=ENDLESS)
 
     def cancel() -> None:
