@@ -25,6 +25,13 @@ Quantization = Literal["auto", "none", "nf4"]
 DEFAULT_MAX_NEW_TOKENS = 512
 """Source: inference_models/configuration.py, version 0.39.5."""
 
+_CUTS: dict[FinishReason, str] = {
+    "length": "The answer was cut off at max_new_tokens. Raise max_new_tokens, or ask for less.",
+    "deadline": "The answer was cut off because its time was up. Ask for less, or raise "
+    "GEMMA4_BLOCK_MAX_SECONDS.",
+    "cancelled": "The answer was cut off because it was cancelled.",
+}
+
 TEMPERATURE_RANGE = (0.001, 100.0)
 REPETITION_PENALTY_RANGE = (0.1, 10.0)
 """Beyond these, float32 logits overflow or all become the same."""
@@ -244,6 +251,11 @@ class Answer:
     image_tokens: int
     token_scores: tuple[TokenScore, ...] | None = None
     choice_probabilities: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def cut_off(self) -> str | None:
+        """Why the answer is not whole, and what to do about it; None where it is."""
+        return _CUTS.get(self.finish_reason)
 
 
 class Engine(Protocol):

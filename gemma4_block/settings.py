@@ -13,6 +13,7 @@ from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS
 from gemma4_block.errors import ConfigurationError
 
 Dtype = Literal["auto", "bfloat16", "float32"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _PREFIX = "GEMMA4_BLOCK_"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -82,6 +83,11 @@ class Settings(BaseSettings):
     )
     max_image_pixels: int = Field(
         default=100_000_000, ge=1, description="The largest image, width times height, that is looked at."
+    )
+    log_level: LogLevel | None = Field(
+        default=None,
+        description="The least that the plugin logs: `DEBUG`, `INFO`, `WARNING` or `ERROR`. With `DEBUG` "
+        "every call says where its time went. By default the program that runs the plugin decides.",
     )
 
     @field_validator("model_roots", mode="before")

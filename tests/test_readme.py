@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from gemma4_block.blocks import outputs
 from gemma4_block.catalogue import VARIANTS
@@ -164,8 +166,37 @@ def test_every_command_and_option_exists() -> None:
     uses = re.findall(r"gemma4-block ([a-z]+)([^`\n]*)", README)
     assert {name for name, _ in uses} == set(group.commands)
     for name, rest in uses:
-        options = {option for parameter in group.commands[name].params for option in parameter.opts}
+        parameters = group.commands[name].params
+        options = {option for one in parameters for option in (*one.opts, *one.secondary_opts)}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options
+
+
+def mask(text: str) -> list[str]:
+    """Return lines without the figures, which differ from run to run, and without the blanks around them."""
+    plural = re.sub(r"\bpass\b", "passes", text)
+    return [re.sub(r"[\d.]+%?", "N", " ".join(line.split())) for line in plural.splitlines()]
+
+
+def test_the_profile_is_what_bench_prints() -> None:
+    """Every line of the example, but for its figures."""
+    (shown,) = re.findall(r"```\n\$ gemma4-block bench --profile\n(.*?)```", README, re.DOTALL)
+    result = CliRunner().invoke(app, ["bench", "--profile"])
+
+    assert result.exit_code == 0
+    assert mask(shown) == mask(result.stdout)
+
+
+def test_the_debug_log_is_what_a_server_writes(caplog: pytest.LogCaptureFixture) -> None:
+    """The first question about a picture, and the second."""
+    picture = np.ascontiguousarray(draw_scene(np.random.default_rng(2026)).image[..., ::-1])
+    ask = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[0])
+    runner = WorkflowRunner(ask, init_parameters={})
+    with caplog.at_level(logging.DEBUG, "gemma4_block"):
+        for _ in range(2):
+            runner.run({"image": picture})
+    shown = re.findall(r"^DEBUG:gemma4_block\.engine\.service:(Prompts answered: .*)$", README, re.MULTILINE)
+
+    assert mask("\n".join(shown)) == mask("\n".join(caplog.messages))
 
 
 def test_every_module_that_is_run_exists() -> None:

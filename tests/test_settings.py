@@ -40,6 +40,7 @@ def _fresh() -> Iterator[None]:
         ("MAX_IMAGE_PIXELS", "1e3.5"),
         ("DTYPE", "float16"),
         ("DEVICE", "tpu"),
+        ("LOG_LEVEL", "chatty"),
     ],
 )
 def test_a_malformed_variable_is_refused_by_name(

@@ -28,7 +28,8 @@ Row = dict[str, Any]
 OUTPUT_MEANINGS = {
     "output": "The answer as text. Empty (None) where the image could not be asked about.",
     "thinking": "What the model thought before it answered; empty unless enable_thinking is on.",
-    "finish_reason": "`stop`: the answer is complete. `length`: it was cut off at max_new_tokens.",
+    "finish_reason": "`stop`: the answer is complete. `length`: it was cut off at max_new_tokens. "
+    "`deadline`: the operator's time for an answer was up.",
     "input_tokens": "Tokens the model read: the prompt and the image.",
     "output_tokens": "Tokens the model wrote: thoughts and answer.",
     "image_tokens": "Tokens that the image became, at most image_seq_length; with auto a small image becomes "

@@ -3,6 +3,7 @@
 import typer
 
 from gemma4_block.cli.ask import ask
+from gemma4_block.cli.bench import bench
 from gemma4_block.cli.demo import demo
 from gemma4_block.cli.doctor import doctor
 from gemma4_block.cli.serve import serve
@@ -19,5 +20,6 @@ def _main() -> None:
 
 app.command()(demo)
 app.command()(ask)
+app.command()(bench)
 app.command()(serve)
 app.command()(doctor)

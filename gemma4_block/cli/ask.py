@@ -1,24 +1,31 @@
 """Ask the model about an image file, on the road that a workflow takes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
+from gemma4_block.cli.options import (
+    DEFAULT_MODEL_VERSION,
+    Classes,
+    ImageSeqLengthNumber,
+    MaxNewTokens,
+    ModelVersion,
+    Precision,
+    Structure,
+    TaskName,
+    one_of,
+    split_classes,
+)
 from gemma4_block.cli.workflows import Row, Specification, WorkflowRunner, refuse, terminal_manners
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.reading import BOX_CONTRACTS, JsonValue
-from gemma4_block.tasks import TaskType
 
 _OUTPUTS = ("output", "thinking", "finish_reason", "error_status", "error_message")
-
-
-def _one_of(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}."
 
 
 def ask(
@@ -27,25 +34,13 @@ def ask(
         str | None, typer.Argument(help="What to ask, for a task that has no question of its own.")
     ] = None,
     *,
-    model_version: Annotated[str, typer.Option(help="Model id.")] = "gemma-4-demo",
-    task_type: Annotated[str, typer.Option(help=_one_of(get_args(TaskType)))] = "unconstrained",
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            help="What may be answered, separated by commas: for classification, detection, counting."
-        ),
-    ] = None,
-    structure: Annotated[
-        str | None,
-        typer.Option(
-            help="With structured-answering: fields with descriptions or a JSON Schema, as JSON or a file."
-        ),
-    ] = None,
+    model_version: ModelVersion = DEFAULT_MODEL_VERSION,
+    task_type: TaskName = "unconstrained",
+    classes: Classes = None,
+    structure: Structure = None,
     system_prompt: Annotated[str | None, typer.Option(help="Text of the system turn.")] = None,
-    image_seq_length: Annotated[
-        int | None, typer.Option(help="Visual token budget: 70, 140, 280, 560 or 1120.")
-    ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of the answer.")] = None,
+    image_seq_length: ImageSeqLengthNumber = None,
+    max_new_tokens: MaxNewTokens = None,
     temperature: Annotated[
         float | None, typer.Option(help="Above 0 draws tokens by chance; higher is more varied.")
     ] = None,
@@ -54,9 +49,7 @@ def ask(
     seed: Annotated[
         int | None, typer.Option(help="With --temperature: the same seed draws the same tokens.")
     ] = None,
-    quantization: Annotated[
-        str | None, typer.Option(help="Precision of the weights: auto, none or nf4.")
-    ] = None,
+    quantization: Precision = None,
     thinking: Annotated[
         bool | None, typer.Option(help="Let the model think first, and print its thoughts.")
     ] = None,
@@ -64,7 +57,7 @@ def ask(
         int | None, typer.Option(help="With --thinking: most tokens of thought.")
     ] = None,
     box_format: Annotated[
-        str | None, typer.Option(help=f"With object-detection: {_one_of(list(BOX_CONTRACTS))}")
+        str | None, typer.Option(help=f"With object-detection: {one_of(list(BOX_CONTRACTS))}")
     ] = None,
 ) -> None:
     """Ask the model about an image and print its answer."""
@@ -83,7 +76,7 @@ def ask(
         "enable_thinking": thinking,
         "max_thinking_tokens": max_thinking_tokens,
         "box_format": box_format,
-        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+        "classes": split_classes(classes),
     }
     from rich.console import Console
 

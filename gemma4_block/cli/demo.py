@@ -10,6 +10,7 @@ import typer
 
 from gemma4_block.cli.ask import read_image
 from gemma4_block.cli.gallery import write_gallery
+from gemma4_block.cli.options import DEFAULT_MODEL_VERSION, ModelVersion
 from gemma4_block.cli.workflows import (
     DETECTOR_DIRECTORY,
     Row,
@@ -36,7 +37,7 @@ _SHAPE_COUNT: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Picture:
+class Picture:
     """What is asked about: BGR pixels, and the scene where it was drawn here."""
 
     pixels: "npt.NDArray[np.uint8]"
@@ -48,7 +49,7 @@ def demo(
         Path | None, typer.Option(help="Image file to look at; a scene is drawn without it.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo-output"),
-    model_version: Annotated[str, typer.Option(help="Model id.")] = "gemma-4-demo",
+    model_version: ModelVersion = DEFAULT_MODEL_VERSION,
     *,
     gallery: Annotated[bool, typer.Option("--gallery", help="Write one picture for every task.")] = False,
 ) -> None:
@@ -63,7 +64,7 @@ def demo(
                 raise ConfigurationError("--gallery draws its own pictures. Leave --image out.")
             write_gallery(output, model_version, console)
             return
-        picture = _draw() if image is None else _Picture(pixels=read_image(image), scene=None)
+        picture = draw_picture() if image is None else Picture(pixels=read_image(image), scene=None)
         with console.status("Starting the Workflows engine ..."):
             runner = WorkflowRunner(load_example(_EXAMPLE), init_parameters=stock_model_parameters())
         parameters = {
@@ -90,16 +91,17 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _draw() -> _Picture:
+def draw_picture() -> Picture:
+    """Draw the scene that the demo looks at where it is given no picture: five shapes."""
     import numpy as np
 
     from gemma4_block.demo.scenes import draw_scene
 
     scene = draw_scene(np.random.default_rng(_SCENE_SEED), shape_count=_SHAPE_COUNT)
-    return _Picture(pixels=np.ascontiguousarray(scene.image[..., ::-1]), scene=scene)
+    return Picture(pixels=np.ascontiguousarray(scene.image[..., ::-1]), scene=scene)
 
 
-def _table(row: Row, picture: _Picture, took_ms: int) -> "Table":
+def _table(row: Row, picture: Picture, took_ms: int) -> "Table":
     from rich.table import Table
     from rich.text import Text
 

@@ -70,7 +70,7 @@ class Call:
     waiting: deque[Job] = field(default_factory=deque)
     error: BaseException | None = None
     is_forgotten: bool = False
-    profile: Profile = field(default_factory=Profile)
+    profile: Profile = field(default_factory=lambda: Profile(is_wanted=False))
 
     @property
     def is_done(self) -> bool:

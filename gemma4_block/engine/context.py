@@ -30,105 +30,106 @@ class Prefix:
 
 
 class Context:
-    """What the rows of a left-padded batch have read.
+    """What the rows of a batch have read. Rows that have read less are padded on the left.
 
     Args:
-        cache: Keys and values of `L` positions for each row.
-        mask: `(B, L)` int64, 0 at padding.
+        cache: Keys and values of as many places for each row as the longest has read tokens.
+        lengths: How many tokens each row has read.
 
     Attributes:
         cache: As given; a forward pass adds to it.
-        mask: Of what it holds.
+        lengths: Of what it holds.
+        places: How many places it has, padding included.
 
     """
 
-    def __init__(self, cache: DynamicCache, mask: torch.Tensor) -> None:
+    def __init__(self, cache: DynamicCache, lengths: Sequence[int]) -> None:
         self.cache = cache
-        self.mask = mask
+        self.lengths = tuple(lengths)
+        self.places = max(lengths)
 
     @classmethod
-    def empty(cls, config: Any, rows: int, device: torch.device) -> "Context":  # noqa: ANN401 - a foreign object
+    def empty(cls, config: Any, rows: int) -> "Context":  # noqa: ANN401 - a foreign object
         """Begin rows that have read nothing.
 
         Args:
             config: The text model's.
             rows: How many.
-            device: The model's.
 
         Returns:
-            A context without positions.
+            A context without places.
 
         """
         # Only this kind of cache keeps the image masks of the larger variants right. Source: unsloth issue
         # 6028.
-        return cls(DynamicCache(config=config), torch.ones(rows, 0, dtype=torch.long, device=device))
+        return cls(DynamicCache(config=config), [0] * rows)
 
     @classmethod
-    def from_prefixes(cls, config: Any, prefixes: Sequence[Prefix], device: torch.device) -> "Context":  # noqa: ANN401
+    def from_prefixes(cls, config: Any, prefixes: Sequence[Prefix]) -> "Context":  # noqa: ANN401
         """Begin rows that each go on from a prefix, which stays as it is."""
-        longest = max(prefix.length for prefix in prefixes)
-        lengths = torch.tensor([prefix.length for prefix in prefixes], device=device)
-        mask = (torch.arange(longest, device=device) >= longest - lengths[:, None]).long()
+        lengths = [prefix.length for prefix in prefixes]
         layers = [[prefix.layers[place] for prefix in prefixes] for place in range(len(prefixes[0].layers))]
-        return cls(_build_cache(config, layers, longest), mask)
+        return cls(_build_cache(config, layers, max(lengths)), lengths)
 
     @property
-    def next_positions(self) -> torch.Tensor:
-        """The position of each row's next token, `(B, 1)` int64."""
-        return self.mask.sum(dim=1, keepdim=True)
+    def is_padded(self) -> bool:
+        """Whether some row has read less than another."""
+        return min(self.lengths) < self.places
+
+    def mask(self, device: torch.device) -> torch.Tensor:
+        """Return `(B, places)` int64, 0 at padding."""
+        lengths = torch.tensor(self.lengths, device=device)
+        return (torch.arange(self.places, device=device) >= self.places - lengths[:, None]).long()
 
     def record(self) -> None:
-        """Keep every position of sliding layers until `trim`, not only those that the window still sees."""
+        """Keep every place of sliding layers until `trim`, not only those that the window still sees."""
         for layer in _layers_of(self.cache):
             if layer.is_sliding:
                 layer.activate_past_recording()
 
-    def grow(self, read: torch.Tensor, *, is_even: bool) -> None:
+    def grow(self, counts: Sequence[int]) -> None:
         """Take in what a forward pass has read.
 
         Args:
-            read: `(B, Q)` int64, 0 at the left where a row read fewer than the others. That padding moves to
-                the left of all that the row has read, so that windows over places are windows over tokens.
-            is_even: Whether all rows read as many, or had read nothing before.
+            counts: How many tokens each row has read. Where one read fewer than another, its padding is
+                between what it read before and now; it moves to the left, so that windows over places are
+                windows over tokens.
 
         """
-        whole = torch.cat([self.mask, read], dim=1)
-        if is_even:
-            self.mask = whole
+        read = max(counts)
+        has_gaps = self.places > 0 and min(counts) < read
+        self.places += read
+        self.lengths = tuple(length + count for length, count in zip(self.lengths, counts, strict=True))
+        if not has_gaps:
             return
-        # Stable: real tokens stay in their order.
-        order = whole.argsort(dim=1, stable=True)
-        self.mask = whole.gather(1, order)
         for layer in _layers_of(self.cache):
             held = layer.keys.shape[-2]
+            device = layer.keys.device
+            places = torch.arange(held, device=device)
+            counted = torch.tensor(counts, device=device)[:, None]
             # What a sliding layer has let go, no window sees any more, or it was padding.
-            own = (order[:, -held:] - (whole.shape[1] - held)).clamp(min=0)
-            layer.keys, layer.values = _gather(layer.keys, own), _gather(layer.values, own)
+            order = (places - (read - counted) * (places < held - counted)).clamp(min=0)
+            layer.keys, layer.values = _gather(layer.keys, order), _gather(layer.values, order)
 
     def trim(self) -> None:
-        """Let go what sliding layers have recorded and no window sees any more."""
+        """Let go what no row has read, or no window sees any more."""
+        self.places = max(self.lengths)
         for layer in _layers_of(self.cache):
-            if layer.is_sliding:
-                kept = _kept(layer, self.mask.shape[1])
-                layer.keys, layer.values = layer.keys[:, :, -kept:], layer.values[:, :, -kept:]
-                layer.record_past = False
-
-    def select(self, places: Sequence[int]) -> None:
-        """Keep some of the rows, and no padding that all of them share."""
-        rows = torch.tensor(places, device=self.mask.device)
-        self.cache.batch_select_indices(rows)
-        mask = self.mask[rows]
-        length = int(mask.sum(dim=1).max())
-        self.mask = mask[:, mask.shape[1] - length :]
-        for layer in _layers_of(self.cache):
-            kept = _kept(layer, length)
+            kept = _kept(layer, self.places)
             layer.keys, layer.values = layer.keys[:, :, -kept:], layer.values[:, :, -kept:]
             if layer.is_sliding:
-                layer.cumulative_length = length
+                layer.record_past = False
+                layer.cumulative_length = self.places
+
+    def select(self, places: Sequence[int]) -> None:
+        """Keep some of the rows, in this order."""
+        self.cache.batch_select_indices(torch.tensor(places, device=_layers_of(self.cache)[0].keys.device))
+        self.lengths = tuple(self.lengths[place] for place in places)
+        self.trim()
 
     def take(self, row: int, length: int) -> Prefix:
-        """Copy the first tokens of a row; every position must still be there, see `record`."""
-        start = self.mask.shape[1] - int(self.mask[row].sum())
+        """Copy the first tokens of a row; every place must still be there, see `record`."""
+        start = self.places - self.lengths[row]
         layers = []
         for layer in _layers_of(self.cache):
             first = start + max(0, length - _kept(layer, length))
@@ -152,13 +153,12 @@ def join_contexts(config: Any, contexts: Sequence[Context]) -> Context:  # noqa:
     """
     if len(contexts) == 1:
         return contexts[0]
-    longest = max(context.mask.shape[1] for context in contexts)
-    mask = torch.cat([_pad_left(context.mask, longest) for context in contexts])
+    lengths = [length for context in contexts for length in context.lengths]
     layers = [
         [(layer.keys, layer.values) for layer in same]
         for same in zip(*(_layers_of(context.cache) for context in contexts), strict=True)
     ]
-    return Context(_build_cache(config, layers, longest), mask)
+    return Context(_build_cache(config, layers, max(lengths)), lengths)
 
 
 def _build_cache(
@@ -188,10 +188,6 @@ def _layers_of(cache: DynamicCache) -> Sequence[Any]:
 
 def _kept(layer: Any, length: int) -> int:  # noqa: ANN401 - a layer of a cache
     return min(length, layer.sliding_window - 1) if layer.is_sliding else length
-
-
-def _pad_left(mask: torch.Tensor, length: int) -> torch.Tensor:
-    return pad(mask, (length - mask.shape[1], 0))
 
 
 def _gather(states: torch.Tensor, order: torch.Tensor) -> torch.Tensor:

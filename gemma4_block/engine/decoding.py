@@ -26,11 +26,6 @@ class RunningBatch:
         self._context: Context | None = None
         self.rows: list[Row] = []
 
-    @property
-    def length(self) -> int:
-        """How many tokens the longest row has read."""
-        return 0 if self._context is None else self._context.mask.shape[1]
-
     def add(self, reading: Reading, rows: Sequence[Row]) -> None:
         """Choose the first token of new rows, and let those that go on join.
 

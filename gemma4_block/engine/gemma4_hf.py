@@ -124,12 +124,12 @@ class Gemma4HF:
             OutOfMemoryError: The device's memory does not hold one of the prompts alone.
 
         """
-        return self._service.answer(prompts, generation, max_seconds=max_seconds, cancelled=cancelled)[0]
+        return self._service.answer(prompts, generation, max_seconds=max_seconds, cancelled=cancelled)
 
     def profile(
         self, prompts: Sequence[Prompt], generation: GenerationConfig
     ) -> tuple[list[Answer | PromptError], Profile]:
-        """Answer as `answer` does, and say where the time went.
+        """Answer as `answer` does, and say where the time went; on a GPU that takes a little longer.
 
         Args:
             prompts: Any number, with images of any sizes and counts.
@@ -142,7 +142,7 @@ class Gemma4HF:
             EngineError: The engine failed.
 
         """
-        return self._service.answer(prompts, generation)
+        return self._service.profile(prompts, generation)
 
     def forget(self) -> None:
         """Drop what is kept of earlier images; the next question about one takes as long as the first."""

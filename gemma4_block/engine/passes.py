@@ -58,13 +58,15 @@ class ModelPasses:
 
         """
         inputs = self.pad(texts)
-        context = Context.empty(self.config, len(texts), self.model.device)
+        counts = [len(text) for text in texts]
+        context = Context.empty(self.config, len(texts))
         given: dict[str, torch.Tensor] = _embed(self.model, inputs["input_ids"], features)
         mask = inputs["attention_mask"]
         if any(prefix_lengths):
             context.record()
         if self._lower is not None and mask.shape[1] > 1:
             mask = mask[:, :-1]
+            counts = [count - 1 for count in counts]
             run, kinds = self._lower, {}
             given = {name: tensor[:, :-1] for name, tensor in given.items()}
         else:
@@ -77,7 +79,7 @@ class ModelPasses:
             past_key_values=context.cache,
             use_cache=True,
         )
-        context.grow(mask, is_even=True)
+        context.grow(counts)
         prefixes = [
             context.take(row, length) if length else None for row, length in enumerate(prefix_lengths)
         ]
@@ -114,30 +116,39 @@ class ModelPasses:
         )
 
     def _run(self, run: Any, context: Context, texts: Sequence[Sequence[int]], **options: int) -> Any:  # noqa: ANN401
+        counts = [len(text) for text in texts]
         inputs = self.pad(texts)
         read = inputs["attention_mask"]
-        size = read.shape[1]
-        is_even = len({len(text) for text in texts}) == 1
-        positions = context.next_positions + read.cumsum(dim=1) - 1
-        mask: torch.Tensor | dict[str, torch.Tensor] = torch.cat([context.mask, read], dim=1)
-        if size > 1:
-            sees = torch.ones(size, size, dtype=torch.bool, device=read.device).tril()
-            # Padding sees itself, because a row that sees nothing has no number as its result.
-            sees = sees & (read.bool()[:, None] | torch.eye(size, dtype=torch.bool, device=read.device))
-            mask = build_masks(context.mask, positions, sees, sliding_window=self.config.sliding_window)
-        if not is_even:
+        before = torch.tensor(context.lengths, device=read.device)[:, None]
+        positions = (before + read.cumsum(dim=1) - 1).clamp(min=0)
+        if min(counts) < max(counts):
             context.record()
         outputs = run(
             input_ids=inputs["input_ids"],
-            attention_mask=mask,
-            position_ids=positions.clamp(min=0),
+            attention_mask=self._masks(context, read, positions),
+            position_ids=positions,
             past_key_values=context.cache,
             use_cache=True,
             **options,
         )
-        context.grow(read, is_even=is_even)
+        context.grow(counts)
         context.trim()
         return outputs
+
+    def _masks(
+        self, context: Context, read: torch.Tensor, positions: torch.Tensor
+    ) -> dict[str, torch.Tensor | None]:
+        size = read.shape[1]
+        if size == 1 and not context.is_padded:
+            # All that a layer has kept is before this token and in its window.
+            return {"full_attention": None, "sliding_attention": None}
+        earlier = torch.ones(size, size, dtype=torch.bool, device=read.device).tril()
+        # Padding sees itself, because a row that sees nothing has no number as its result.
+        itself = torch.eye(size, dtype=torch.bool, device=read.device)
+        sees = (earlier & read.bool()[:, None]) | itself
+        window = self.config.sliding_window
+        masks = build_masks(context.mask(read.device), positions, sees, sliding_window=window)
+        return dict(masks)
 
 
 def _lower_layers(decoder: Any) -> Any:  # noqa: ANN401 - one of several models

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import get_args
 
 from gemma4_block.contract import Engine, Quantization
+from gemma4_block.engine.logs import set_log_level
 from gemma4_block.engine.resolution import resolve
 from gemma4_block.errors import ConfigurationError, EngineError
 from gemma4_block.settings import Settings, get_settings
@@ -164,6 +165,8 @@ class EnginePool:
         return True
 
     def _fill(self, pending: "Future[Engine]", model: LoadedModel, settings: Settings) -> None:
+        if settings.log_level is not None:
+            set_log_level(settings.log_level)
         try:
             engine = self._load(model.directory, model.quantization, settings)
         except BaseException as error:

@@ -119,8 +119,7 @@ class PromptReader:
         self, prompts: Sequence[Unread], is_shared: Sequence[bool]
     ) -> tuple[Reading, list[Prefix | None]]:
         images = [image for one in prompts for image in one.prompt.images]
-        with self._clock.measure("vision", len(images)):
-            features = encode_images(self._passes.model, images, self._features)
+        features = encode_images(self._passes.model, images, self._features, self._clock)
         with self._clock.measure("prefill", len(prompts)):
             lengths = [
                 one.prefix_length
@@ -138,7 +137,7 @@ class PromptReader:
 
     def _go_on(self, prompts: Sequence[Unread], prefixes: Sequence[Prefix]) -> Reading:
         with self._clock.measure("prefill", len(prompts)):
-            context = Context.from_prefixes(self._passes.config, prefixes, self._passes.model.device)
+            context = Context.from_prefixes(self._passes.config, prefixes)
             own = [one.input_ids[one.prefix_length :] for one in prompts]
             return Reading(context=context, logits=self._passes.extend(context, own))
 

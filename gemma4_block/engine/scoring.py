@@ -113,7 +113,7 @@ def _score_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> li
 
 def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> torch.Tensor:  # noqa: ANN401
     """Return the logits `(B, N, V)` float32 after each node, every branch blind to the others."""
-    device = reading.context.mask.device
+    device = reading.logits.device
     size = max(len(tree.tokens) for tree in trees)
     ids = torch.zeros(len(trees), size, dtype=torch.long)
     sees = torch.zeros(len(trees), size, size, dtype=torch.bool)
@@ -125,9 +125,9 @@ def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> tor
                 sees[row, place] = sees[row, parent]
                 depth[row, place] = depth[row, parent] + 1
             sees[row, place, place] = True
-    positions = reading.context.next_positions + depth.to(device)
+    positions = torch.tensor(reading.context.lengths, device=device)[:, None] + depth.to(device)
     masks = build_masks(
-        reading.context.mask,
+        reading.context.mask(device),
         positions,
         sees.to(device),
         sliding_window=model.config.get_text_config().sliding_window,

@@ -88,7 +88,7 @@ class ModelService:
         *,
         max_seconds: float | None = None,
         cancelled: Event | None = None,
-    ) -> tuple[list[Answer | PromptError], Profile]:
+    ) -> list[Answer | PromptError]:
         """Answer prompts, each on its own.
 
         Args:
@@ -98,30 +98,34 @@ class ModelService:
             cancelled: As `Gemma4HF.answer`.
 
         Returns:
-            One entry for each prompt, in order, and where the time went.
+            One entry for each prompt, in order.
 
         Raises:
             EngineError: The engine failed.
 
         """
         call = self._make_call(len(prompts), max_seconds=max_seconds, cancelled=cancelled)
+        return self._answer(call, prompts, generation)
 
-        def prepare(place: int) -> None:
-            self._prepare(call, place, prompts[place], generation)
+    def profile(
+        self, prompts: Sequence[Prompt], generation: GenerationConfig
+    ) -> tuple[list[Answer | PromptError], Profile]:
+        """Answer as `answer` does, and say where the time went; a GPU is waited for after every stage.
 
-        if len(prompts) == 1:
-            prepare(0)
-        else:
-            feeder = Feeder(self._executor, prepare, count=len(prompts), ahead=self._ahead)
-            call.after_outcome = feeder.go_on
-            feeder.start()
-        started = time.perf_counter()
-        self._scheduler.run(call)
-        ended = time.perf_counter()
-        answers = [self._desk.read(call.outcomes[place], generation) for place in range(len(prompts))]
-        call.profile.add("read", time.perf_counter() - ended, len(prompts))
-        _log.debug("%d answers in %.3f s: %s", len(prompts), ended - started, call.profile)
-        return answers, call.profile
+        Args:
+            prompts: Any number.
+            generation: How to answer all of them.
+
+        Returns:
+            One entry for each prompt, in order, and the stages.
+
+        Raises:
+            EngineError: The engine failed.
+
+        """
+        call = self._make_call(len(prompts))
+        call.profile.is_wanted = True
+        return self._answer(call, prompts, generation), call.profile
 
     def prepare_inputs(
         self, prompt: Prompt, *, enable_thinking: bool, image_size_wh: tuple[int, int] | None
@@ -156,9 +160,11 @@ class ModelService:
         prompts = self._read_inputs(inputs)
         call = self._make_call(len(prompts))
         jobs = [Job(call=call, prompt=prompt, row=self._desk.begin(prompt, generation)) for prompt in prompts]
+        started = time.perf_counter()
         for job in jobs:
             self._scheduler.submit(job)
         self._scheduler.run(call)
+        _report(call, time.perf_counter() - started)
         longest = max(len(job.row.ids) for job in jobs)
         pad_id = self._vocabulary.pad_id
         padded = [job.row.ids + [pad_id] * (longest - len(job.row.ids)) for job in jobs]
@@ -186,31 +192,57 @@ class ModelService:
             count=count,
             deadline=time.monotonic() + min(limits) if limits else None,
             cancelled=Event() if cancelled is None else cancelled,
+            profile=Profile(is_wanted=_log.isEnabledFor(logging.DEBUG)),
         )
+
+    def _answer(
+        self, call: Call, prompts: Sequence[Prompt], generation: GenerationConfig
+    ) -> list[Answer | PromptError]:
+        started = time.perf_counter()
+
+        def prepare(place: int) -> None:
+            self._prepare(call, place, prompts[place], generation)
+
+        if len(prompts) == 1:
+            prepare(0)
+        else:
+            feeder = Feeder(self._executor, prepare, count=len(prompts), ahead=self._ahead)
+            call.after_outcome = feeder.go_on
+            feeder.start()
+        self._scheduler.run(call)
+        reading = time.perf_counter()
+        answers = [self._desk.read(call.outcomes[place], generation) for place in range(len(prompts))]
+        ended = time.perf_counter()
+        call.profile.add("read", ended - reading, len(prompts))
+        _report(call, ended - started)
+        return answers
 
     def _prepare(self, call: Call, place: int, prompt: Prompt, generation: GenerationConfig) -> None:
         if (reason := call.over) is not None:
             self._scheduler.settle(call, place, reason)
             return
         started = time.perf_counter()
+        outcome = self._begin(call, place, prompt, generation)
+        # Whoever waits for the outcome may read the profile as soon as there is one.
+        call.profile.add("preprocess", time.perf_counter() - started, 1)
+        if isinstance(outcome, PromptError):
+            self._scheduler.settle(call, place, outcome)
+        elif isinstance(outcome, Exception):
+            self._scheduler.fail(call, outcome)
+        elif outcome.row.is_ended and not outcome.prompt.choices:
+            # All of the answer was forced.
+            self._scheduler.settle(call, place, outcome)
+        else:
+            self._scheduler.submit(outcome)
+
+    def _begin(self, call: Call, place: int, prompt: Prompt, generation: GenerationConfig) -> Job | Exception:
         try:
             prepared = self._preparer.prepare(
                 place, prompt, enable_thinking=generation.enable_thinking, features=self._features
             )
-            job = Job(call=call, prompt=prepared, row=self._desk.begin(prepared, generation))
-        except PromptError as error:
-            self._scheduler.settle(call, place, error)
-            return
-        except Exception as error:  # noqa: BLE001 - raised where the call waits
-            self._scheduler.fail(call, error)
-            return
-        finally:
-            call.profile.add("preprocess", time.perf_counter() - started, 1)
-        if job.row.is_ended and not job.prompt.choices:
-            # All of the answer was forced.
-            self._scheduler.settle(call, place, job)
-        else:
-            self._scheduler.submit(job)
+            return Job(call=call, prompt=prepared, row=self._desk.begin(prepared, generation))
+        except Exception as error:  # noqa: BLE001 - raised where the call waits, or the prompt's own answer
+            return error
 
     def _read_inputs(self, inputs: dict[str, torch.Tensor]) -> list[PreparedPrompt]:
         images: list[PreparedImage] = []
@@ -243,3 +275,7 @@ class ModelService:
                 )
             )
         return prompts
+
+
+def _report(call: Call, seconds: float) -> None:
+    _log.debug("Prompts answered: %d, in %.3f s: %s", call.count, seconds, call.profile)

@@ -9,6 +9,7 @@ import torch
 
 from gemma4_block.contract import ImageSeqLength, RgbImage
 from gemma4_block.engine.byte_cache import ByteCache
+from gemma4_block.engine.stages import StageClock
 
 ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength | None, tuple[int, int] | None]
 """What makes two images the same to a checkpoint: pixels, shape, budget, and the size they are brought to.
@@ -86,6 +87,7 @@ def encode_images(
     model: Any,  # noqa: ANN401 - one of several models
     images: Sequence[PreparedImage],
     cache: FeatureCache,
+    clock: StageClock,
 ) -> list[torch.Tensor]:
     """Return the features of every image, `(soft_tokens, hidden)` on the model's device.
 
@@ -96,6 +98,7 @@ def encode_images(
         model: A loaded Gemma 4.
         images: Any number.
         cache: Gets what is new.
+        clock: Measures the tower, where there is anything to read.
 
     Returns:
         One tensor for each image, in order. They may be shared, so nobody may write into them.
@@ -104,14 +107,16 @@ def encode_images(
     found: dict[ImageKey, torch.Tensor] = {}
     for image in images:
         # Another call may have had it seen since this one was prepared.
-        features = cache.find(image.key) if image.features is None else image.features
-        if features is not None:
-            found[image.key] = features
+        seen = cache.find(image.key) if image.features is None else image.features
+        if seen is not None:
+            found[image.key] = seen
     new = {image.key: image for image in images if image.key not in found}
     for group in _group(list(new.values()), model.device):
-        for image, read in zip(group, _read(model, group), strict=True):
-            found[image.key] = read
-            cache.keep(image.key, read)
+        with clock.measure("vision", len(group)):
+            read = _read(model, group)
+        for image, features in zip(group, read, strict=True):
+            found[image.key] = features
+            cache.keep(image.key, features)
     return [found[image.key] for image in images]
 
 

@@ -51,7 +51,7 @@ def _read_counts(answer: Answer, classes: Sequence[str]) -> Mapping[str, int]:
     found = {name: count for name in classes if _is_count(count := said.get(name)) and isinstance(count, int)}
     missing = [name for name in classes if name not in found]
     if missing:
-        reason = " It was cut off: raise max_new_tokens." if answer.finish_reason == "length" else ""
+        reason = "" if answer.cut_off is None else f" {answer.cut_off}"
         raise AnswerError(
             f"The answer to {_NAME} has no whole number for {', '.join(missing)}.{reason} Ask for fewer "
             "classes at once, or try a larger model.",

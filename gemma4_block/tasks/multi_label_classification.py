@@ -81,7 +81,7 @@ def _read_classes(answer: Answer, classes: Sequence[str]) -> Mapping[str, bool]:
     found = {name: is_there for name in classes if isinstance(is_there := said.get(name), bool)}
     missing = [name for name in classes if name not in found]
     if missing:
-        reason = " It was cut off: raise max_new_tokens." if answer.finish_reason == "length" else ""
+        reason = "" if answer.cut_off is None else f" {answer.cut_off}"
         raise AnswerError(
             f"The answer to {_NAME} does not say true or false for {', '.join(missing)}.{reason} Ask for "
             "fewer classes at once, or try a larger model.",

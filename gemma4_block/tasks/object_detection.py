@@ -72,7 +72,7 @@ def _read_value(answer: Answer) -> JsonValue:
         return read_json(answer.text, task=_NAME).value
     except AnswerError:
         # A list that was cut off inside its first entry has no complete one.
-        if answer.finish_reason == "length":
+        if answer.cut_off is not None:
             return []
         raise
 
@@ -80,11 +80,8 @@ def _read_value(answer: Answer) -> JsonValue:
 def _find_loss(answer: Answer, skipped: int, strangers: Sequence[str]) -> str | None:
     """Say what of the answer is not among the detections; None where all of it is."""
     losses = []
-    if answer.finish_reason == "length":
-        losses.append(
-            "The answer was cut off at max_new_tokens; the boxes are those that were complete. Raise "
-            "max_new_tokens; a box takes about 30."
-        )
+    if answer.cut_off is not None:
+        losses.append(f"{answer.cut_off} The boxes are those that were complete; one takes about 30 tokens.")
     if skipped:
         losses.append(f"{skipped} entries of the answer could not be read as boxes and are left out.")
     if strangers:

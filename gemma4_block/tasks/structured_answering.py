@@ -75,13 +75,9 @@ def _fields_schema(fields: OutputStructure) -> dict[str, JsonValue]:
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG001 - the task's signature
-    if answer.finish_reason == "length":
+    if answer.cut_off is not None:
         # Half a value must not look like a whole one.
-        raise AnswerError(
-            f"The answer to {_NAME} was cut off at max_new_tokens. Raise max_new_tokens, or ask for less.",
-            answer=answer.text,
-            task=_NAME,
-        )
+        raise AnswerError(answer.cut_off, answer=answer.text, task=_NAME)
     return Result(output=answer.text, parsed=_read_value(answer.text))
 
 

@@ -137,7 +137,9 @@ class TextTask:
 
     def read(self, answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG002 - the protocol's signature
         """Take the answer as it is."""
-        return Result(output=answer.text)
+        # Whoever set max_new_tokens wants what fits in it; the other limits are nobody's wish.
+        problem = None if answer.finish_reason == "length" else answer.cut_off
+        return Result(output=answer.text, error_message=problem)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +201,13 @@ class JsonTask:
             AnswerError: It does not say what the task needs.
 
         """
-        result = self.read_answer(answer, request)
+        try:
+            result = self.read_answer(answer, request)
+        except AnswerError as error:
+            if answer.cut_off is None or answer.text:
+                raise
+            # What was not begun is neither wrong nor unreadable.
+            raise AnswerError(answer.cut_off, answer=answer.text, task=self.name) from error
         problem = find_unsendable(result.parsed)
         if problem is not None:
             raise AnswerError(

@@ -2,41 +2,19 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from gemma4_block.cli import app
 from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.demo.dialogue import describe
 from gemma4_block.demo.scenes import draw_scene
 
+from .conftest import Ended
+
 SCENE = draw_scene(np.random.default_rng(0), shape_count=2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a command ended."""
-
-    exit_code: object
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run the command line in this process."""
-
-    def run_command(*arguments: str) -> Ended:
-        with pytest.raises(SystemExit) as ended:
-            app(list(arguments))
-        captured = capsys.readouterr()
-        return Ended(exit_code=ended.value.code, stdout=captured.out, stderr=captured.err)
-
-    return run_command
 
 
 @pytest.fixture

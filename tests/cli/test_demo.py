@@ -1,43 +1,22 @@
 """`gemma4-block demo`: what a newcomer sees first."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from gemma4_block.cli import app, workflows
+from gemma4_block.cli import workflows
 from gemma4_block.cli.gallery import draw_exhibits
 from gemma4_block.cli.workflows import load_example
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.tasks import TASKS
 
+from .conftest import Ended
+
 DEMO_SHAPES = ("red circle", "green star", "orange triangle", "green triangle", "blue square")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a command ended."""
-
-    exit_code: object
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run the command line in this process."""
-
-    def run_command(*arguments: str) -> Ended:
-        with pytest.raises(SystemExit) as ended:
-            app(list(arguments))
-        captured = capsys.readouterr()
-        return Ended(exit_code=ended.value.code, stdout=captured.out, stderr=captured.err)
-
-    return run_command
 
 
 def test_the_demo_names_every_shape_and_saves_the_picture(run: Callable[..., Ended], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One engine for each model and precision: loaded once, shared, dropped, loaded again."""
 
 import gc
+import logging
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from gemma4_block.engine.pool import (
     get_engine_pool,
 )
 from gemma4_block.errors import CheckpointError, ConfigurationError, EngineError, PromptError
-from gemma4_block.settings import Settings
+from gemma4_block.settings import LogLevel, Settings
 
 TIMEOUT_S = 20
 THREADS = 16
@@ -297,3 +298,18 @@ def test_the_default_loader_loads_the_embedded_model() -> None:
 def _wait_until_all_run(threads: ThreadPoolExecutor) -> None:
     while threads._work_queue.qsize():
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(None, logging.ERROR), ("DEBUG", logging.DEBUG)])
+def test_the_operator_says_what_is_logged(
+    root: Path,
+    loader: RecordingLoader,
+    level: LogLevel | None,
+    expected: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """From the first model on; without a level the program's own stays."""
+    caplog.set_level(logging.ERROR, "gemma4_block")
+    settings = Settings(model_roots=(root,), log_level=level)
+    EnginePool(settings, load=loader, choose_auto=_choose_none).get("first", "none")
+    assert expected == logging.getLogger("gemma4_block").level

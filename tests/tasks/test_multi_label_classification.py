@@ -86,7 +86,7 @@ def test_a_class_without_an_answer_is_an_error(
 
 def test_an_answer_that_was_cut_off_says_what_helps(request_classes: Ask, say: Say) -> None:
     """A class that the answer did not come to is not absent."""
-    with pytest.raises(AnswerError, match=r"for dog. It was cut off: raise max_new_tokens"):
+    with pytest.raises(AnswerError, match=r"for dog. The answer was cut off at max_new_tokens"):
         TASK.read(say('{"cat": true, "do', finish_reason="length"), request_classes("cat", "dog"))
 
 

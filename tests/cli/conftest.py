@@ -1,0 +1,30 @@
+"""What the tests of commands share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from gemma4_block.cli import app
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run the command line in this process."""
+
+    def run_command(*arguments: str) -> Ended:
+        with pytest.raises(SystemExit) as ended:
+            app(list(arguments))
+        captured = capsys.readouterr()
+        return Ended(exit_code=ended.value.code, stdout=captured.out, stderr=captured.err)
+
+    return run_command
