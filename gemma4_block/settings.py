@@ -35,8 +35,9 @@ class Settings(BaseSettings):
     )
     dtype: Dtype = Field(
         default="auto",
-        description="Precision of the weights: `bfloat16`, `float32`, or `auto`: what the checkpoint "
-        "says. float16 is not offered: Gemma 4 overflows in it.",
+        description="Precision of the weights: `bfloat16`, `float32`, or `auto`: what the checkpoint says, "
+        "but float32 on a CPU without bfloat16 where that leaves a quarter of the free memory. float16 is "
+        "not offered: Gemma 4 overflows in it.",
     )
     max_new_tokens: int = Field(
         default=8192, ge=1, description="The most tokens that a request may ask for in one answer."

@@ -32,3 +32,22 @@ def client() -> "Iterator[TestClient]":
 
     with TestClient(make_app()) as started:
         yield started
+
+
+@pytest.fixture
+def with_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the processor one that has bfloat16, whatever it is."""
+    _set_features(monkeypatch, {"avx2": True, "avx512_bf16": True})
+
+
+@pytest.fixture
+def without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the processor one that has no bfloat16, whatever it is."""
+    _set_features(monkeypatch, {"avx2": True, "avx512_bf16": False})
+
+
+def _set_features(monkeypatch: pytest.MonkeyPatch, features: dict[str, bool]) -> None:
+    import torch
+
+    # Before torch 2.11 there is no such function.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)

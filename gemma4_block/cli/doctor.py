@@ -124,6 +124,8 @@ def examine_settings(settings: Settings) -> Finding:
 
 def examine_device(machine: "Machine", dtype: Dtype) -> Finding:
     """Return where models work, how much memory is free there, and whether it computes in bfloat16."""
+    from gemma4_block.engine.quantization import SLOW_BFLOAT16
+
     free = "unknown" if machine.free_bytes is None else f"{machine.free_bytes / _GB:.2f} GB"
     weights = "each checkpoint's own precision" if dtype == "auto" else dtype
     text = f"{machine.device}, memory free: {free}; weights in {weights}"
@@ -133,13 +135,13 @@ def examine_device(machine: "Machine", dtype: Dtype) -> Finding:
         return Finding(subject="device", status="ok", text=f"{text}; it has bfloat16")
     if dtype == "float32":
         return Finding(subject="device", status="ok", text=f"{text}; it has no bfloat16 and needs none")
-    # Source: measured, 256 tokens times a matrix of E2B's MLP, on one thread of an EPYC without AVX-512: it
-    # takes 455 ms in bfloat16 and 65 ms in float32.
-    text += (
-        "; it has no bfloat16, so that images and prompts may be read 7 times slower than with "
-        "GEMMA4_BLOCK_DTYPE=float32, which takes twice the memory"
-    )
-    return Finding(subject="device", status="WARN", text=text)
+    if dtype == "auto" and machine.device.type == "cpu":
+        text += (
+            "; it has no bfloat16, so that models are in float32 where that leaves a quarter of the memory"
+        )
+        return Finding(subject="device", status="ok", text=text)
+    text += f"; it has no bfloat16, so that {SLOW_BFLOAT16}, which takes twice the memory"
+    return Finding(subject="device", status="WARN", text=f"{text}: GEMMA4_BLOCK_DTYPE=float32")
 
 
 def examine_threads(machine: "Machine") -> Finding:
@@ -153,33 +155,39 @@ def examine_threads(machine: "Machine") -> Finding:
 
 
 def examine_variant(variant: Variant, machine: "Machine", settings: Settings) -> Finding:
-    """Return where a model is, what quantization `auto` makes of it, and whether its weights fit."""
+    """Return where a model is, what `auto` makes of it, and whether its weights fit and work fast."""
     from gemma4_block.engine.plan import guess_precision, plan_precision
+    from gemma4_block.engine.quantization import is_slow_in
     from gemma4_block.engine.resolution import locate
 
     try:
         found = locate(variant.model_id, settings)
-        precision = plan_precision(found.directory, device=machine.device, dtype=settings.dtype)
+        precision = plan_precision(found.directory, machine=machine, dtype=settings.dtype)
     except ModelNotFoundError:
-        precision = guess_precision(variant, device=machine.device, dtype=settings.dtype)
+        precision = guess_precision(variant, machine=machine, dtype=settings.dtype)
         need = describe_need(variant, precision, machine)
         text = f"not found here: {variant.fetch_command}; {need}"
         return Finding(subject=variant.model_id, status="-", text=text)
     except CheckpointError as error:
         return Finding(subject=variant.model_id, status="FAIL", text=str(error))
     text = f"{found.place}; {describe_need(variant, precision, machine)}"
-    is_tight = not has_room(variant, precision, machine)
-    return Finding(subject=variant.model_id, status="WARN" if is_tight else "ok", text=text)
+    is_bad = is_slow_in(precision.dtype, machine) or not has_room(variant, precision, machine)
+    return Finding(subject=variant.model_id, status="WARN" if is_bad else "ok", text=text)
 
 
 def describe_need(variant: Variant, precision: "Precision", machine: "Machine") -> str:
-    """Say what quantization `auto` takes and how large the weights are, and where they are too large."""
+    """Say what `auto` takes and how large the weights are, and where they are too large or slow."""
     from gemma4_block.engine.plan import find_weights_gb
+    from gemma4_block.engine.quantization import is_slow_in
 
     size_gb = find_weights_gb(variant, precision)
     name = "4 bits" if precision.quantization == "nf4" else str(precision.dtype).removeprefix("torch.")
-    size = "size unknown" if size_gb is None else f"{size_gb:.2f} GB"
-    return f"auto: {name}, {size}{'' if has_room(variant, precision, machine) else ', more than is free'}"
+    need = f"auto: {name}, {'size unknown' if size_gb is None else f'{size_gb:.2f} GB'}"
+    if not has_room(variant, precision, machine):
+        need += ", more than is free"
+    if is_slow_in(precision.dtype, machine):
+        need += f", slow on this processor; {2 * variant.weights_gb:.2f} GB in float32"
+    return need
 
 
 def has_room(variant: Variant, precision: "Precision", machine: "Machine") -> bool:

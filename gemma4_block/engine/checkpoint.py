@@ -1,8 +1,9 @@
 """Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from safetensors import SafetensorError
@@ -11,14 +12,25 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
 from gemma4_block.engine.adapter import apply_adapter
 from gemma4_block.engine.clipping import clip_by_numbers
-from gemma4_block.engine.quantization import choose_dtype, choose_quantization
+from gemma4_block.engine.machine import Machine, inspect_machine
+from gemma4_block.engine.quantization import (
+    SLOW_BFLOAT16,
+    choose_dtype,
+    choose_quantization,
+    is_slow_in,
+    make_4_bit_config,
+)
+from gemma4_block.engine.threads import warn_of_spinning
+from gemma4_block.engine.weight_files import measure_float32_bytes
 from gemma4_block.errors import CheckpointError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
     from transformers import BitsAndBytesConfig, PreTrainedConfig
 
+_LOGGER: Final = logging.getLogger(__name__)
 _MODEL_TYPES = ("gemma4", "gemma4_unified")
+_GB: Final = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +39,7 @@ class LoadOptions:
 
     Attributes:
         device: Where the weights go.
-        dtype: `auto`, `bfloat16`, `float32` or the torch dtype.
+        dtype: `auto`, `bfloat16`, `float32` or the torch dtype; see `choose_dtype`.
         quantization: Used where `quantization_config` is None.
         quantization_config: The caller's own bitsandbytes settings; they win.
         trust_remote_code: Run code that the checkpoint brings.
@@ -66,6 +78,9 @@ class Checkpoint:
 def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     """Load a directory of weights, or an adapter beside its `base/`.
 
+    What makes the model slow here is told in the log: threads that are set up badly, once in this process,
+    and a precision that the processor is slow in.
+
     Args:
         directory: Holds config.json and weights, or adapter_config.json and `base/`.
         options: How to load.
@@ -79,6 +94,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
         OutOfMemoryError: The device's memory does not hold the weights.
 
     """
+    warn_of_spinning(options.device)
     weights = weights_directory(directory)
     if not weights.is_dir() and weights != directory:
         raise CheckpointError(
@@ -86,8 +102,18 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
             "trained on. Put the base checkpoint, or a link to it, there."
         )
     config = load_config(weights, trust_remote_code=options.trust_remote_code)
-    quantization_config = _choose_4_bits(options, config)
-    model = _load_weights(weights, options, config, quantization_config)
+    machine = inspect_machine(str(options.device))
+    quantization_config = _choose_4_bits(options, config, machine)
+    is_4_bit = quantization_config is not None and quantization_config.load_in_4bit
+    float32_bytes = measure_float32_bytes(weights, "nf4" if is_4_bit else "none")
+    dtype = choose_dtype(
+        options.dtype, checkpoint=dtype_of(config), machine=machine, float32_bytes=float32_bytes
+    )
+    model = _load_weights(weights, options, config, dtype, quantization_config)
+    if options.dtype == "auto" and is_slow_in(dtype, machine):
+        _warn_of_slow_bfloat16(directory, machine, float32_bytes)
+    if is_4_bit and is_slow_in(torch.bfloat16, machine):
+        _warn_of_slow_4_bits(directory)
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
     clip_by_numbers(model)
@@ -145,16 +171,44 @@ def dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
-def _choose_4_bits(options: LoadOptions, config: "PreTrainedConfig") -> "BitsAndBytesConfig | None":
+def _choose_4_bits(
+    options: LoadOptions, config: "PreTrainedConfig", machine: Machine
+) -> "BitsAndBytesConfig | None":
     if options.quantization_config is not None:
         return options.quantization_config
-    return choose_quantization(options.quantization, device=options.device, config=config)
+    quantization = choose_quantization(options.quantization, device=options.device, config=config)
+    return make_4_bit_config(config, machine) if quantization == "nf4" else None
+
+
+def _warn_of_slow_bfloat16(directory: Path, machine: Machine, float32_bytes: int | None) -> None:
+    needed = "an unknown amount" if float32_bytes is None else f"{float32_bytes / _GB:.2f} GB"
+    free = "unknown" if machine.free_bytes is None else f"{machine.free_bytes / _GB:.2f} GB"
+    _LOGGER.warning(
+        "This processor has no bfloat16, and %s stays in it, because float32 takes %s and should leave a "
+        "quarter of the free memory (%s): %s. Free memory, choose a smaller variant, or insist with "
+        'GEMMA4_BLOCK_DTYPE=float32 (dtype="float32" in Python).',
+        directory,
+        needed,
+        free,
+        SLOW_BFLOAT16,
+    )
+
+
+def _warn_of_slow_4_bits(directory: Path) -> None:
+    # Source: measured by tests/benchmarks/precision.py on one thread of an EPYC without AVX-512.
+    _LOGGER.warning(
+        "%s is in 4 bits, which save memory on this processor and cost time: answers are written 8 times "
+        "slower, because bitsandbytes is fast with avx512_bf16 only. Where memory allows, choose "
+        "quantization none.",
+        directory,
+    )
 
 
 def _load_weights(
     directory: Path,
     options: LoadOptions,
     config: "PreTrainedConfig",
+    dtype: torch.dtype,
     quantization_config: "BitsAndBytesConfig | None",
 ) -> Any:  # noqa: ANN401 - the auto class returns one of several models
     if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
@@ -162,7 +216,6 @@ def _load_weights(
             f"{directory} holds a config.json but no weights (*.safetensors). "
             "Finish the download or the copy."
         )
-    dtype = choose_dtype(options.dtype, checkpoint=dtype_of(config))
     try:
         model, report = AutoModelForMultimodalLM.from_pretrained(
             directory,

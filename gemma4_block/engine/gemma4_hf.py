@@ -59,7 +59,8 @@ class Gemma4HF:
             quantization_config: bitsandbytes settings; None means NF4 on CUDA and nothing on the CPU.
             disable_quantization: Keep the checkpoint's precision on CUDA too.
             gemma_image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
-            dtype: `auto` (the checkpoint's), `bfloat16` or `float32`.
+            dtype: `bfloat16`, `float32`, or `auto`: the checkpoint's, but float32 on a CPU without bfloat16
+                where that leaves a quarter of the free memory.
 
         Returns:
             The loaded model, ready to answer.

@@ -6,14 +6,11 @@ from gemma4_block.contract import Quantization
 from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.engine.quantization import find_device
-from gemma4_block.engine.threads import warn_of_spinning
 from gemma4_block.settings import Settings
 
 
 def load_engine(directory: Path, *, quantization: Quantization, settings: Settings) -> Gemma4HF:
     """Load a directory for the blocks, on the operator's device and in the operator's precision.
-
-    A host whose threads are set up badly is told so in the log, once.
 
     Args:
         directory: Weights, or an adapter beside its `base/`.
@@ -29,6 +26,5 @@ def load_engine(directory: Path, *, quantization: Quantization, settings: Settin
 
     """
     device = find_device(settings.device)
-    warn_of_spinning(device)
     options = LoadOptions(device=device, dtype=settings.dtype, quantization=quantization)
     return Gemma4HF(load_checkpoint(directory, options), settings=settings)

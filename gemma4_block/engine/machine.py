@@ -1,8 +1,9 @@
 """Say what a model finds on this machine: device, bfloat16, free memory, threads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -13,6 +14,13 @@ from gemma4_block.engine.threads import find_own_spinning
 _FIRST_WITH_BFLOAT16 = (8, 0)
 # Names of processor features in torch.cpu.get_capabilities: x86 first, then ARM.
 _BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+_ROOT: Final = Path("/")
+# How the two versions of Linux's control groups name a limit, what is used of it, and what of that is files
+# which the kernel would drop.
+_LIMITS: Final = (
+    ("memory.max", "memory.current", ("inactive_file", "active_file")),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +65,7 @@ def inspect_machine(device_name: str) -> Machine:
         # Public from torch 2.11 on.
         can_tell = hasattr(torch.cpu, "get_capabilities")
         can_bfloat16 = has_bfloat16(torch.cpu.get_capabilities()) if can_tell else None
-        free_bytes = read_free_bytes(Path("/"))
+        free_bytes = read_free_bytes(_ROOT)
     return Machine(
         device=device,
         has_bfloat16=can_bfloat16,
@@ -85,16 +93,54 @@ def read_free_bytes(root: Path) -> int | None:
         root: Of the file system.
 
     Returns:
-        What the kernel calls available, or the limit of the container where that is less.
+        What the kernel calls available, or what is left of a container's or service's limit where that is
+        less.
 
     """
     try:
-        lines = (root / "proc" / "meminfo").read_text(encoding="utf-8").splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError, IndexError):
+        available = _read_sizes(root / "proc" / "meminfo")["MemAvailable:"] * 1024
+    except (OSError, ValueError, KeyError):
         return None
+    left = (_read_left_bytes(directory) for directory in _find_control_groups(root))
+    return min([available, *(size for size in left if size is not None)])
+
+
+def _find_control_groups(root: Path) -> Iterator[Path]:
+    """Yield the folders of the groups that this process is in, from the innermost to the outermost.
+
+    In a container the path may be that of the host, of which only the outermost folder is there.
+    """
+    mounts = {"": root / "sys" / "fs" / "cgroup", "memory": root / "sys" / "fs" / "cgroup" / "memory"}
     try:
-        limit = int((root / "sys" / "fs" / "cgroup" / "memory.max").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # No container, or one whose limit is the word max.
-        return available
-    return min(available, limit)
+        lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", maxsplit=2)
+        if controllers in mounts:
+            folder = Path(path.lstrip("/"))
+            yield from (mounts[controllers] / part for part in (folder, *folder.parents))
+    yield from mounts.values()
+
+
+def _read_left_bytes(directory: Path) -> int | None:
+    """Return what is left of a group's limit; None where it has none."""
+    for limit_name, used_name, file_names in _LIMITS:
+        try:
+            limit = int((directory / limit_name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # Not there, or the word max.
+            continue
+        try:
+            sizes = _read_sizes(directory / "memory.stat")
+            used = int((directory / used_name).read_text(encoding="utf-8"))
+            used -= sum(sizes.get(name, 0) for name in file_names)
+        except (OSError, ValueError):
+            used = 0
+        return max(0, limit - used)
+    return None
+
+
+def _read_sizes(path: Path) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    words = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {name: int(size) for name, size, *_ in words}

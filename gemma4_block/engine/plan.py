@@ -8,7 +8,9 @@ import torch
 from gemma4_block.catalogue import Variant
 from gemma4_block.contract import Quantization
 from gemma4_block.engine.checkpoint import dtype_of, load_config, weights_directory
+from gemma4_block.engine.machine import Machine
 from gemma4_block.engine.quantization import choose_dtype, choose_quantization
+from gemma4_block.engine.weight_files import measure_float32_bytes
 from gemma4_block.settings import Dtype
 
 
@@ -26,12 +28,12 @@ class Precision:
     quantization: Quantization
 
 
-def plan_precision(directory: Path, *, device: torch.device, dtype: Dtype) -> Precision:
+def plan_precision(directory: Path, *, machine: Machine, dtype: Dtype) -> Precision:
     """Return what quantization `auto` makes of a directory.
 
     Args:
         directory: Weights, or an adapter beside its `base/`.
-        device: Where the weights would go.
+        machine: Where the weights would go.
         dtype: The operator's.
 
     Returns:
@@ -41,19 +43,31 @@ def plan_precision(directory: Path, *, device: torch.device, dtype: Dtype) -> Pr
         CheckpointError: The directory's config.json cannot be read, or is of another model.
 
     """
-    config = load_config(weights_directory(directory), trust_remote_code=False)
-    in_4_bits = choose_quantization("auto", device=device, config=config)
+    weights = weights_directory(directory)
+    config = load_config(weights, trust_remote_code=False)
+    quantization = choose_quantization("auto", device=machine.device, config=config)
     return Precision(
-        dtype=choose_dtype(dtype, checkpoint=dtype_of(config)),
-        quantization="none" if in_4_bits is None else "nf4",
+        dtype=choose_dtype(
+            dtype,
+            checkpoint=dtype_of(config),
+            machine=machine,
+            float32_bytes=measure_float32_bytes(weights, quantization),
+        ),
+        quantization=quantization,
     )
 
 
-def guess_precision(variant: Variant, *, device: torch.device, dtype: Dtype) -> Precision:
+def guess_precision(variant: Variant, *, machine: Machine, dtype: Dtype) -> Precision:
     """Return the same of a model that is not here, from what the catalogue knows."""
-    is_in_4_bits = device.type == "cuda" and variant.nf4_gb is not None
+    is_in_4_bits = machine.device.type == "cuda" and variant.nf4_gb is not None
     return Precision(
-        dtype=choose_dtype(dtype, checkpoint=None), quantization="nf4" if is_in_4_bits else "none"
+        dtype=choose_dtype(
+            dtype,
+            checkpoint=None,
+            machine=machine,
+            float32_bytes=variant.parameters * torch.float32.itemsize,
+        ),
+        quantization="nf4" if is_in_4_bits else "none",
     )
 
 

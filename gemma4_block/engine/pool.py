@@ -81,7 +81,7 @@ def choose_auto_quantization(directory: Path, settings: Settings) -> Quantizatio
     from gemma4_block.engine.checkpoint import load_config, weights_directory
 
     config = load_config(weights_directory(directory), trust_remote_code=False)
-    return "none" if choose_quantization("auto", device=device, config=config) is None else "nf4"
+    return choose_quantization("auto", device=device, config=config)
 
 
 class EnginePool:

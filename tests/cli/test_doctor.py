@@ -80,6 +80,7 @@ def examine(environment: None, capsys: pytest.CaptureFixture[str]) -> Callable[[
     return run
 
 
+@pytest.mark.usefixtures("with_bfloat16")
 def test_a_fresh_machine_has_the_demo_and_is_told_how_to_get_the_rest(examine: Callable[[], Report]) -> None:
     """One line for each thing, plain where it is piped; what is not there is no failure."""
     report = examine()
@@ -91,6 +92,19 @@ def test_a_fresh_machine_has_the_demo_and_is_told_how_to_get_the_rest(examine: C
     assert status == "-"
     assert text.startswith("not found here: hf download google/gemma-4-E2B-it; auto: bfloat16, 10.21 GB")
     assert report.lines["settings"] == ("ok", "set: none")
+
+
+@pytest.mark.usefixtures("without_bfloat16")
+def test_a_processor_without_bfloat16_is_told_what_float32_does(examine: Callable[[], Report]) -> None:
+    """The demo, which fits anywhere, would be in float32."""
+    report = examine()
+    assert (report.exit_code, report.stderr) == (0, "")
+    status, text = report.lines["device"]
+    assert status == "ok"
+    assert text.endswith(
+        "; it has no bfloat16, so that models are in float32 where that leaves a quarter of the memory"
+    )
+    assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: float32, 0.01 GB")
 
 
 def test_threads_are_judged_as_a_server_of_the_users_own_would_have_them(
@@ -180,7 +194,7 @@ def test_a_folder_of_models_that_is_not_there_is_a_warning(tmp_path: Path) -> No
     ("has_bfloat16", "dtype", "status", "words"),
     [
         pytest.param(True, "auto", "ok", "it has bfloat16", id="it has"),
-        pytest.param(False, "auto", "WARN", "GEMMA4_BLOCK_DTYPE=float32", id="it has not"),
+        pytest.param(False, "auto", "ok", "float32 where that leaves a quarter", id="it has not"),
         pytest.param(False, "bfloat16", "WARN", "GEMMA4_BLOCK_DTYPE=float32", id="it has not, and must"),
         pytest.param(False, "float32", "ok", "needs none", id="it need not"),
         pytest.param(None, "auto", "ok", "torch 2.11 could say", id="nobody knows"),
@@ -197,6 +211,13 @@ def test_a_device_without_bfloat16_is_a_warning_where_it_matters(
     assert (finding.subject, finding.status) == ("device", status)
     assert finding.text.startswith("cpu, memory free: 12.00 GB; ")
     assert words in finding.text
+
+
+def test_a_gpu_without_bfloat16_is_a_warning() -> None:
+    """`auto` changes nothing there."""
+    finding = examine_device(replace(GPU, has_bfloat16=False), "auto")
+    assert finding.status == "WARN"
+    assert finding.text.endswith("GEMMA4_BLOCK_DTYPE=float32")
 
 
 @pytest.mark.parametrize(
@@ -226,6 +247,18 @@ def test_memory_that_nobody_knows_is_unknown() -> None:
         pytest.param("gemma-4-e2b-it", CPU, "auto: bfloat16, 10.21 GB", id="fits"),
         pytest.param("gemma-4-e4b-it", CPU, "auto: bfloat16, 15.88 GB, more than is free", id="does not fit"),
         pytest.param("gemma-4-e4b-it", GPU, "auto: 4 bits, 9.99 GB", id="fits in 4 bits"),
+        pytest.param(
+            "gemma-4-e2b-it",
+            replace(CPU, has_bfloat16=False, free_bytes=28 * 10**9),
+            "auto: float32, 20.42 GB",
+            id="fits in float32",
+        ),
+        pytest.param(
+            "gemma-4-e2b-it",
+            replace(CPU, has_bfloat16=False),
+            "auto: bfloat16, 10.21 GB, slow on this processor; 20.42 GB in float32",
+            id="does not fit in float32",
+        ),
     ],
 )
 def test_what_a_model_needs_is_compared_with_what_is_free(model_id: str, machine: Machine, text: str) -> None:
@@ -240,6 +273,14 @@ def test_a_model_that_is_here_and_does_not_fit_is_a_warning() -> None:
     finding = examine_variant(variant("gemma-4-demo"), replace(CPU, free_bytes=1_000_000), Settings())
     assert finding.status == "WARN"
     assert finding.text.endswith("auto: bfloat16, 0.01 GB, more than is free")
+
+
+def test_a_model_that_is_here_and_slow_is_a_warning() -> None:
+    """Its weights fit in bfloat16, but not in float32, which the processor is faster in."""
+    machine = replace(CPU, has_bfloat16=False, free_bytes=15_000_000)
+    finding = examine_variant(variant("gemma-4-demo"), machine, Settings())
+    assert finding.status == "WARN"
+    assert finding.text.endswith("auto: bfloat16, 0.01 GB, slow on this processor; 0.01 GB in float32")
 
 
 def variant(model_id: str) -> Variant:

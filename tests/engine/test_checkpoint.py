@@ -16,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
+from gemma4_block.engine import checkpoint, machine
 from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.engine.clipping import ClippedLinear
 from gemma4_block.engine.gemma4_hf import Gemma4HF
@@ -204,6 +205,88 @@ def test_the_cpu_runs_in_the_precision_asked_for(picture: RgbImage, dtype: torch
     assert isinstance(answer, Answer)
 
 
+def _warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == checkpoint.__name__]
+
+
+def _dtype_of(engine: Gemma4HF) -> torch.dtype:
+    found: torch.dtype = engine._service._passes.model.dtype
+    return found
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_a_processor_with_bfloat16_keeps_the_checkpoint_s_precision(caplog: pytest.LogCaptureFixture) -> None:
+    """The demo's is bfloat16, and there is nothing to warn of."""
+    assert _dtype_of(Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu")) == torch.bfloat16
+    assert _warnings_of(caplog) == []
+
+
+def test_a_processor_that_nobody_knows_keeps_the_checkpoint_s_precision(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before torch 2.11 there is nobody to ask."""
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert _dtype_of(Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu")) == torch.bfloat16
+    assert _warnings_of(caplog) == []
+
+
+@pytest.mark.usefixtures("without_bfloat16")
+def test_a_processor_without_bfloat16_loads_in_float32(
+    caplog: pytest.LogCaptureFixture, picture: RgbImage
+) -> None:
+    """The demo fits anywhere, so that there is nothing to warn of; an answer comes."""
+    engine = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu")
+    (answer,) = engine.answer([Prompt(text="Shape?", images=(picture,))], GenerationConfig(max_new_tokens=8))
+    assert _dtype_of(engine) == torch.float32
+    assert isinstance(answer, Answer)
+    assert _warnings_of(caplog) == []
+
+
+@pytest.fixture
+def _little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make Linux say that 16 MB are free."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemAvailable: 16000 kB\n")
+    monkeypatch.setattr(machine, "_ROOT", tmp_path)
+
+
+@pytest.mark.usefixtures("without_bfloat16", "_little_memory")
+def test_where_float32_has_no_room_the_log_says_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning names the sizes and the way out, and is for `auto` only."""
+    assert _dtype_of(Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu")) == torch.bfloat16
+    (message,) = _warnings_of(caplog)
+    assert str(DEMO_CHECKPOINT) in message
+    assert "float32 takes 0.01 GB" in message
+    assert "a quarter of the free memory (0.02 GB)" in message
+    assert "GEMMA4_BLOCK_DTYPE=float32" in message
+    for dtype in ("bfloat16", "float32"):
+        Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", dtype=dtype)
+    assert len(_warnings_of(caplog)) == 1
+
+
+@pytest.mark.usefixtures("without_bfloat16")
+def test_the_log_says_what_four_bits_cost_without_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+    """They are multiplied in float32, and slow nevertheless."""
+    options = LoadOptions(device=torch.device("cpu"), quantization="nf4")
+    model = load_checkpoint(DEMO_CHECKPOINT, options).model
+    assert model.dtype == torch.float32
+    assert model.config.quantization_config.bnb_4bit_compute_dtype == torch.float32
+    (message,) = _warnings_of(caplog)
+    assert "avx512_bf16" in message
+
+
+@pytest.mark.usefixtures("with_bfloat16")
+def test_four_bits_are_multiplied_in_bfloat16_where_the_processor_has_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That is what the fast kernels are for."""
+    options = LoadOptions(device=torch.device("cpu"), quantization="nf4")
+    model = load_checkpoint(DEMO_CHECKPOINT, options).model
+    assert model.dtype == torch.bfloat16
+    assert model.config.quantization_config.bnb_4bit_compute_dtype == torch.bfloat16
+    assert _warnings_of(caplog) == []
+
+
 def test_budgets_are_those_the_checkpoint_was_trained_for(tmp_path: Path) -> None:
     """The demo says 70; a checkpoint that says nothing has all five."""
     directory = tmp_path / "checkpoint"
@@ -259,16 +342,16 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
 def test_four_bits_run_on_the_cpu_and_leave_the_tower_alone(picture: RgbImage) -> None:
     """NF4 reaches the language model's linears only, and answers come."""
     options = LoadOptions(device=torch.device("cpu"), dtype="bfloat16", quantization="nf4")
-    checkpoint = load_checkpoint(DEMO_CHECKPOINT, options)
+    loaded = load_checkpoint(DEMO_CHECKPOINT, options)
     kinds = {
         name: type(module).__name__
-        for name, module in checkpoint.model.named_modules()
+        for name, module in loaded.model.named_modules()
         if "Linear" in type(module).__name__ and not isinstance(module, ClippedLinear)
     }
 
     assert kinds["model.language_model.layers.0.mlp.up_proj"] == "Linear4bit"
     assert {kind for name, kind in kinds.items() if "language_model" not in name} == {"Linear"}
-    (answer,) = Gemma4HF(checkpoint).answer(
+    (answer,) = Gemma4HF(loaded).answer(
         [Prompt(text="Shape?", images=(picture,))], GenerationConfig(max_new_tokens=8)
     )
     assert isinstance(answer, Answer)

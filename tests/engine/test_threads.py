@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -11,6 +11,7 @@ import torch
 
 import gemma4_block.demo
 from gemma4_block.engine import threads
+from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.engine.loading import load_engine
 from gemma4_block.engine.threads import find_own_spinning, find_spinning
 from gemma4_block.settings import Settings
@@ -66,10 +67,14 @@ def foreign_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def load(times: int) -> None:
+def load_for_blocks() -> None:
     """Load the demo as the blocks do."""
-    for _ in range(times):
-        load_engine(DEMO_CHECKPOINT, quantization="none", settings=Settings(device="cpu"))
+    load_engine(DEMO_CHECKPOINT, quantization="none", settings=Settings(device="cpu"))
+
+
+def load_in_python() -> None:
+    """Load the demo as users of the class do."""
+    Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu")
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -78,9 +83,14 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.usefixtures("foreign_host")
-def test_a_host_whose_threads_spin_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The first model that is loaded says so in the log, and the second does not say it again."""
-    load(times=2)
+@pytest.mark.parametrize("load", [load_for_blocks, load_in_python])
+def test_a_host_whose_threads_spin_is_told_once(
+    caplog: pytest.LogCaptureFixture, load: Callable[[], None]
+) -> None:
+    """The first model that is loaded says so in the log, and others do not say it again."""
+    load()
+    load_for_blocks()
+    load_in_python()
     (message,) = warnings_of(caplog)
     assert "OMP_WAIT_POLICY=PASSIVE" in message
     assert caplog.records[0].levelno == logging.WARNING
@@ -92,7 +102,7 @@ def test_a_host_whose_threads_wait_passively_is_told_nothing(
 ) -> None:
     """What the operator has set up well is no news."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    load(times=1)
+    load_for_blocks()
     assert warnings_of(caplog) == []
 
 
