@@ -127,7 +127,7 @@ class ModelPasses:
     def _run(self, layers: Any, context: Context, texts: Sequence[Sequence[int]]) -> torch.Tensor:  # noqa: ANN401
         counts = [len(text) for text in texts]
         placeholders, pad_id = self._placeholders, self.config.pad_token_id
-        # A placeholder that the model has written stands for nothing, and the whole model reads padding there.
+        # A placeholder that the model has written stands for nothing: the whole model reads padding there.
         inputs = self.pad(
             [[pad_id if token_id in placeholders else token_id for token_id in text] for text in texts]
         )
