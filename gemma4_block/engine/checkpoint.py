@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
 from gemma4_block.engine.adapter import apply_adapter
 from gemma4_block.engine.clipping import clip_by_numbers
+from gemma4_block.engine.few_rows import speed_up_few_rows
 from gemma4_block.engine.machine import Machine, inspect_machine
 from gemma4_block.engine.quantization import (
     SLOW_BFLOAT16,
@@ -117,6 +118,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
     clip_by_numbers(model)
+    speed_up_few_rows(model)
     model.eval()
     return Checkpoint(
         model=model,
