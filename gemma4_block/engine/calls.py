@@ -22,6 +22,7 @@ class Job:
         prompt: What is asked.
         row: What was answered so far.
         scores: How likely each alternative is, all groups in a row; None where there are none, or not yet.
+        was_alone: Whether memory ran out on it alone before.
 
     """
 
@@ -29,6 +30,7 @@ class Job:
     prompt: PreparedPrompt
     row: Row
     scores: tuple[float, ...] | None = None
+    was_alone: bool = False
 
     @property
     def is_scoring(self) -> bool:

@@ -242,8 +242,12 @@ class Scheduler:
         # The frames of the failed pass hold its memory.
         clear_frames(failure.__traceback__)
         self._begin_again()
-        if is_out_of_memory(failure) and len(together) == 1 and not self._worker.release():
-            self.fail(together[0].call, _explain_memory())
+        if is_out_of_memory(failure) and len(together) == 1:
+            (job,) = together
+            # Once: what it has brought into the caches itself does not count.
+            if job.was_alone or not self._worker.release():
+                self.fail(job.call, _explain_memory())
+            job.was_alone = True
 
     def _begin_again(self) -> None:
         """Put jobs back in front; what they have written is read again with their prompts."""

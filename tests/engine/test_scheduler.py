@@ -58,6 +58,7 @@ class FakeModel:
         self.before = before
         self.rows: list[Reply] = []
         self.kept = 0
+        self.keeps = 0
         self.log: list[tuple[str, tuple[int, ...]]] = []
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -100,7 +101,10 @@ class FakeModel:
         return bool(had)
 
     def _check_memory(self, rows: int, length: int) -> None:
-        if rows * length + self.kept > self.cells:
+        is_too_much = rows * length + self.kept > self.cells
+        # What is seen is kept, whatever becomes of the rest.
+        self.kept += self.keeps
+        if is_too_much:
             raise torch.OutOfMemoryError
 
 
@@ -264,6 +268,7 @@ def test_replies_go_on_where_they_were_when_memory_runs_out_in_the_middle() -> N
 def test_a_prompt_that_does_not_fit_alone_fails_its_call_and_no_other() -> None:
     """The caller is told what to do; the neighbour gets its answer."""
     model = FakeModel(cells=50)
+    model.keeps = 1
     scheduler = make_scheduler(model)
     huge, small = make_call(scheduler, 1, length=60), make_call(scheduler, 1, length=10)
     with pytest.raises(OutOfMemoryError, match="image_seq_length"):
