@@ -147,7 +147,7 @@ def examine_device(machine: "Machine", dtype: Dtype) -> Finding:
 def examine_threads(machine: "Machine") -> Finding:
     """Return how many threads torch has, and whether idle ones are in the way."""
     if machine.spinning is not None:
-        text = f"{machine.spinning}; gemma4-block demo, ask and serve do the first by themselves"
+        text = f"{machine.spinning}; gemma4-block demo, ask, bench and serve do the first by themselves"
         return Finding(subject="threads", status="WARN", text=text)
     are_passive = machine.threads > 1 and machine.device.type == "cpu"
     text = f"torch has {machine.threads}{', which wait passively' if are_passive else ''}"

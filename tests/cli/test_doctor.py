@@ -115,7 +115,7 @@ def test_threads_are_judged_as_a_server_of_the_users_own_would_have_them(
     status, text = report.lines["threads"]
     assert (status, report.exit_code) == ("WARN", 0)
     assert "torch works with 2 threads" in text
-    assert "gemma4-block demo, ask and serve do the first by themselves" in text
+    assert "gemma4-block demo, ask, bench and serve do the first by themselves" in text
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
