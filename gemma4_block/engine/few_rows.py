@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import nn
 
-# Source: measured on an AMD EPYC with AVX2, torch 2.15, two turns beside a busy program. A step of E2B
+# Source: measured on an AMD EPYC with AVX2, torch 2.15, two turns on a busy machine. A step of E2B's
 # width takes 263 ms for 4 rows, and 179 ms in this way; 8 rows gain nothing. 2 rows take 209 and 175 ms by
 # tests/benchmarks/few_rows.py.
 _MOST_ROWS: Final = 4
