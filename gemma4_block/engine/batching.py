@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from gemma4_block.contract import ImageSeqLength
 from gemma4_block.engine.vision import PreparedImage
 
 ChoiceIds = tuple[tuple[tuple[int, ...], ...], ...]
@@ -21,7 +20,6 @@ class PreparedPrompt:
         index: Its place in the call.
         input_ids: Token ids, image placeholders expanded.
         image_tokens: How many of them are placeholders.
-        image_seq_length: The budget of its images; None where it has none.
         images: What stands in the places of the placeholders, in order.
         prefix_length: How many tokens there are up to the last placeholder; 0 without any,
             or where nothing follows.
@@ -36,7 +34,6 @@ class PreparedPrompt:
     index: int
     input_ids: tuple[int, ...]
     image_tokens: int
-    image_seq_length: ImageSeqLength | None
     images: tuple[PreparedImage, ...]
     prefix_length: int = 0
     schema: str | None = None

@@ -93,7 +93,6 @@ class Preparer:
             index=index,
             input_ids=conversation.input_ids,
             image_tokens=conversation.image_tokens,
-            image_seq_length=length if prompt.images else None,
             images=images,
             prefix_length=find_prefix(conversation.input_ids, self._processor.image_token_id),
             schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,

@@ -182,8 +182,7 @@ class ModelService:
 
     def forget(self) -> None:
         """Drop what is kept of earlier images."""
-        self._features.clear()
-        self._prefixes.clear()
+        self._runner.release()
 
     def _make_call(
         self, count: int, *, max_seconds: float | None = None, cancelled: Event | None = None
@@ -274,7 +273,6 @@ class ModelService:
                     index=index,
                     input_ids=ids,
                     image_tokens=places,
-                    image_seq_length=None,
                     images=tuple(own),
                     prefix_length=find_prefix(ids, image_token_id),
                 )

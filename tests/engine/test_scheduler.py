@@ -129,7 +129,6 @@ def make_call(
             index=start + place,
             input_ids=(1,) * length,
             image_tokens=0,
-            image_seq_length=None,
             images=(),
             choices=(((1,),),) if choices else (),
         )
@@ -215,9 +214,7 @@ def test_lengths_that_differ_much_do_not_begin_together() -> None:
     scheduler = make_scheduler(model)
     call = make_call(scheduler, 2, length=10)
     for place, length in ((2, 100), (3, 110)):
-        prompt = PreparedPrompt(
-            index=place, input_ids=(1,) * length, image_tokens=0, image_seq_length=None, images=()
-        )
+        prompt = PreparedPrompt(index=place, input_ids=(1,) * length, image_tokens=0, images=())
         scheduler.submit(Job(call=call, prompt=prompt, row=Reply(1)))  # type: ignore[arg-type]
     call.count = 4
     scheduler.run(call)
