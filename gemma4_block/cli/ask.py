@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import numpy as np
@@ -25,7 +26,7 @@ from gemma4_block.cli.workflows import Row, Specification, WorkflowRunner, refus
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.reading import BOX_CONTRACTS, JsonValue
 
-_OUTPUTS = ("output", "thinking", "finish_reason", "error_status", "error_message")
+_OUTPUTS = {name: name for name in ("output", "thinking", "finish_reason", "error_status", "error_message")}
 
 
 def ask(
@@ -149,15 +150,27 @@ def read_structure(structure: str) -> dict[str, JsonValue]:
     return value
 
 
-def one_step_workflow(fields: Mapping[str, object]) -> Specification:
-    """Write the workflow that asks about one image; a field that is None keeps the block's default."""
+def one_step_workflow(
+    fields: Mapping[str, object], outputs: Mapping[str, str] = MappingProxyType(_OUTPUTS)
+) -> Specification:
+    """Write the workflow that asks about its image.
+
+    Args:
+        fields: Of the block; one that is None keeps its default.
+        outputs: What each output of the workflow is called, and which of the block's it is.
+
+    Returns:
+        Its definition.
+
+    """
     given = {name: value for name, value in fields.items() if value is not None}
     return {
         "version": "1.0",
         "inputs": [{"type": "WorkflowImage", "name": "image"}],
         "steps": [{"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", **given}],
         "outputs": [
-            {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"} for name in _OUTPUTS
+            {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{output}"}
+            for name, output in outputs.items()
         ],
     }
 

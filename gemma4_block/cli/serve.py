@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import refuse
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.settings import get_generation_defaults, get_settings
@@ -115,21 +117,14 @@ def demo_request() -> dict[str, object]:
     scene = draw_scene(np.random.default_rng(7))
     _, png = cv2.imencode(".png", scene.image[..., ::-1])
     return {
-        "specification": {
-            "version": "1.0",
-            "inputs": [{"type": "WorkflowImage", "name": "image"}],
-            "steps": [
-                {
-                    "type": "gemma4_block/gemma4@v1",
-                    "name": "gemma",
-                    "images": "$inputs.image",
-                    "task_type": "unconstrained",
-                    "prompt": "What shapes are in the picture?",
-                    "model_version": "gemma-4-demo",
-                }
-            ],
-            "outputs": [{"type": "JsonField", "name": "answer", "selector": "$steps.gemma.output"}],
-        },
+        "specification": one_step_workflow(
+            {
+                "task_type": "unconstrained",
+                "prompt": "What shapes are in the picture?",
+                "model_version": DEFAULT_MODEL_VERSION,
+            },
+            outputs={"answer": "output"},
+        ),
         "inputs": {"image": {"type": "base64", "value": base64.b64encode(png.tobytes()).decode()}},
     }
 

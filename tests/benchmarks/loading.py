@@ -8,7 +8,6 @@ which may be as late as in the first answer, although the kernel could drop them
 
 import importlib
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from gemma4_block.contract import ImageSeqLength, check_image_seq_length
+from tests.benchmarks.machine import read_memory
 from tests.benchmarks.reports import Goal, Report
 
 _ROOT = Path(__file__).parents[2]
@@ -114,9 +114,7 @@ def _time_reading(files: Sequence[Path]) -> float:
 
 
 def _memory_gb(field: str) -> float:
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None, f"the kernel does not tell {field}"
-    return int(found[1]) * 1024 / _GB
+    return read_memory()[field] / _GB
 
 
 if __name__ == "__main__":

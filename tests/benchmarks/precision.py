@@ -32,6 +32,7 @@ from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.engine.loading import load_engine
 from gemma4_block.engine.stages import Profile, Stage
 from gemma4_block.settings import Dtype, Settings
+from tests.benchmarks.machine import read_memory
 from tests.miniatures import build_miniature
 
 PRECISIONS: dict[str, tuple[Dtype, str]] = {
@@ -81,13 +82,13 @@ class Measurement:
 def measure(directory: Path, precision: str) -> Measurement:
     """Load a checkpoint and ask it, in this process, which must not have done so before."""
     dtype, quantization = PRECISIONS[precision]
-    before = _read_memory()
+    before = read_memory()
     started = time.perf_counter()
     engine = load_engine(
         directory, quantization=quantization, settings=Settings(device="cpu", dtype=dtype, max_batch_size=8)
     )
     load_s = time.perf_counter() - started
-    after = _read_memory()
+    after = read_memory()
     model = engine._service._passes.model
     tensors = [*model.parameters(), *model.buffers()]
     # The first pass reads the file and is not timed.
@@ -121,13 +122,6 @@ def _ask(engine: Gemma4HF, prompts: Sequence[Prompt], *, new_tokens: int) -> tup
 def _milliseconds(profile: Profile, stage: Stage) -> float:
     spent = profile.stages[stage]
     return 1e3 * spent.seconds / spent.passes
-
-
-def _read_memory() -> dict[str, int]:
-    """Read what Linux says about this process, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    sizes = (line.split() for line in lines if line.endswith(" kB"))
-    return {name.rstrip(":"): int(size) * 1024 for name, size, _ in sizes}
 
 
 def _measure_apart(directory: Path, precision: str) -> Measurement:

@@ -21,7 +21,7 @@ import cv2
 from gemma4_block.contract import ImageSeqLength
 from tests.benchmarks.reports import Report, ratio_goals
 from tests.benchmarks.rows import Bench, check_counts
-from tests.benchmarks.workloads import NEW_TOKENS, Step, many_requests, one_question, one_step_workflow
+from tests.benchmarks.workloads import NEW_TOKENS, Step, many_requests, one_question, write_workflow
 
 _ROOT = Path(__file__).parents[2]
 _START_S = 300
@@ -110,9 +110,7 @@ def write_request(step: Step, budget: ImageSeqLength, *, model_version: str) -> 
     ((image, text),) = step
     _, png = cv2.imencode(".png", image[..., ::-1])
     return {
-        "specification": one_step_workflow(
-            text, budget, model_version=model_version, max_new_tokens=NEW_TOKENS
-        ),
+        "specification": write_workflow(text, budget, model_version=model_version, max_new_tokens=NEW_TOKENS),
         "inputs": {"image": {"type": "base64", "value": base64.b64encode(png.tobytes()).decode()}},
     }
 

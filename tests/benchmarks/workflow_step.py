@@ -11,7 +11,7 @@ from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.testing import ScriptedProvider
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.reports import Goal, Report, time_in_turns
-from tests.benchmarks.workloads import QUESTIONS, one_question, one_step_workflow, photo
+from tests.benchmarks.workloads import QUESTIONS, one_question, photo, write_workflow
 
 # The fewer, the less the engine's own jitter hides what is added; that does not depend on how many there are.
 _NEW_TOKENS = 4
@@ -54,9 +54,7 @@ def time_workflow_step(
 
 def _time(engine: Gemma4HF, budget: ImageSeqLength, repeats: int) -> dict[str, list[float]]:
     image = photo(0)
-    workflow = one_step_workflow(
-        QUESTIONS[0], budget, model_version="gemma-4-demo", max_new_tokens=_NEW_TOKENS
-    )
+    workflow = write_workflow(QUESTIONS[0], budget, model_version="gemma-4-demo", max_new_tokens=_NEW_TOKENS)
     # The engine is given, whatever the workflow calls it.
     runner = WorkflowRunner(
         workflow, init_parameters={"gemma4_block.engine_provider": ScriptedProvider(engine)}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.contract import ImageSeqLength, RgbImage
 
 Step = Sequence[tuple[RgbImage, str]]
@@ -58,28 +59,15 @@ def many_requests(seed: int) -> Sequence[Step]:
     return [one_question(100 * seed + place) for place in range(REQUESTS)]
 
 
-def one_step_workflow(
+def write_workflow(
     text: str, budget: ImageSeqLength, *, model_version: str, max_new_tokens: int
 ) -> dict[str, object]:
     """Write a workflow that asks our block about its image, with the outputs `answer` and `tokens`."""
-    outputs = {"answer": "output", "tokens": "output_tokens"}
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": [
-            {
-                "type": "gemma4_block/gemma4@v1",
-                "name": "gemma",
-                "images": "$inputs.image",
-                "task_type": "unconstrained",
-                "prompt": text,
-                "model_version": model_version,
-                "image_seq_length": budget,
-                "max_new_tokens": max_new_tokens,
-            }
-        ],
-        "outputs": [
-            {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{output}"}
-            for name, output in outputs.items()
-        ],
+    fields = {
+        "task_type": "unconstrained",
+        "prompt": text,
+        "model_version": model_version,
+        "image_seq_length": budget,
+        "max_new_tokens": max_new_tokens,
     }
+    return one_step_workflow(fields, outputs={"answer": "output", "tokens": "output_tokens"})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
+from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.demo.scenes import SHAPE_KINDS, Scene, draw_crop, draw_scene
 from gemma4_block.engine.pool import EnginePool
 from gemma4_block.settings import Settings
@@ -29,23 +30,10 @@ def ask(pool: EnginePool, task_type: str, classes: list[str], scenes: list[Scene
     """Return what the server would send of a step's answers."""
     names = ("predictions", "parsed", "count", "error_message")
     engine = ExecutionEngine.init(
-        workflow_definition={
-            "version": "1.0",
-            "inputs": [{"type": "WorkflowImage", "name": "image"}],
-            "steps": [
-                {
-                    "type": "gemma4_block/gemma4@v1",
-                    "name": "gemma",
-                    "images": "$inputs.image",
-                    "task_type": task_type,
-                    "classes": classes,
-                    "model_version": "gemma-4-demo",
-                }
-            ],
-            "outputs": [
-                {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"} for name in names
-            ],
-        },
+        workflow_definition=one_step_workflow(
+            {"task_type": task_type, "classes": classes, "model_version": "gemma-4-demo"},
+            outputs={name: name for name in names},
+        ),
         init_parameters={"gemma4_block.engine_provider": pool},
     )
     images = [np.ascontiguousarray(scene.image[..., ::-1]) for scene in scenes]

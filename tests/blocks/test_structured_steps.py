@@ -17,6 +17,7 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.entities.base import Batch, ImageParentMetadata, WorkflowImageData
 
 import gemma4_block
+from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.contract import Answer, Choices, FinishReason, JsonSchema
 from gemma4_block.reading import DEFAULT_BOX_FORMAT
 from gemma4_block.settings import Settings
@@ -184,23 +185,10 @@ def test_boxes_of_an_answer_that_was_cut_off_are_there_and_the_cut_is_told() -> 
 def test_predictions_belong_to_the_row() -> None:
     """The id in the predictions is that of the answer, and every image has its own."""
     workflow = ExecutionEngine.init(
-        workflow_definition={
-            "version": "1.0",
-            "inputs": [{"type": "WorkflowImage", "name": "image"}],
-            "steps": [
-                {
-                    "type": "gemma4_block/gemma4@v1",
-                    "name": "gemma",
-                    "images": "$inputs.image",
-                    "task_type": "classification",
-                    "classes": CLASSES,
-                }
-            ],
-            "outputs": [
-                {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"}
-                for name in ("predictions", "inference_id")
-            ],
-        },
+        workflow_definition=one_step_workflow(
+            {"task_type": "classification", "classes": CLASSES},
+            outputs={name: name for name in ("predictions", "inference_id")},
+        ),
         init_parameters={
             "gemma4_block.engine_provider": ScriptedProvider(ScriptedEngine(['{"class_name": "cat"}'] * 2))
         },
