@@ -213,13 +213,7 @@ class Gemma4HF:
             seed=seed,
             stop=stop,
         )
-        return self.post_process_generation(
-            generated,
-            get_generation_defaults().skip_special_tokens
-            if skip_special_tokens is None
-            else skip_special_tokens,
-            stop=stop,
-        )
+        return self.post_process_generation(generated, skip_special_tokens, stop=stop)
 
     def pre_process_generation(
         self,
