@@ -5,23 +5,22 @@ from typing import Final
 import torch
 from torch import nn
 
-# Source: measured on an AMD EPYC with AVX2, torch 2.15, two turns on a busy machine. A step of E2B's
-# width takes 263 ms for 4 rows, and 179 ms in this way; 8 rows gain nothing. 2 rows take 209 and 175 ms by
-# tests/benchmarks/few_rows.py.
-_MOST_ROWS: Final = 4
+# Source: tests/benchmarks/few_rows.py on an AMD EPYC with AVX2; twelve rows gain nothing.
+_FILLED_ROWS: Final = (4, 8)
 
 
 class FewRowsLinear(nn.Linear):
-    """A linear layer that is faster for two to four rows, and otherwise `nn.Linear`."""
+    """A linear layer that is faster for two to eight rows, and otherwise `nn.Linear`."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
         """Multiply; shapes as with `nn.Linear`."""
         rows = input.shape[:-1].numel()
-        if not 1 < rows <= _MOST_ROWS or self.bias is not None:
+        if not 1 < rows <= _FILLED_ROWS[-1] or self.bias is not None:
             return super().forward(input)
         flat = input.reshape(rows, -1)
-        # The fast way wants exactly so many.
-        filled = nn.functional.pad(flat, (0, 0, 0, _MOST_ROWS - rows))
+        wanted = next(count for count in _FILLED_ROWS if rows <= count)
+        # Other numbers of rows are slower.
+        filled = nn.functional.pad(flat, (0, 0, 0, wanted - rows))
         product = torch.mm(self.weight, filled.t()).t()[:rows]
         # What follows is slow on what is laid out the other way.
         return product.contiguous().reshape(*input.shape[:-1], -1)

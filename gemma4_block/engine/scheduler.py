@@ -1,5 +1,6 @@
 """Let the calls of all threads share one model: whoever waits works for all."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,16 +8,13 @@ from functools import partial
 from itertools import count
 from threading import Condition
 from traceback import clear_frames
-from typing import Final, Protocol
-
-import torch
+from typing import Protocol
 
 from gemma4_block.engine.calls import Call, Job, Outcome
+from gemma4_block.engine.pace import Pace
+from gemma4_block.engine.room import Room, go_together, is_out_of_memory
 from gemma4_block.engine.stages import StageClock
 from gemma4_block.errors import EngineError, OutOfMemoryError
-
-# So many rows times tokens may be padding for the most part: it is little beside the weights.
-_FREE_CELLS: Final = 16_384
 
 
 class Worker(Protocol):
@@ -45,22 +43,29 @@ class Scheduler:
     """One queue for all calls of a model.
 
     There is no thread of its own: one of the threads that wait leads, and works for all of them until its own
-    call is done. Calls take turns, a prompt each. New prompts join between two steps, where there is room.
-    When memory runs out, work begins again with half of it.
+    call is done. Calls take turns, a prompt each. New prompts join between two steps, where there is room, at
+    the pace that the answers of others allow. When memory runs out, work begins again with half of it.
 
     Args:
         worker: Works with the model.
         clock: Learns which calls it works for.
         max_rows: Most replies that are written at once, and most prompts that are scored at once.
+        now: Seconds of a clock that never goes back.
 
     """
 
-    def __init__(self, worker: Worker, clock: StageClock, *, max_rows: int) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        clock: StageClock,
+        *,
+        max_rows: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._worker = worker
         self._clock = clock
-        self._max_rows = max_rows
-        # Rows times tokens; learnt from running out of memory.
-        self._max_cells: int | None = None
+        self._room = Room(max_rows)
+        self._pace = Pace(now)
         self._calls: list[Call] = []
         # Taken from their calls, and without an outcome yet.
         self._working: list[Job] = []
@@ -126,9 +131,11 @@ class Scheduler:
             self._end_what_is_over()
             if batch := self._next_batch():
                 work = self._worker.score if batch[0].is_scoring else self._worker.start
-                self._attempt(partial(work, batch), batch)
+                with self._pace.reading(batch, self._working):
+                    self._attempt(partial(work, batch), batch)
             if self._working:
-                self._attempt(self._worker.step, self._working)
+                with self._pace.writing():
+                    self._attempt(self._worker.step, self._working)
         with self._changed:
             self._leader = None
             self._changed.notify_all()
@@ -174,15 +181,17 @@ class Scheduler:
             while line:
                 call = line.popleft()
                 job = call.waiting[0]
-                if job.is_scoring in blocked or not _go_together([*picked, job]):
+                if job.is_scoring in blocked or not go_together([*picked, job]):
                     continue
                 # What is scored does not stay.
                 beside = 0 if job.is_scoring else len(running)
-                if beside + len(picked) + 1 > self._max_rows:
+                if not self._room.has_rows(beside + len(picked) + 1):
                     # What comes later must not overtake it.
                     blocked.add(job.is_scoring)
                     continue
-                if not self._fits_memory([*running, *picked, job]):
+                if not self._pace.lets_in(job, picked, running):
+                    break
+                if not self._room.holds([*running, *picked, job]):
                     break
                 picked.append(job)
                 # First here, then no more there: an interrupt loses nothing.
@@ -192,14 +201,6 @@ class Scheduler:
                 if call.waiting:
                     line.append(call)
         return picked
-
-    def _fits_memory(self, jobs: Sequence[Job]) -> bool:
-        cells = _count_cells(jobs)
-        if len(jobs) == 1:
-            return True
-        if self._max_cells is not None and cells > self._max_cells:
-            return False
-        return cells <= _FREE_CELLS or _is_dense(jobs)
 
     def _attempt(self, work: Callable[[], None], jobs: Sequence[Job]) -> None:
         """Do something for some jobs, settle what has ended, and recover from what goes wrong."""
@@ -237,8 +238,7 @@ class Scheduler:
             for call in {job.call for job in concerned if not job.has_outcome}:
                 self.fail(call, _explain(failure))
         elif len(together) > 1:
-            cells = len(together) * max(len(job.prompt.input_ids) for job in together)
-            self._max_cells = cells // 2 if self._max_cells is None else min(self._max_cells, cells // 2)
+            self._room.halve(together)
         # The frames of the failed pass hold its memory.
         clear_frames(failure.__traceback__)
         self._begin_again()
@@ -261,25 +261,6 @@ class Scheduler:
         for job in left:
             job.row.end("cancelled")
             self._settle(job)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Say whether the device's memory was too small; on a CPU torch has no error of its own for that."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _go_together(jobs: Sequence[Job]) -> bool:
-    """Say whether jobs can begin as one batch: they are of one kind and of similar length."""
-    return len({job.is_scoring for job in jobs}) == 1 and _is_dense(jobs)
-
-
-def _is_dense(jobs: Sequence[Job]) -> bool:
-    """Say whether no more than a third of some rows would be padding."""
-    return 2 * _count_cells(jobs) <= 3 * sum(job.length for job in jobs)
-
-
-def _count_cells(jobs: Sequence[Job]) -> int:
-    return len(jobs) * max(job.length for job in jobs)
 
 
 def _explain(error: Exception) -> EngineError:

@@ -12,7 +12,7 @@ from gemma4_block.engine.few_rows import FewRowsLinear, speed_up_few_rows
 from .conftest import DEMO_CHECKPOINT
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (2, 2), (4, 1), (5, 1), (3, 7), (2,), ()])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (2, 2), (4, 1), (5, 1), (2, 4), (3, 7), (2,), ()])
 @pytest.mark.parametrize("bias", [True, False])
 def test_products_are_those_of_a_plain_layer(shape: tuple[int, ...], bias: bool) -> None:  # noqa: FBT001
     """Shapes, memory layout and numbers; more rows, one row and a bias go the usual way."""
@@ -41,7 +41,7 @@ def test_a_model_is_loaded_with_it_where_it_helps(dtype: str, is_used: bool) -> 
     assert (type(model.get_output_embeddings()) is FewRowsLinear) is is_used
 
 
-def test_the_fast_way_is_taken_for_two_to_four_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_way_is_taken_for_two_to_eight_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are counted over all but the last dimension."""
     layer = FewRowsLinear(8, 8, bias=False)
     taken: list[int] = []
@@ -52,7 +52,7 @@ def test_the_fast_way_is_taken_for_two_to_four_rows(monkeypatch: pytest.MonkeyPa
         return multiply(one, other)
 
     monkeypatch.setattr(torch, "mm", note)
-    for shape in ((1, 1), (2, 1), (1, 3), (4, 1), (5, 1)):
+    for shape in ((1, 1), (2, 1), (1, 3), (4, 1), (5, 1), (2, 4), (9, 1)):
         layer(torch.zeros(*shape, 8))
 
-    assert taken == [4, 4, 4]
+    assert taken == [4, 4, 4, 8, 8]

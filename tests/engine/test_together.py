@@ -110,7 +110,7 @@ def test_answers_of_many_threads_are_those_of_plain_generation(
                 np.testing.assert_allclose(
                     one.choice_probabilities[0], other.choice_probabilities[0], atol=1e-3
                 )
-    assert (engine._service._scheduler._max_cells is None) == (most_cells is None)
+    assert (engine._service._scheduler._room._max_cells is None) == (most_cells is None)
 
 
 def test_a_prompt_that_does_not_fit_alone_is_refused_and_the_model_goes_on(tmp_path: Path) -> None:
