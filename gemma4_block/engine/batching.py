@@ -43,19 +43,17 @@ class PreparedPrompt:
 
 
 def pad_texts(
-    texts: Sequence[Sequence[int]], *, pad_token_id: int, image_token_id: int, device: torch.device
+    texts: Sequence[Sequence[int]], *, pad_token_id: int, device: torch.device
 ) -> dict[str, torch.Tensor]:
-    """Return the text part of the model's inputs for a batch, padded on the left.
+    """Return the tokens of a batch, padded on the left.
 
     Args:
         texts: Token ids, image placeholders included; at least one.
         pad_token_id: Fills the left.
-        image_token_id: Marks the places of soft tokens.
         device: Where the tensors go.
 
     Returns:
-        `input_ids`, `attention_mask` and `mm_token_type_ids`, each `(B, L)` int64, the last 1 at
-        image places.
+        `input_ids` and `attention_mask`, each `(B, L)` int64.
 
     """
     longest = max(len(text) for text in texts)
@@ -64,12 +62,7 @@ def pad_texts(
     for row, text in enumerate(texts):
         ids[row, longest - len(text) :] = torch.tensor(text, dtype=torch.long)
         mask[row, longest - len(text) :] = 1
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "mm_token_type_ids": (ids == image_token_id).long(),
-    }
-    return {name: tensor.to(device) for name, tensor in inputs.items()}
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
 def pad_images(images: Sequence[PreparedImage], *, device: torch.device) -> dict[str, torch.Tensor]:

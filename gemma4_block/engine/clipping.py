@@ -1,8 +1,8 @@
-"""Clip the vision tower's activations by numbers instead of tensors: faster, and the same to the bit."""
+"""Clip the vision tower's activations by numbers and in place: faster, and the same to the bit."""
 
 import torch
 from torch import nn
-from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
+from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear, Gemma4VisionMLP
 
 
 class ClippedLinear(nn.Module):
@@ -24,8 +24,28 @@ class ClippedLinear(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Clip, multiply, clip; shapes as with `nn.Linear`."""
-        clipped = torch.clamp(hidden_states, *self._input_bounds)
-        return torch.clamp(self.linear(clipped), *self._output_bounds)
+        return self._multiply(torch.clamp(hidden_states, *self._input_bounds))
+
+    def use_up(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Do the same, and leave the input clipped."""
+        return self._multiply(hidden_states.clamp_(*self._input_bounds))
+
+    def _multiply(self, clipped: torch.Tensor) -> torch.Tensor:
+        product: torch.Tensor = self.linear(clipped)
+        return product.clamp_(*self._output_bounds)
+
+
+class ClippedMLP(Gemma4VisionMLP):
+    """The feed-forward part of a layer, whose four times wider tensors are written as seldom as possible.
+
+    A tenth of its time at a budget of 70. Source: measured as above, in float32.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Do as the base does; shapes as with `nn.Linear`."""
+        wide: torch.Tensor = self.act_fn(self.gate_proj(x))
+        used_up: torch.Tensor = self.down_proj.use_up(wide.mul_(self.up_proj(x)))
+        return used_up
 
 
 def clip_by_numbers(model: nn.Module) -> None:
@@ -34,3 +54,5 @@ def clip_by_numbers(model: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, Gemma4ClippableLinear) and child.use_clipped_linears:
                 setattr(parent, name, ClippedLinear(child))
+        if type(parent) is Gemma4VisionMLP and isinstance(parent.down_proj, ClippedLinear):
+            parent.__class__ = ClippedMLP

@@ -75,7 +75,7 @@ class ModelPasses:
             run, kinds = self._lower, {}
             given = {name: tensor[:, :-1] for name, tensor in given.items()}
         else:
-            run, kinds = self.model, {"mm_token_type_ids": inputs["mm_token_type_ids"], "logits_to_keep": 1}
+            run, kinds = self.model, {"mm_token_type_ids": self.mark_images(inputs["input_ids"]), "logits_to_keep": 1}
         outputs = run(
             **given,
             **kinds,
@@ -116,13 +116,12 @@ class ModelPasses:
         return logits.float()
 
     def pad(self, texts: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        """Return the text part of the model's inputs, see `pad_texts`."""
-        return pad_texts(
-            texts,
-            pad_token_id=self._pad_id,
-            image_token_id=self.model.config.image_token_id,
-            device=self.model.device,
-        )
+        """Return the tokens of a batch, see `pad_texts`."""
+        return pad_texts(texts, pad_token_id=self._pad_id, device=self.model.device)
+
+    def mark_images(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Return the model's `mm_token_type_ids`: int64 like the tokens, 1 at the places of images."""
+        return (input_ids == self.model.config.image_token_id).long()
 
     def _run(self, layers: Any, context: Context, texts: Sequence[Sequence[int]]) -> torch.Tensor:  # noqa: ANN401
         counts = [len(text) for text in texts]

@@ -141,7 +141,8 @@ class ModelService:
         """Return the model's own inputs for prompts whose images have pixels, on its device."""
         images = [image for prompt in prompts for image in prompt.images]
         texts = self._passes.pad([prompt.input_ids for prompt in prompts])
-        return texts | pad_images(images, device=self._passes.model.device)
+        kinds = {"mm_token_type_ids": self._passes.mark_images(texts["input_ids"])}
+        return texts | kinds | pad_images(images, device=self._passes.model.device)
 
     def generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
         """Return the generated ids `(B, T)` int64, without the prompt.

@@ -1,5 +1,6 @@
 """The engines that are timed, each behind the same three methods."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,7 +43,7 @@ class Ours(Contestant):
     """`Gemma4HF.answer`, which also says where its time went."""
 
     def __init__(self, directory: Path) -> None:
-        self.engine = Gemma4HF.from_pretrained(directory, device="cpu")
+        self.engine = Gemma4HF.from_pretrained(directory, device="cpu", dtype=dtype_name(directory))
         self._profiles: list[Profile] = []
 
     def ask(self, step: Step, budget: ImageSeqLength, max_new_tokens: int = NEW_TOKENS) -> list[int]:
@@ -108,6 +109,12 @@ class Plain(Contestant):
                 ids = self._model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
             counts.append(ids.shape[1] - inputs["input_ids"].shape[1])
         return counts
+
+
+def dtype_name(directory: Path) -> str:
+    """Return the precision of a checkpoint, which the peers take as it is, and `auto` might not."""
+    name: str = json.loads((directory / "config.json").read_text(encoding="utf-8"))["dtype"]
+    return name
 
 
 def process(processor: Any, image: RgbImage, text: str, budget: ImageSeqLength) -> Any:  # noqa: ANN401

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import cv2
 
 from gemma4_block.contract import ImageSeqLength
+from tests.benchmarks.contestants import dtype_name
 from tests.benchmarks.reports import Report, ratio_goals
 from tests.benchmarks.rows import Bench, check_counts
 from tests.benchmarks.workloads import NEW_TOKENS, Step, many_requests, one_question, write_workflow
@@ -35,7 +36,7 @@ def time_requests(bench: Bench, budget: ImageSeqLength, directory: Path, *, thre
     """
     walls: dict[str, list[float]] = {}
     means: dict[str, list[float]] = {}
-    with running_server(directory.parent, threads=threads) as url:
+    with running_server(directory, threads=threads) as url:
 
         def ask_server(step: Step) -> list[int]:
             return _post(url, write_request(step, budget, model_version=str(directory)))
@@ -79,14 +80,15 @@ def time_at_once(ask: Callable[[Step], list[int]], steps: Sequence[Step]) -> lis
 
 
 @contextmanager
-def running_server(models: Path, *, threads: int) -> Iterator[str]:
-    """Start `gemma4-block serve` on a free port, allowed to use the models in a folder, and yield its URL."""
+def running_server(directory: Path, *, threads: int) -> Iterator[str]:
+    """Start `gemma4-block serve` on a free port, allowed to use a checkpoint, and yield its URL."""
     with TemporaryDirectory() as folder:
         log = Path(folder, "log.txt")
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
-            "GEMMA4_BLOCK_MODEL_ROOTS": str(models),
+            "GEMMA4_BLOCK_MODEL_ROOTS": str(directory.parent),
+            "GEMMA4_BLOCK_DTYPE": dtype_name(directory),
             "GEMMA4_BLOCK_DEVICE": "cpu",
             "MODEL_CACHE_DIR": folder,
         }

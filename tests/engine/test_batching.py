@@ -9,12 +9,11 @@ CPU = torch.device("cpu")
 
 
 def test_rows_are_padded_on_the_left_and_masked() -> None:
-    """Padding is hidden by the mask; image places are marked."""
-    inputs = pad_texts([[10, 11], [10, 11, 12, 13]], pad_token_id=0, image_token_id=11, device=CPU)
+    """Padding is hidden by the mask."""
+    inputs = pad_texts([[10, 11], [10, 11, 12, 13]], pad_token_id=0, device=CPU)
 
     assert inputs["input_ids"].tolist() == [[0, 0, 10, 11], [10, 11, 12, 13]]
     assert inputs["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
-    assert inputs["mm_token_type_ids"].tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
 
 
 def test_images_are_padded_to_the_longest_with_places_that_count_as_padding() -> None:

@@ -13,7 +13,7 @@ from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prom
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.byte_cache import ByteCache
 from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.clipping import ClippedLinear
+from gemma4_block.engine.clipping import ClippedLinear, ClippedMLP
 from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.engine.vision import FeatureCache, image_key
 from gemma4_block.settings import Settings
@@ -143,6 +143,7 @@ def test_a_tower_that_clips_by_numbers_gives_the_same_bits() -> None:
         kinds = [type(module) for module in loaded.modules()]
         assert kinds.count(Gemma4ClippableLinear) == 0
         assert kinds.count(ClippedLinear) > 0
+        assert kinds.count(ClippedMLP) > 0
         pixels = torch.rand(1, 64, 3 * 12 * 12, generator=torch.Generator().manual_seed(1)) * 9 - 4
         positions = torch.stack(torch.meshgrid(torch.arange(8), torch.arange(8), indexing="xy"), dim=-1)
         with torch.inference_mode():
