@@ -44,6 +44,26 @@ def test_layers_that_keep_nothing_read_the_last_position_only(
     assert seen == [whole] * own + [[1]] * shared
 
 
+@pytest.mark.parametrize(("count", "upper"), [(4, 4), (5, 1)])
+def test_a_few_more_tokens_are_read_in_one_pass_and_others_in_two(
+    count: int, upper: int, tmp_path: Path
+) -> None:
+    """On a CPU a second pass pays from five tokens on; the logits are the same."""
+    engine = Gemma4HF.from_pretrained(build_miniature("e2b", tmp_path / "e2b"), device="cpu")
+    passes = engine._service._passes
+    seen = count_positions(engine)
+    with torch.inference_mode():
+        context, _, _ = passes.begin([[5, 6, 7]], [], prefix_lengths=[0])
+        for positions in seen:
+            positions.clear()
+        logits = passes.extend(context, [[8] * count])
+        expected = passes.model(input_ids=torch.tensor([[5, 6, 7, *[8] * count]])).logits[:, -1]
+
+    assert seen[0][:-1] == ([4] if count == 4 else [4, 1])
+    assert seen[-1][:-1] == [upper]
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("text", ["Count", "Describe the image. " * 9])
 def test_what_comes_next_is_what_all_layers_would_say(text: str, tmp_path: Path) -> None:
     """Below and beyond the sliding window, alone and padded: logits equal those of a plain forward pass."""
