@@ -1,5 +1,7 @@
 """Clip the vision tower's activations by numbers and in place: faster, and the same to the bit."""
 
+from typing import cast
+
 import torch
 from torch import nn
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear, Gemma4VisionMLP
@@ -43,9 +45,9 @@ class ClippedMLP(Gemma4VisionMLP):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Do as the base does; shapes as with `nn.Linear`."""
+        down_proj = cast("ClippedLinear", self.down_proj)
         wide: torch.Tensor = self.act_fn(self.gate_proj(x))
-        used_up: torch.Tensor = self.down_proj.use_up(wide.mul_(self.up_proj(x)))
-        return used_up
+        return down_proj.use_up(wide.mul_(self.up_proj(x)))
 
 
 def clip_by_numbers(model: nn.Module) -> None:

@@ -70,11 +70,11 @@ class RunningBatch:
 
 
 def _choose(rows: Sequence[Row], logits: torch.Tensor) -> None:
-    # One transfer from the device serves all rows that want nothing but the likeliest token.
-    likeliest = logits.argmax(dim=-1).tolist() if any(row.is_plain for row in rows) else []
+    drawn = logits.argmax(dim=-1, keepdim=True).float().repeat(1, 2)
     for place, row in enumerate(rows):
-        if row.is_plain:
-            row.accept(likeliest[place])
-        else:
-            row.choose(logits[place])
+        if not row.is_plain:
+            drawn[place] = row.draw(logits[place])
+    # One transfer from the device serves all rows.
+    for row, (token_id, log_probability) in zip(rows, drawn.tolist(), strict=True):
+        row.take(int(token_id), log_probability)
         row.take_forced(logits.shape[-1])

@@ -127,7 +127,8 @@ class ModelPasses:
 
     def mark_images(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Return the model's `mm_token_type_ids`: int64 like the tokens, 1 at the places of images."""
-        return (input_ids == self.model.config.image_token_id).long()
+        image_token_id: int = self.model.config.image_token_id
+        return (input_ids == image_token_id).long()
 
     def _run(self, layers: Any, context: Context, texts: Sequence[Sequence[int]]) -> torch.Tensor:  # noqa: ANN401
         counts = [len(text) for text in texts]

@@ -112,21 +112,37 @@ class Row:
         except PromptError as error:
             self.failure = error
 
-    def choose(self, logits: torch.Tensor) -> None:
-        """Choose the next token, and take it.
+    def draw(self, logits: torch.Tensor) -> torch.Tensor:
+        """Draw the next token; the result stays on the device, because asking for it there takes time.
 
         Args:
             logits: `(V,)` float32 of the model.
+
+        Returns:
+            `(2,)` float32: the token, and how likely it was where that is to be kept; for `take`.
 
         """
         scores = self._sampler.penalise(logits, self.prompt_ids, self.ids)
         try:
             allowed = self._allowed(len(scores), scores.device)
-            if allowed is not None:
-                scores = scores.masked_fill(~allowed, -torch.inf)
-            token_id = int(self._sampler.draw(scores).argmax())
+        except PromptError as error:
+            self.failure = error
+            return scores.new_zeros(2)
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, -torch.inf)
+        token_id = self._sampler.draw(scores).argmax(dim=0, keepdim=True)
+        if not self.needs_scores:
+            return torch.cat([token_id, token_id]).float()
+        # No vocabulary is so large that a float32 could not name its tokens.
+        return torch.cat([token_id.float(), scores.gather(0, token_id) - scores.logsumexp(dim=0)])
+
+    def take(self, token_id: int, log_probability: float) -> None:
+        """Take what was drawn; a row that has failed takes nothing."""
+        if self.failure is not None:
+            return
+        try:
             if self.needs_scores:
-                self.log_probabilities.append(float(scores[token_id] - scores.logsumexp(0)))
+                self.log_probabilities.append(log_probability)
             self.accept(token_id)
         except PromptError as error:
             self.failure = error

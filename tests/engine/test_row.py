@@ -75,7 +75,8 @@ def write(row: Row, wishes: Sequence[int]) -> list[int]:
         # What it says where its wish is forbidden.
         logits[C] = 1.0
         logits[wish] = 5.0
-        row.choose(logits)
+        token_id, log_probability = row.draw(logits).tolist()
+        row.take(int(token_id), log_probability)
     return row.ids
 
 
