@@ -29,7 +29,7 @@ check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and doc
 	.venv/bin/codespell
 	.venv/bin/pydoclint --quiet gemma4_block
 
-bench: $(INSTALLED) ## Time the engine beside its peers; takes about an hour
+bench: $(INSTALLED) ## Time the engine beside its peers; takes one to two hours
 	.venv/bin/python -m tests.benchmarks.speed
 
 serve: $(INSTALLED) ## Serve workflows over HTTP on this machine

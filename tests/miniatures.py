@@ -11,12 +11,20 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import Gemma4Config, Gemma4ForConditionalGeneration, GemmaTokenizer
+from transformers import (
+    Gemma4Config,
+    Gemma4ForConditionalGeneration,
+    Gemma4UnifiedConfig,
+    Gemma4UnifiedForConditionalGeneration,
+    GemmaTokenizer,
+    PreTrainedModel,
+)
 
 import gemma4_block.demo
 
-Shape = Literal["e2b", "26b-a4b", "31b", "e2b-width"]
-"""`e2b-width` is for timing: E2B's widths and its whole tower, with 7 text layers and a small vocabulary."""
+Shape = Literal["e2b", "12b", "26b-a4b", "31b", "e2b-width"]
+"""`12b` has no tower. `e2b-width` is for timing: E2B's widths and its whole tower, with 7 text layers and a
+small vocabulary."""
 
 CONFIGS = Path(__file__).parent / "engine" / "configs"
 EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
@@ -61,6 +69,8 @@ _SMALL_VISION = {
     # The longest side that a budget of 1120 allows, in patches.
     "position_embedding_size": 1120 * 3,
 }
+# Its patches go into the language model through one layer.
+_SMALL_VISION_12B = {"mm_embed_dim": 64, "output_proj_dims": 64}
 _SMALL_AUDIO = {
     "hidden_size": 32,
     "num_attention_heads": 2,
@@ -76,6 +86,11 @@ _TEXT_OF_SHAPE: dict[Shape, dict[str, Any]] = {
         "num_kv_shared_layers": 5,
         "num_key_value_heads": 1,
         "hidden_size_per_layer_input": 16,
+    },
+    "12b": {
+        "layer_types": [_S, _S, _S, _S, _S, _F],
+        "num_key_value_heads": 2,
+        "num_global_key_value_heads": 1,
     },
     "26b-a4b": {
         "layer_types": [_S, _S, _S, _S, _S, _F],
@@ -117,7 +132,10 @@ def build_miniature(
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = GemmaTokenizer.from_pretrained(_DEMO_CHECKPOINT)
     config = _small_config(shape, tokenizer, dtype)
-    model = Gemma4ForConditionalGeneration(Gemma4Config.from_dict(config))
+    if shape == "12b":
+        model = Gemma4UnifiedForConditionalGeneration(Gemma4UnifiedConfig.from_dict(config))
+    else:
+        model = Gemma4ForConditionalGeneration(Gemma4Config.from_dict(config))
     _fill(model, torch.Generator().manual_seed(seed))
     model.to(dtype).save_pretrained(directory)
     _add_redundant_tensors(directory / "model.safetensors", model)
@@ -133,8 +151,11 @@ def build_miniature(
             "{%- endif -%}\n"
         )
     (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
-    for name in ("generation_config.json", "processor_config.json"):
-        shutil.copyfile(CONFIGS / f"gemma-4.{name}", directory / name)
+    shutil.copyfile(CONFIGS / "gemma-4.generation_config.json", directory / "generation_config.json")
+    processors = (CONFIGS / "gemma-4.processor_config.json").read_text(encoding="utf-8")
+    if shape == "12b":
+        processors = processors.replace('"Gemma4', '"Gemma4Unified')
+    (directory / "processor_config.json").write_text(processors, encoding="utf-8")
     return directory
 
 
@@ -170,8 +191,10 @@ def _small_config(shape: Shape, tokenizer: GemmaTokenizer, dtype: torch.dtype) -
     is_small = not shape.endswith("-width")
     config["text_config"] |= (_SMALL_TEXT if is_small else {}) | _TEXT_OF_SHAPE[shape]
     config["text_config"]["num_hidden_layers"] = len(config["text_config"]["layer_types"])
-    config["vision_config"] |= _SMALL_VISION if is_small else {}
-    if config["audio_config"] is not None:
+    has_tower = shape != "12b"
+    if is_small:
+        config["vision_config"] |= _SMALL_VISION if has_tower else _SMALL_VISION_12B
+    if config["audio_config"] is not None and has_tower:
         config["audio_config"] |= _SMALL_AUDIO
     config |= {key: tokenizer.convert_tokens_to_ids(token) for key, token in _TOKENS.items()}
     for part in (config, config["text_config"], config["vision_config"], config["audio_config"] or {}):
@@ -180,7 +203,7 @@ def _small_config(shape: Shape, tokenizer: GemmaTokenizer, dtype: torch.dtype) -
 
 
 @torch.no_grad()
-def _fill(model: Gemma4ForConditionalGeneration, generator: torch.Generator) -> None:
+def _fill(model: PreTrainedModel, generator: torch.Generator) -> None:
     """Draw weights that matter everywhere and whose logits are well apart in float32."""
     for name, parameter in model.named_parameters():
         _draw(name, parameter, generator)
@@ -215,7 +238,7 @@ def _uniform(tensor: torch.Tensor, low: float, high: float, generator: torch.Gen
     tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
 
 
-def _add_redundant_tensors(path: Path, model: Gemma4ForConditionalGeneration) -> None:
+def _add_redundant_tensors(path: Path, model: PreTrainedModel) -> None:
     """Add keys' and values' weights to layers that never use them, as Google's E2B and E4B files do."""
     text = model.config.text_config
     first_shared = text.num_hidden_layers - text.num_kv_shared_layers

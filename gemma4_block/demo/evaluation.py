@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -31,7 +30,7 @@ from gemma4_block.demo.scoring import (
     Row,
 )
 from gemma4_block.engine.loading import load_engine
-from gemma4_block.settings import Dtype, Settings
+from gemma4_block.settings import Settings
 
 CHECKPOINT_DIRECTORY = Path(__file__).parent / "checkpoint"
 SAVED_REPORT = Path(__file__).parent / "evaluation.json"
@@ -98,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT_DIRECTORY)
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
-    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto")
+    # Never `auto`, which is another precision on another machine.
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--save", type=Path, help="also write the line of JSON here")
     options = parser.parse_args(arguments)
     settings = Settings(max_batch_size=_BATCH_SIZE, dtype=options.dtype, device="cpu")

@@ -1,4 +1,4 @@
-"""Any Gemma 4 checkpoint directory works: the E2B, 26B-A4B and 31B architectures at small size."""
+"""Any Gemma 4 checkpoint directory works: the E2B, 12B, 26B-A4B and 31B architectures at small size."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from gemma4_block.engine.gemma4_hf import Gemma4HF
 from gemma4_block.errors import ConfigurationError
 from tests.miniatures import Shape, build_miniature
 
-SHAPES: tuple[Shape, ...] = ("e2b", "26b-a4b", "31b")
+SHAPES: tuple[Shape, ...] = ("e2b", "12b", "26b-a4b", "31b")
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,9 @@ def test_all_stop_ids_are_known_though_files_disagree(directories: dict[Shape, P
     assert engine._service._vocabulary.pad_id == 0
 
 
-@pytest.mark.parametrize(("shape", "is_causal"), [("e2b", True), ("26b-a4b", False), ("31b", False)])
+@pytest.mark.parametrize(
+    ("shape", "is_causal"), [("e2b", True), ("12b", False), ("26b-a4b", False), ("31b", False)]
+)
 def test_image_tokens_see_each_other_where_the_architecture_says_so(
     directories: dict[Shape, Path], shape: Shape, *, is_causal: bool
 ) -> None:
@@ -104,7 +106,7 @@ def test_image_tokens_see_each_other_where_the_architecture_says_so(
     assert is_causal == torch.allclose(given, missing, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", ["26b-a4b", "31b"])
+@pytest.mark.parametrize("shape", ["12b", "26b-a4b", "31b"])
 def test_an_empty_thought_in_the_prompt_is_no_thought_of_the_answer(
     directories: dict[Shape, Path], shape: Shape
 ) -> None:

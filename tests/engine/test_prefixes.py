@@ -17,7 +17,7 @@ from gemma4_block.settings import Settings
 from tests.miniatures import SLIDING_WINDOW, Shape, build_miniature
 
 CPU = LoadOptions(device=torch.device("cpu"), dtype="float32")
-SHAPES: tuple[Shape, ...] = ("e2b", "26b-a4b", "31b")
+SHAPES: tuple[Shape, ...] = ("e2b", "12b", "26b-a4b", "31b")
 FRAMES = [draw_scene(np.random.default_rng(seed)).image for seed in range(2)]
 # Shorter and longer than the window of the miniatures, and than what is worth a pass of its own.
 QUESTIONS = ("Hi", "Count the shapes, please", "Describe the image. " * 9, "Read the number that you see")
