@@ -1,6 +1,7 @@
 """One reply while it is written: what may come next, what was chosen, and when it ends."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -243,6 +244,8 @@ def _only(token_id: int | None, size: int, device: torch.device) -> torch.Tensor
     return mask
 
 
+# It is asked for at every token of a thought.
+@lru_cache(maxsize=8)
 def _no_control(vocabulary: Vocabulary, size: int, device: torch.device, *, but: int | None) -> torch.Tensor:
     mask = torch.ones(size, dtype=torch.bool, device=device)
     mask[[token_id for token_id in vocabulary.control_ids if token_id < size]] = False
