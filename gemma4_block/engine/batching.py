@@ -65,6 +65,11 @@ def pad_texts(
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
+def mark_images(input_ids: torch.Tensor, image_token_id: int) -> torch.Tensor:
+    """Return the model's `mm_token_type_ids`: int64 like the tokens `(B, L)`, 1 at the places of images."""
+    return (input_ids == image_token_id).long()
+
+
 def pad_images(images: Sequence[PreparedImage], *, device: torch.device) -> dict[str, torch.Tensor]:
     """Return the image part of the model's inputs, for callers who know the model's own.
 

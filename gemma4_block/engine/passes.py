@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gemma4_block.engine.batching import pad_texts
+from gemma4_block.engine.batching import mark_images, pad_texts
 from gemma4_block.engine.context import Context, Prefix
 from gemma4_block.engine.masks import build_masks
 
@@ -77,10 +77,7 @@ class ModelPasses:
             run, kinds = self._lower, {}
             given = {name: tensor[:, :-1] for name, tensor in given.items()}
         else:
-            run, kinds = (
-                self.model,
-                {"mm_token_type_ids": self.mark_images(inputs["input_ids"]), "logits_to_keep": 1},
-            )
+            run, kinds = self.model, {"mm_token_type_ids": self.mark_images(inputs), "logits_to_keep": 1}
         outputs = run(
             **given,
             **kinds,
@@ -125,10 +122,9 @@ class ModelPasses:
         """Return the tokens of a batch, see `pad_texts`."""
         return pad_texts(texts, pad_token_id=self._pad_id, device=self.model.device)
 
-    def mark_images(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Return the model's `mm_token_type_ids`: int64 like the tokens, 1 at the places of images."""
-        image_token_id: int = self.model.config.image_token_id
-        return (input_ids == image_token_id).long()
+    def mark_images(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the `mm_token_type_ids` of a batch, see `mark_images` in batching."""
+        return mark_images(inputs["input_ids"], self.model.config.image_token_id)
 
     def _run(self, layers: Any, context: Context, texts: Sequence[Sequence[int]]) -> torch.Tensor:  # noqa: ANN401
         counts = [len(text) for text in texts]

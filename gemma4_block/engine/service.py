@@ -141,7 +141,7 @@ class ModelService:
         """Return the model's own inputs for prompts whose images have pixels, on its device."""
         images = [image for prompt in prompts for image in prompt.images]
         texts = self._passes.pad([prompt.input_ids for prompt in prompts])
-        kinds = {"mm_token_type_ids": self._passes.mark_images(texts["input_ids"])}
+        kinds = {"mm_token_type_ids": self._passes.mark_images(texts)}
         return texts | kinds | pad_images(images, device=self._passes.model.device)
 
     def generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:

@@ -62,7 +62,7 @@ def _run_all(scheduler: Scheduler, calls: Sequence[Call]) -> None:
 
 
 def test_where_reading_is_slow_the_first_answers_do_not_wait_for_the_last_prompt() -> None:
-    """Four are answered before the next four are read, and none ends later than it would have together."""
+    """Four are answered before the next four are read."""
     model = SlowModel(read_s=3.0, step_s=0.1)
     ended = run_one_after_eight(model, tokens=32)
 
