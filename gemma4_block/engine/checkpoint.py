@@ -1,9 +1,8 @@
 """Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,12 +14,12 @@ from gemma4_block.engine.clipping import clip_by_numbers
 from gemma4_block.engine.few_rows import speed_up_few_rows
 from gemma4_block.engine.machine import Machine, inspect_machine
 from gemma4_block.engine.quantization import (
-    SLOW_BFLOAT16,
     choose_dtype,
     choose_quantization,
     is_slow_in,
     make_4_bit_config,
 )
+from gemma4_block.engine.slow_precision import warn_of_slow_4_bits, warn_of_slow_bfloat16
 from gemma4_block.engine.threads import warn_of_spinning
 from gemma4_block.engine.weight_files import measure_float32_bytes
 from gemma4_block.errors import CheckpointError, OutOfMemoryError
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
     from transformers import BitsAndBytesConfig, PreTrainedConfig
 
-_LOGGER: Final = logging.getLogger(__name__)
 _MODEL_TYPES = ("gemma4", "gemma4_unified")
-_GB: Final = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +109,9 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     )
     model = _load_weights(weights, options, config, dtype, quantization_config)
     if options.dtype == "auto" and is_slow_in(dtype, machine):
-        _warn_of_slow_bfloat16(directory, machine, float32_bytes)
+        warn_of_slow_bfloat16(directory, machine, float32_bytes)
     if is_4_bit and is_slow_in(torch.bfloat16, machine):
-        _warn_of_slow_4_bits(directory)
+        warn_of_slow_4_bits(directory)
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
     clip_by_numbers(model)
@@ -180,30 +177,6 @@ def _choose_4_bits(
         return options.quantization_config
     quantization = choose_quantization(options.quantization, device=options.device, config=config)
     return make_4_bit_config(config, machine) if quantization == "nf4" else None
-
-
-def _warn_of_slow_bfloat16(directory: Path, machine: Machine, float32_bytes: int | None) -> None:
-    needed = "an unknown amount" if float32_bytes is None else f"{float32_bytes / _GB:.2f} GB"
-    free = "unknown" if machine.free_bytes is None else f"{machine.free_bytes / _GB:.2f} GB"
-    _LOGGER.warning(
-        "This processor has no bfloat16, and %s stays in it, because float32 takes %s and should leave a "
-        "quarter of the free memory (%s): %s. Free memory, choose a smaller variant, or insist with "
-        'GEMMA4_BLOCK_DTYPE=float32 (dtype="float32" in Python).',
-        directory,
-        needed,
-        free,
-        SLOW_BFLOAT16,
-    )
-
-
-def _warn_of_slow_4_bits(directory: Path) -> None:
-    # Source: measured by tests/benchmarks/precision.py on one thread of an EPYC without AVX-512.
-    _LOGGER.warning(
-        "%s is in 4 bits, which save memory on this processor and cost time: answers are written 8 times "
-        "slower, because bitsandbytes is fast with avx512_bf16 only. Where memory allows, choose "
-        "quantization none.",
-        directory,
-    )
 
 
 def _load_weights(

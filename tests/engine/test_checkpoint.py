@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
-from gemma4_block.engine import checkpoint, machine
+from gemma4_block.engine import machine, slow_precision
 from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.engine.clipping import ClippedLinear
 from gemma4_block.engine.gemma4_hf import Gemma4HF
@@ -206,7 +206,7 @@ def test_the_cpu_runs_in_the_precision_asked_for(picture: RgbImage, dtype: torch
 
 
 def _warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == checkpoint.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == slow_precision.__name__]
 
 
 def _dtype_of(engine: Gemma4HF) -> torch.dtype:
