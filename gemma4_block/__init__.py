@@ -30,7 +30,7 @@ def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageB
 
 def _get_engine_provider() -> "EngineProvider":
     # Blocks live for one request; the process's one pool of loaded models outlives them.
-    from gemma4_block.engine.pool.pool import get_engine_pool
+    from gemma4_block.engine.pool import get_engine_pool
 
     return get_engine_pool()
 

@@ -1,5 +1,6 @@
 """Turn a JSON Schema into a grammar that an engine can hold an answer to, or say why that cannot be done."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gemma4_block.errors import ConfigurationError
@@ -18,29 +19,24 @@ _FORM: "JsonCompileOptions" = {
 }
 
 
-def compile_schema(text: str, *, max_characters: int) -> str:
+@lru_cache(maxsize=64)
+def compile_schema(text: str) -> str:
     """Return the grammar of all answers that match a schema and are written as `json.dumps` writes.
 
     Args:
         text: The schema as JSON text.
-        max_characters: The operator's limit.
 
     Returns:
         A grammar for `llguidance`.
 
     Raises:
-        ConfigurationError: The schema is too long, is no JSON Schema, asks for what no grammar can ensure, or
+        ConfigurationError: The schema is no JSON Schema, asks for what no grammar can ensure, or
             has no answer.
 
     """
     # Loaded where it is used, because the builder's forms need none of it.
     from llguidance import LLMatcher
 
-    if len(text) > max_characters:
-        raise ConfigurationError(
-            f"The JSON Schema has {len(text)} characters; {max_characters} are allowed. Shorten it, or raise "
-            "GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
-        )
     try:
         grammar: str = LLMatcher.grammar_from_json_schema(text, overrides=_FORM)
     except ValueError as error:

@@ -1,18 +1,23 @@
 """Engines that follow a script: build and test on the block without weights or a GPU."""
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Event
 
 from gemma4_block.contract import (
     IMAGE_SEQ_LENGTHS,
     Answer,
+    Capabilities,
     Engine,
+    FinishReason,
     GenerationConfig,
-    ImageSeqLength,
     Prompt,
     Quantization,
 )
-from gemma4_block.errors import Gemma4BlockError, PromptError
+from gemma4_block.errors import EngineError, Gemma4BlockError, PromptError
+
+_ALL = Capabilities(image_seq_lengths=IMAGE_SEQ_LENGTHS)
 
 Line = str | Answer | PromptError
 """What a script says to one prompt; a text stands for an ordinary answer."""
@@ -24,6 +29,8 @@ class ScriptedCall:
 
     prompts: tuple[Prompt, ...]
     generation: GenerationConfig
+    deadline: float | None = None
+    cancelled: Event | None = None
 
 
 class ScriptedEngine:
@@ -31,12 +38,13 @@ class ScriptedEngine:
 
     Args:
         script: Lines for the prompts of all calls, one each, or what to say to any prompt.
-        image_seq_lengths: The visual token budgets that the checkpoint claims.
+        capabilities: What it claims to do; by default all that an engine can.
         failure: Raised by every call after it is recorded.
 
     Attributes:
-        image_seq_lengths: As given.
+        capabilities: As given.
         calls: Every call of `answer` so far.
+        is_closed: Whether it was closed.
 
     >>> engine = ScriptedEngine(["a cat", "a dog"])
     >>> answers = engine.answer([Prompt(text="What is it?"), Prompt(text="And this?")], GenerationConfig())
@@ -51,10 +59,11 @@ class ScriptedEngine:
         self,
         script: Sequence[Line] | Callable[[Prompt], Line],
         *,
-        image_seq_lengths: tuple[ImageSeqLength, ...] = IMAGE_SEQ_LENGTHS,
+        capabilities: Capabilities = _ALL,
         failure: Gemma4BlockError | None = None,
     ) -> None:
-        self.image_seq_lengths = image_seq_lengths
+        self.capabilities = capabilities
+        self.is_closed = False
         self.calls: list[ScriptedCall] = []
         self._failure = failure
         self._say = script if callable(script) else _in_order(script)
@@ -64,25 +73,54 @@ class ScriptedEngine:
         """The prompts of all calls so far, in order."""
         return tuple(prompt for call in self.calls for prompt in call.prompts)
 
-    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+    @property
+    def nbytes(self) -> int:
+        """A script takes no memory to speak of."""
+        return 0
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+    ) -> list[Answer | PromptError]:
         """Record the call and say what the script says.
 
         Args:
             prompts: Any number.
             generation: Recorded, and otherwise without effect.
+            deadline: Recorded; where it has passed, every answer ends before its first token.
+            cancelled: Recorded; where it is set, every answer ends before its first token.
 
         Returns:
             One entry for each prompt, in order.
 
         Raises:
             Gemma4BlockError: The failure that the engine was given.
+            EngineError: It is closed.
             AssertionError: The script has no line left.
 
         """
-        self.calls.append(ScriptedCall(prompts=tuple(prompts), generation=generation))
+        if self.is_closed:
+            raise EngineError("The engine is closed. Load the model again.")
+        self.calls.append(
+            ScriptedCall(
+                prompts=tuple(prompts), generation=generation, deadline=deadline, cancelled=cancelled
+            )
+        )
         if self._failure is not None:
             raise self._failure
+        if cancelled is not None and cancelled.is_set():
+            return [_end(prompt, "cancelled") for prompt in prompts]
+        if deadline is not None and time.monotonic() >= deadline:
+            return [_end(prompt, "deadline") for prompt in prompts]
         return [_answer(self._say(prompt), prompt) for prompt in prompts]
+
+    def close(self) -> None:
+        """Refuse later calls."""
+        self.is_closed = True
 
 
 class ScriptedProvider:
@@ -146,3 +184,8 @@ def _answer(line: Line, prompt: Prompt) -> Answer | PromptError:
         output_tokens=len(line.split()),
         image_tokens=image_tokens,
     )
+
+
+def _end(prompt: Prompt, reason: FinishReason) -> Answer | PromptError:
+    ended = _answer("", prompt)
+    return replace(ended, finish_reason=reason) if isinstance(ended, Answer) else ended

@@ -398,7 +398,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 
     directory = tmp_path_factory.mktemp("adapter")
-    base = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"))).model
+    base = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"))).model.module
     targets = r".*language_model.*\.up_proj"
     get_peft_model(base, LoraConfig(r=2, target_modules=targets)).save_pretrained(directory)
     return directory

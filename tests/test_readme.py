@@ -194,7 +194,7 @@ def test_the_debug_log_is_what_a_server_writes(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.DEBUG, "gemma4_block"):
         for _ in range(2):
             runner.run({"image": picture})
-    shown = re.findall(r"^DEBUG:gemma4_block\.engine\.service:(Prompts answered: .*)$", README, re.MULTILINE)
+    shown = re.findall(r"^DEBUG:gemma4_block\.engine\.local:(Prompts answered: .*)$", README, re.MULTILINE)
 
     assert mask("\n".join(shown)) == mask("\n".join(caplog.messages))
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import gemma4_block.demo
-from gemma4_block.contract import GenerationConfig, Prompt
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
-from gemma4_block.engine.pool.factory import load_engine
-from gemma4_block.engine.pool.pool import choose_auto_quantization
+from gemma4_block.contract import GenerationConfig, LocalModel, Prompt
+from gemma4_block.engine.compat import Gemma4HF
+from gemma4_block.engine.local import LocalEngine
+from gemma4_block.engine.pool import choose_auto_quantization, load_local
 from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.limits import Limits, ask
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
@@ -88,8 +89,9 @@ def test_there_are_no_roots_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_dtype_and_device_reach_the_weights() -> None:
     """The engine is loaded as the operator says."""
     settings = Settings(device="cpu", dtype="float32")
-    engine = load_engine(DEMO_CHECKPOINT, quantization="auto", settings=settings)
-    weight = next(engine._service._passes.model.parameters())
+    engine = load_local(LocalModel(directory=DEMO_CHECKPOINT, quantization="auto"), settings)
+    assert isinstance(engine, LocalEngine)
+    weight = next(engine.checkpoint.model.module.parameters())
 
     assert (weight.dtype, weight.device.type) == (torch.float32, "cpu")
 
@@ -98,7 +100,7 @@ def test_a_device_that_is_not_there_is_refused_at_loading() -> None:
     """The operator's device reaches the loader, the chooser of `auto`, and `from_pretrained`."""
     settings = Settings(device="cuda:77")
     for attempt in (
-        lambda: load_engine(DEMO_CHECKPOINT, quantization="none", settings=settings),
+        lambda: load_local(LocalModel(directory=DEMO_CHECKPOINT, quantization="none"), settings),
         lambda: choose_auto_quantization(DEMO_CHECKPOINT, settings),
         lambda: Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cuda:77"),
     ):
@@ -108,8 +110,9 @@ def test_a_device_that_is_not_there_is_refused_at_loading() -> None:
 
 def test_quantization_reaches_the_weights() -> None:
     """`nf4` from a step becomes 4-bit layers."""
-    engine = load_engine(DEMO_CHECKPOINT, quantization="nf4", settings=Settings(device="cpu"))
-    kinds = {type(module).__name__ for module in engine._service._passes.model.modules()}
+    engine = load_local(LocalModel(directory=DEMO_CHECKPOINT, quantization="nf4"), Settings(device="cpu"))
+    assert isinstance(engine, LocalEngine)
+    kinds = {type(module).__name__ for module in engine.checkpoint.model.module.modules()}
 
     assert "Linear4bit" in kinds
 
@@ -117,13 +120,13 @@ def test_quantization_reaches_the_weights() -> None:
 def test_limits_reach_the_engine() -> None:
     """A longer prompt and a larger image than allowed fail in their own place; the batch is bounded."""
     settings = Settings(device="cpu", max_prompt_characters=10, max_image_pixels=99)
-    engine = load_engine(DEMO_CHECKPOINT, quantization="auto", settings=settings)
+    engine = load_local(LocalModel(directory=DEMO_CHECKPOINT, quantization="auto"), settings)
     prompts = [
         Prompt(text="12345678901"),
         Prompt(text="x", system="12345678901"),
         Prompt(text="x", images=(np.zeros((10, 10, 3), np.uint8),)),
     ]
-    answers = engine.answer(prompts, GenerationConfig(max_new_tokens=1))
+    answers = ask(engine, prompts, GenerationConfig(max_new_tokens=1), limits=Limits.of_process(settings))
 
     assert all(isinstance(answer, PromptError) for answer in answers)
     assert [

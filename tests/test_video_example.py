@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -13,8 +14,8 @@ import pytest
 from inference import InferencePipeline
 
 from gemma4_block.cli.workflows import Row, WorkflowRunner, load_example
-from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
-from gemma4_block.engine.pool.pool import get_engine_pool
+from gemma4_block.contract import Answer, Capabilities, Engine, GenerationConfig, Prompt
+from gemma4_block.engine.pool import get_engine_pool
 from gemma4_block.errors import PromptError
 from gemma4_block.testing import ScriptedProvider
 
@@ -48,14 +49,29 @@ class CountingEngine:
         self._engine = engine
 
     @property
-    def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
+    def capabilities(self) -> Capabilities:
         """Those of the other one."""
-        return self._engine.image_seq_lengths
+        return self._engine.capabilities
 
-    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+    @property
+    def nbytes(self) -> int:
+        """That of the other one."""
+        return self._engine.nbytes
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+    ) -> list[Answer | PromptError]:
         """Count the prompts and hand them on."""
         self.asked += len(prompts)
-        return self._engine.answer(prompts, generation)
+        return self._engine.answer(prompts, generation, deadline=deadline, cancelled=cancelled)
+
+    def close(self) -> None:
+        """Leave the other one, which is the process's, as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from gemma4_block.blocks.fields import StepFields
+from gemma4_block.cancellation import find_cancellation
 from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt, RgbImage
 from gemma4_block.errors import PromptError
+from gemma4_block.limits import Limits, ask
+from gemma4_block.settings import get_settings
 from gemma4_block.tasks import TASKS, fit_image_seq_length
 
 
@@ -22,7 +25,7 @@ def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence
     """
     if fields.image_seq_length == "auto":
         return fit_image_seq_length(
-            TASKS[fields.task_type].image_seq_length, engine.image_seq_lengths, images
+            TASKS[fields.task_type].image_seq_length, engine.capabilities.image_seq_lengths, images
         )
     return fields.image_seq_length
 
@@ -30,7 +33,7 @@ def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence
 def answer_all(
     engine: Engine, asked: Sequence[Prompt | PromptError], generation: GenerationConfig
 ) -> list[Answer | PromptError]:
-    """Answer what can be asked in one call of the engine, which is not called for nothing.
+    """Answer what can be asked in one call of the engine, within what the operator allows to requests.
 
     Args:
         engine: Runs the model.
@@ -44,6 +47,10 @@ def answer_all(
         EngineError: The engine itself failed.
 
     """
-    prompts = [one for one in asked if isinstance(one, Prompt)]
-    answers = iter(engine.answer(prompts, generation) if prompts else [])
-    return [next(answers) if isinstance(one, Prompt) else one for one in asked]
+    return ask(
+        engine,
+        asked,
+        generation,
+        limits=Limits.of_requests(get_settings()),
+        cancelled=find_cancellation(),
+    )

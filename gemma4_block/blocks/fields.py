@@ -16,7 +16,7 @@ from pydantic import (
 
 from gemma4_block.contract import GenerationConfig, ImageSeqLength, Quantization
 from gemma4_block.errors import ConfigurationError, PromptError
-from gemma4_block.json_schema import compile_schema
+from gemma4_block.limits import Limits, check_limit
 from gemma4_block.reading import BoxFormat
 from gemma4_block.settings import get_generation_defaults, get_settings
 from gemma4_block.tasks import TaskType, answer_schema
@@ -120,8 +120,8 @@ def plan_generation(fields: GenerationFields) -> GenerationConfig:
     if temperature is None and defaults.do_sample:
         temperature = defaults.temperature
     is_sampled = temperature is not None and temperature != 0
-    _check_limit("max_new_tokens", fields.max_new_tokens, settings.max_new_tokens)
-    _check_limit("max_thinking_tokens", fields.max_thinking_tokens, settings.max_thinking_tokens)
+    check_limit("max_new_tokens", fields.max_new_tokens, settings.max_new_tokens)
+    check_limit("max_thinking_tokens", fields.max_thinking_tokens, settings.max_thinking_tokens)
     enable_thinking = _first(fields.enable_thinking, defaults.enable_thinking)
     return GenerationConfig(
         max_new_tokens=_first(fields.max_new_tokens, min(defaults.max_new_tokens, settings.max_new_tokens)),
@@ -203,15 +203,7 @@ def check_structure(structure: dict[str, JsonValue] | None) -> None:
 
     """
     if structure:
-        compile_schema(answer_schema(structure), max_characters=get_settings().max_schema_characters)
-
-
-def _check_limit(name: str, given: int | None, limit: int) -> None:
-    if given is not None and given > limit:
-        raise ConfigurationError(
-            f"{name} is {given}; this machine allows {limit}. Ask for fewer, or raise "
-            f"GEMMA4_BLOCK_{name.upper()}."
-        )
+        Limits.of_requests(get_settings()).check_schema(answer_schema(structure))
 
 
 def _first(given: _T | None, default: _T) -> _T:

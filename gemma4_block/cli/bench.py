@@ -80,7 +80,7 @@ def bench(
         }
         pixels = [read_image(path) for path in pictures] if pictures else [draw_picture().pixels]
         with Console(stderr=True).status(f"Timing {model_version} ..."):
-            from gemma4_block.engine.pool.pool import get_engine_pool
+            from gemma4_block.engine.pool import get_engine_pool
 
             timing = StepTimer(fields, pixels, get_engine_pool()).measure(
                 repeats=repeats, forgets=forget, profiles=profile
@@ -170,7 +170,7 @@ def describe_machine() -> dict[str, object]:
     """Return what figures depend on, for JSON, and how much memory this process took."""
     import torch
 
-    from gemma4_block.engine.hardware.machine import inspect_machine
+    from gemma4_block.engine.hardware import inspect_machine
 
     settings = get_settings()
     machine = inspect_machine(settings.device)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.cli.disconnects import CancelOnDisconnect
 from gemma4_block.cli.environment import prepare_host_environment
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import refuse
@@ -99,6 +100,7 @@ def make_app() -> "FastAPI":
             app: FastAPI = HttpInterface(manager).app
         finally:
             os.chdir(started_in)
+    app.add_middleware(CancelOnDisconnect)
     app.router.routes[:] = [
         route
         for route in app.router.routes

@@ -4,16 +4,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.cli.workflows import WorkflowRunner
 from gemma4_block.contract import (
     Answer,
+    Capabilities,
     Engine,
     EngineProvider,
     GenerationConfig,
-    ImageSeqLength,
     Prompt,
     Quantization,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class ProfiledEngine(Engine, Protocol):
-    """An engine that says where the time of a call went, as `Gemma4HF` does."""
+    """An engine that says where the time of a call went, as the local one does."""
 
     def profile(
         self, prompts: Sequence[Prompt], generation: GenerationConfig
@@ -189,22 +190,36 @@ class _TimedEngine:
     last: _EngineCall | None = None
 
     @property
-    def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
-        return self.inner.image_seq_lengths
+    def capabilities(self) -> Capabilities:
+        return self.inner.capabilities
 
-    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+    @property
+    def nbytes(self) -> int:
+        return self.inner.nbytes
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+    ) -> list[Answer | PromptError]:
         profile = None
         started = time.perf_counter()
         if self.profiles:
             answers, profile = self.inner.profile(prompts, generation)
         else:
-            answers = self.inner.answer(prompts, generation)
+            answers = self.inner.answer(prompts, generation, deadline=deadline, cancelled=cancelled)
         seconds = time.perf_counter() - started
         self.last = _EngineCall(seconds=seconds, answers=answers, profile=profile)
         return answers
 
     def forget(self) -> None:
         self.inner.forget()
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 @dataclass(kw_only=True)
@@ -222,7 +237,7 @@ class _TimedProvider:
         if not self.engines:
             # Importing torch and transformers takes longer than loading the demo model, and no longer with a
             # larger one.
-            import gemma4_block.engine.pool.factory  # noqa: F401
+            import gemma4_block.engine.local  # noqa: F401
 
             started = time.perf_counter()
             engine = self.provider.get(model_version, quantization)

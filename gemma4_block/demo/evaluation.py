@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from gemma4_block.contract import Engine
+from gemma4_block.contract import Engine, LocalModel
 from gemma4_block.demo import judges, task_judges
 from gemma4_block.demo.cases import (
     draw_worn,
@@ -29,7 +29,7 @@ from gemma4_block.demo.scenes import (
 from gemma4_block.demo.scoring import (
     Row,
 )
-from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Settings
 
 CHECKPOINT_DIRECTORY = Path(__file__).parent / "checkpoint"
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--save", type=Path, help="also write the line of JSON here")
     options = parser.parse_args(arguments)
     settings = Settings(max_batch_size=_BATCH_SIZE, dtype=options.dtype, device="cpu")
-    engine = load_engine(options.checkpoint, quantization="none", settings=settings)
+    engine = load_local(LocalModel(directory=options.checkpoint, quantization="none"), settings)
     report = evaluate(engine, scene_count=options.scenes, seed=options.seed)
     console = Console()
     console.print(_table("Held-out scenes", report.rows), _table("Where it is weak", report.weak_spots))

@@ -84,7 +84,9 @@ def _ask(
 ) -> list[_Asked]:
     task = TASKS[name]
     requests = [
-        TaskRequest(images=(scene.image,), image_seq_length=min(engine.image_seq_lengths), classes=names)
+        TaskRequest(
+            images=(scene.image,), image_seq_length=min(engine.capabilities.image_seq_lengths), classes=names
+        )
         for scene, names in zip(scenes, classes, strict=True)
     ]
     generation = GenerationConfig(max_new_tokens=_MAX_NEW_TOKENS)

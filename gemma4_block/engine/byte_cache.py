@@ -32,6 +32,11 @@ class ByteCache(Generic[Key, Value]):
         self._values: OrderedDict[Key, Value] = OrderedDict()
         self._lock = Lock()
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes all values together take."""
+        return self._bytes
+
     def holds(self, size: int) -> bool:
         """Say whether a value of so many bytes would be kept."""
         return size <= self._max_bytes

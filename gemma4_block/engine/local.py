@@ -1,112 +1,133 @@
-"""Answer the calls of all threads with one model: prepare, schedule, read."""
+"""The engine of this process: a loaded checkpoint that answers the calls of all threads."""
 
 import logging
-import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt
-from gemma4_block.engine.answers import ReplyDesk
+from gemma4_block.contract import Answer, Capabilities, GenerationConfig, ImageSeqLength, Prompt
 from gemma4_block.engine.byte_cache import ByteCache
-from gemma4_block.engine.gemma4.detokenizer import Reply, read_reply
-from gemma4_block.engine.gemma4.special_tokens import read_vocabulary
-from gemma4_block.engine.loading.checkpoint import Checkpoint
-from gemma4_block.engine.preprocess.prefetcher import Feeder
-from gemma4_block.engine.preprocess.prepared import PreparedPrompt, find_prefix, pad_images
-from gemma4_block.engine.preprocess.preprocessor import Limits, Preparer
+from gemma4_block.engine.family import DecodedReply
+from gemma4_block.engine.hardware import read_free_memory
+from gemma4_block.engine.loading import Checkpoint
+from gemma4_block.engine.postprocess import AnswerReader
+from gemma4_block.engine.preprocess import (
+    FeatureCache,
+    Preprocessor,
+    make_model_inputs,
+    read_model_inputs,
+)
 from gemma4_block.engine.profiling import Profile, StageClock
-from gemma4_block.engine.runner.forward import ModelPasses
-from gemma4_block.engine.runner.runner import ModelRunner
-from gemma4_block.engine.runner.vision import FeatureCache, PreparedImage, unpad_images
-from gemma4_block.engine.sampling.grammar import Grammars
-from gemma4_block.engine.scheduler.request import Call, Job
-from gemma4_block.engine.scheduler.scheduler import Scheduler
-from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.engine.runner import ForwardPasses, ModelRunner, PrefixCache
+from gemma4_block.engine.sampling import Grammars
+from gemma4_block.engine.scheduler import Admission, Request, Scheduler
+from gemma4_block.engine.submission import PromptSubmitter
+from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings
 
-if TYPE_CHECKING:
-    from gemma4_block.engine.runner.prefill import PrefixCache
-
 # What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
-_AHEAD_BATCHES = 4
-_MOST_PREPARING_THREADS = 4
+_BATCHES_AHEAD = 4
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
-class ModelService:
-    """One model for all threads.
+class LocalEngine:
+    """A loaded model; an `Engine`. Calls of many threads share it.
 
     Args:
         checkpoint: What was loaded.
-        settings: The operator's.
+        settings: The operator's: batch size and caches.
         image_seq_length: Visual token budget where a prompt names none; None means the checkpoint's.
+
+    Attributes:
+        checkpoint: As given.
+        preprocessor: Turns prompts into tensors.
 
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, settings: Settings, image_seq_length: ImageSeqLength | None
+        self,
+        checkpoint: Checkpoint,
+        settings: Settings,
+        *,
+        image_seq_length: ImageSeqLength | None = None,
     ) -> None:
-        model, tokenizer = checkpoint.model, checkpoint.processor.tokenizer
-        limits = Limits(
-            max_prompt_characters=settings.max_prompt_characters, max_image_pixels=settings.max_image_pixels
-        )
-        self._tokenizer = tokenizer
-        self._vocabulary = read_vocabulary(model, tokenizer)
-        self._passes = ModelPasses(model, pad_id=self._vocabulary.pad_id)
+        self.checkpoint = checkpoint
         self._features: FeatureCache = ByteCache(settings.vision_cache_bytes)
         self._prefixes: PrefixCache = ByteCache(settings.prefix_cache_bytes)
-        self._clock = StageClock(model.device)
-        grammars = Grammars(tokenizer, self._vocabulary, settings.max_schema_characters)
-        self._preparer = Preparer(checkpoint, limits, grammars, self._features, image_seq_length)
-        self._desk = ReplyDesk(
-            tokenizer,
-            self._vocabulary,
-            grammars,
-            model.generation_config,
-            vocabulary_size=self._passes.config.vocab_size,
+        grammars = Grammars(checkpoint.tokenizer, checkpoint.special_tokens)
+        self._reader = AnswerReader(checkpoint.detokenizer, grammars, checkpoint.sampling_defaults)
+        self.preprocessor = Preprocessor(
+            checkpoint.template,
+            checkpoint.image_processor,
+            checkpoint.special_tokens,
+            context_tokens=checkpoint.context_tokens,
+            inference_config=checkpoint.inference_config,
+            image_seq_length=image_seq_length,
         )
+        model, tokens = checkpoint.model, checkpoint.special_tokens
+        clock = StageClock(model.device)
         self._runner = ModelRunner(
-            self._passes, features=self._features, prefixes=self._prefixes, clock=self._clock
+            ForwardPasses(model, pad_id=tokens.pad_id, image_id=tokens.image_id),
+            features=self._features,
+            prefixes=self._prefixes,
+            clock=clock,
         )
-        self._scheduler = Scheduler(self._runner, self._clock, max_rows=settings.max_batch_size)
-        self._ahead = _AHEAD_BATCHES * settings.max_batch_size
-        self._max_seconds = settings.max_seconds
-        # One core is left to the model.
-        threads = min(_MOST_PREPARING_THREADS, max(1, (os.cpu_count() or 1) - 1))
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gemma4-block-prepare")
+        admission = Admission(
+            settings.max_batch_size,
+            measure=model.measure_cache,
+            read_free=partial(read_free_memory, model.device),
+        )
+        self._scheduler = Scheduler(self._runner, clock, admission)
+        self._submitter = PromptSubmitter(
+            checkpoint,
+            self.preprocessor,
+            grammars,
+            self._features,
+            self._scheduler,
+            ahead=_BATCHES_AHEAD * settings.max_batch_size,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All that an engine can do, with the budgets that the checkpoint was trained for."""
+        return Capabilities(image_seq_lengths=self.checkpoint.image_seq_lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory of the weights, and of what is kept of earlier prompts."""
+        return self.checkpoint.model.nbytes + self._features.nbytes + self._prefixes.nbytes
 
     def answer(
         self,
         prompts: Sequence[Prompt],
         generation: GenerationConfig,
         *,
-        max_seconds: float | None = None,
+        deadline: float | None = None,
         cancelled: Event | None = None,
     ) -> list[Answer | PromptError]:
-        """Answer prompts, each on its own.
+        """Answer many prompts, each on its own, together with those of other threads; see `Engine.answer`.
 
         Args:
-            prompts: Any number.
+            prompts: Any number, with images of any sizes and counts.
             generation: How to answer all of them.
-            max_seconds: As `Gemma4HF.answer`.
-            cancelled: As `Gemma4HF.answer`.
+            deadline: When all answers end where they stand, by `time.monotonic`.
+            cancelled: Set it from another thread to end all answers where they stand.
 
         Returns:
-            One entry for each prompt, in order.
+            One entry for each prompt, in the same order.
 
         Raises:
-            EngineError: The engine failed.
+            EngineError: The engine failed, or is closed.
+            OutOfMemoryError: The device's memory does not hold one of the prompts alone.
 
         """
-        call = self._make_call(len(prompts), max_seconds=max_seconds, cancelled=cancelled)
-        return self._answer(call, prompts, generation)
+        profile = Profile(is_wanted=_LOGGER.isEnabledFor(logging.DEBUG))
+        request = Request(len(prompts), deadline=deadline, cancelled=cancelled, profile=profile)
+        return self._answer(request, prompts, generation)
 
     def profile(
         self, prompts: Sequence[Prompt], generation: GenerationConfig
@@ -121,173 +142,116 @@ class ModelService:
             One entry for each prompt, in order, and the stages.
 
         Raises:
-            EngineError: The engine failed.
+            EngineError: The engine failed, or is closed.
 
         """
-        call = self._make_call(len(prompts))
-        call.profile.is_wanted = True
-        return self._answer(call, prompts, generation), call.profile
+        request = Request(len(prompts), profile=Profile(is_wanted=True))
+        return self._answer(request, prompts, generation), request.profile
 
     def prepare_inputs(
         self, prompt: Prompt, *, enable_thinking: bool, image_size_wh: tuple[int, int] | None
     ) -> dict[str, torch.Tensor]:
-        """Return the model's own inputs for one prompt, on its device."""
-        prepared = self._preparer.prepare(
+        """Return the model's own inputs for one prompt.
+
+        Args:
+            prompt: What is asked.
+            enable_thinking: Ask the template for the thinking form.
+            image_size_wh: Width and height that replace those of inference_config.json.
+
+        Returns:
+            Tensors of one row on the model's device.
+
+        Raises:
+            PromptError: An image cannot be read, or the prompt has more tokens than the model reads.
+            ConfigurationError: `image_size_wh` would do nothing.
+
+        """
+        prepared = self.preprocessor.prepare(
             0, prompt, enable_thinking=enable_thinking, image_size_wh=image_size_wh
         )
-        return self.pad([prepared])
+        tokens = self.checkpoint.special_tokens
+        return make_model_inputs(
+            [prepared],
+            pad_token_id=tokens.pad_id,
+            image_token_id=tokens.image_id,
+            device=self.checkpoint.model.device,
+        )
 
-    def pad(self, prompts: Sequence[PreparedPrompt]) -> dict[str, torch.Tensor]:
-        """Return the model's own inputs for prompts whose images have pixels, on its device."""
-        images = [image for prompt in prompts for image in prompt.images]
-        texts = self._passes.pad([prompt.input_ids for prompt in prompts])
-        kinds = {"mm_token_type_ids": self._passes.mark_images(texts)}
-        return texts | kinds | pad_images(images, device=self._passes.model.device)
-
-    def generate(self, inputs: dict[str, torch.Tensor], generation: GenerationConfig) -> torch.Tensor:
+    def generate_from_inputs(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+    ) -> torch.Tensor:
         """Return the generated ids `(B, T)` int64, without the prompt.
 
         Args:
             inputs: As `prepare_inputs` returns them, of any number of rows.
             generation: How to answer.
+            deadline: When all answers end where they stand, by `time.monotonic`.
 
         Returns:
-            One row for each of the inputs; rows that ended early, at the operator's limit too, are padded.
+            One row for each of the inputs on the model's device; rows that ended early are padded.
 
         Raises:
             ConfigurationError: The images are not those of the texts, or a row has no text.
-            EngineError: The engine failed.
+            EngineError: The engine failed, or is closed.
 
         """
-        prompts = self._read_inputs(inputs)
-        call = self._make_call(len(prompts))
-        jobs = [Job(call=call, prompt=prompt, row=self._desk.begin(prompt, generation)) for prompt in prompts]
+        tokens = self.checkpoint.special_tokens
+        prompts = read_model_inputs(
+            inputs, image_token_id=tokens.image_id, image_processor=self.checkpoint.image_processor
+        )
+        profile = Profile(is_wanted=_LOGGER.isEnabledFor(logging.DEBUG))
+        request = Request(len(prompts), deadline=deadline, profile=profile)
+        sequences = [self._submitter.begin(request, prompt, generation) for prompt in prompts]
         started = time.perf_counter()
-        for job in jobs:
-            self._scheduler.submit(job)
-        self._scheduler.run(call)
-        _report(call, time.perf_counter() - started)
-        longest = max(len(job.row.ids) for job in jobs)
-        pad_id = self._vocabulary.pad_id
-        padded = [job.row.ids + [pad_id] * (longest - len(job.row.ids)) for job in jobs]
-        return torch.tensor(padded, dtype=torch.long, device=self._passes.model.device)
+        with self._scheduler.serve(request):
+            for sequence in sequences:
+                self._scheduler.submit(sequence)
+            self._scheduler.wait(request)
+        _report(request, time.perf_counter() - started)
+        longest = max(len(one.output_ids) for one in sequences)
+        padded = [one.output_ids + [tokens.pad_id] * (longest - len(one.output_ids)) for one in sequences]
+        return torch.tensor(padded, dtype=torch.long, device=self.checkpoint.model.device)
 
-    def read(self, generated_ids: torch.Tensor, stop: Sequence[str]) -> list[Reply]:
-        """Cut and split each generated row."""
-        return [read_reply(row, self._tokenizer, self._vocabulary, stop) for row in generated_ids.tolist()]
+    def read_generated(self, generated_ids: torch.Tensor, stop: Sequence[str]) -> list[DecodedReply]:
+        """Cut and split each row of generated ids `(B, T)`."""
+        return [self.checkpoint.detokenizer.read(row, stop) for row in generated_ids.tolist()]
 
-    def decode_raw(self, generated_ids: torch.Tensor) -> list[str]:
-        """Return each generated row as text with all its control tokens."""
-        rows = self._tokenizer.batch_decode(generated_ids, skip_special_tokens=False)
-        return [text.strip() for text in rows]
+    def read_generated_raw(self, generated_ids: torch.Tensor) -> list[str]:
+        """Return each row of generated ids `(B, T)` as text with all its control tokens."""
+        return [self.checkpoint.detokenizer.read_raw(row) for row in generated_ids.tolist()]
 
     def forget(self) -> None:
-        """Drop what is kept of earlier images."""
-        self._runner.release()
+        """Drop what is kept of earlier prompts; a question about a known image takes as long as the first."""
+        self._runner.release_caches()
 
-    def _make_call(
-        self, count: int, *, max_seconds: float | None = None, cancelled: Event | None = None
-    ) -> Call:
-        limits = [limit for limit in (max_seconds, self._max_seconds) if limit is not None]
-        return Call(
-            count=count,
-            deadline=time.monotonic() + min(limits) if limits else None,
-            cancelled=Event() if cancelled is None else cancelled,
-            profile=Profile(is_wanted=_log.isEnabledFor(logging.DEBUG)),
-        )
+    def close(self) -> None:
+        """End the threads after the pass that is under way, and let the caches go; calls that wait fail."""
+        self._scheduler.close()
+        self._submitter.close()
+        self.forget()
 
     def _answer(
-        self, call: Call, prompts: Sequence[Prompt], generation: GenerationConfig
+        self, request: Request, prompts: Sequence[Prompt], generation: GenerationConfig
     ) -> list[Answer | PromptError]:
         started = time.perf_counter()
-
-        def prepare(place: int) -> None:
-            self._prepare(call, place, prompts[place], generation)
-
-        if len(prompts) == 1:
-            prepare(0)
-        else:
-            fail = partial(self._scheduler.fail, call)
-            feeder = Feeder(self._executor, prepare, fail, count=len(prompts), ahead=self._ahead)
-            call.after_outcome = feeder.go_on
-            feeder.start()
-        self._scheduler.run(call)
-        reading = time.perf_counter()
-        answers = [self._desk.read(call.outcomes[place], generation) for place in range(len(prompts))]
-        # A job knows its call; nothing of either is needed any more.
-        call.outcomes.clear()
+        try:
+            with self._scheduler.serve(request):
+                self._submitter.submit_all(request, prompts, generation)
+                self._scheduler.wait(request)
+            reading = time.perf_counter()
+            outcomes = [request.outcomes[place] for place in range(len(prompts))]
+            answers = [self._reader.read(outcome, generation) for outcome in outcomes]
+        finally:
+            request.release()
         ended = time.perf_counter()
-        call.profile.add("read", ended - reading, len(prompts))
-        _report(call, ended - started)
+        request.profile.add("read", ended - reading, len(prompts))
+        _report(request, ended - started)
         return answers
 
-    def _prepare(self, call: Call, place: int, prompt: Prompt, generation: GenerationConfig) -> None:
-        if (reason := call.over) is not None:
-            self._scheduler.settle(call, place, reason)
-            return
-        started = time.perf_counter()
-        outcome = self._begin(call, place, prompt, generation)
-        # Whoever waits for the outcome may read the profile as soon as there is one.
-        call.profile.add("preprocess", time.perf_counter() - started, 1)
-        if isinstance(outcome, PromptError):
-            self._scheduler.settle(call, place, outcome)
-        elif isinstance(outcome, Exception):
-            self._scheduler.fail(call, outcome)
-        elif outcome.row.is_ended and not outcome.prompt.choices:
-            # All of the answer was forced.
-            self._scheduler.settle(call, place, outcome)
-        else:
-            self._scheduler.submit(outcome)
 
-    def _begin(self, call: Call, place: int, prompt: Prompt, generation: GenerationConfig) -> Job | Exception:
-        try:
-            prepared = self._preparer.prepare(
-                place, prompt, enable_thinking=generation.enable_thinking, features=self._features
-            )
-            return Job(call=call, prompt=prepared, row=self._desk.begin(prepared, generation))
-        except Exception as error:  # noqa: BLE001 - raised where the call waits, or the prompt's own answer
-            return error
-
-    def _read_inputs(self, inputs: dict[str, torch.Tensor]) -> list[PreparedPrompt]:
-        images: list[PreparedImage] = []
-        if "pixel_values" in inputs:
-            vision = self._passes.model.config.vision_config
-            # The 12B makes a soft token of every patch.
-            patches = 1 if hasattr(vision, "model_patch_size") else vision.pooling_kernel_size**2
-            images = unpad_images(inputs["pixel_values"], inputs["image_position_ids"], patches)
-        image_token_id = self._passes.model.config.image_token_id
-        prompts = []
-        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
-        for index, (row, is_real) in enumerate(zip(inputs["input_ids"], mask.bool(), strict=True)):
-            ids = tuple(row[is_real].tolist())
-            if not ids:
-                raise ConfigurationError(f"Row {index} of input_ids has no token that counts. Leave it out.")
-            places = left = ids.count(image_token_id)
-            own: list[PreparedImage] = []
-            while left > 0 and images:
-                own.append(images.pop(0))
-                left -= own[-1].soft_tokens
-            if left:
-                raise _strange_images(f"row {index} has {places} image tokens, and they do not make as many")
-            prompts.append(
-                PreparedPrompt(
-                    index=index,
-                    input_ids=ids,
-                    image_tokens=places,
-                    images=tuple(own),
-                    prefix_length=find_prefix(ids, image_token_id),
-                )
-            )
-        if images:
-            raise _strange_images(f"{len(images)} of their images have no image tokens")
-        return prompts
-
-
-def _strange_images(problem: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"pixel_values do not fit input_ids: {problem}. Give what pre_process_generation returned."
-    )
-
-
-def _report(call: Call, seconds: float) -> None:
-    _log.debug("Prompts answered: %d, in %.3f s: %s", call.count, seconds, call.profile)
+def _report(request: Request, seconds: float) -> None:
+    _LOGGER.debug("Prompts answered: %d, in %.3f s: %s", request.count, seconds, request.profile)

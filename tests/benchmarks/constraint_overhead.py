@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import DynamicCache, Gemma4ForCausalLM, Gemma4TextConfig, PreTrainedTokenizerFast
-from transformers import GenerationConfig as HfGenerationConfig
 
 from gemma4_block.contract import GenerationConfig
-from gemma4_block.engine.gemma4.special_tokens import Vocabulary, read_vocabulary
-from gemma4_block.engine.runner.decode import _choose
-from gemma4_block.engine.sampling.grammar import Grammar, Grammars
-from gemma4_block.engine.sampling.sampler import Sampler
-from gemma4_block.engine.scheduler.sequence import Row
+from gemma4_block.engine.family import SamplingDefaults, SpecialTokens
+from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
+from gemma4_block.engine.preprocess import PreparedPrompt
+from gemma4_block.engine.runner.decode import choose_tokens
+from gemma4_block.engine.sampling import Grammar, Grammars, Sampler
+from gemma4_block.engine.scheduler import Request, Sequence
 from gemma4_block.reading import BOX_CONTRACTS, boxes_schema
 
 VOCABULARY_SIZE = 262_144
@@ -53,9 +53,11 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         "required": ["name", "age", "ok"],
         "additionalProperties": False,
     },
-    "boxes of 20 classes": boxes_schema(
-        BOX_CONTRACTS["yxyx_0_1000"], [f"class number {place}" for place in range(20)]
-    ),
+    "boxes of 20 classes": {
+        **boxes_schema(BOX_CONTRACTS["yxyx_0_1000"], [f"class number {place}" for place in range(20)]),
+        # Noise would end the list at once.
+        "minItems": 20,
+    },
     "thirty alternatives": {
         "type": "object",
         "properties": {
@@ -95,6 +97,8 @@ def build_tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
     tokens = dict.fromkeys(_SPECIAL.get(place, f"<unused{place}>") for place in range(256))
     tokens |= dict.fromkeys(f"<0x{byte:02X}>" for byte in range(256))
     tokens |= dict.fromkeys(chr(code) for code in range(33, 127))
+    # What a schema forces may be a blank alone.
+    tokens["▁"] = None
     marks = "\"'{}[]:,.;!?()<>/\\|-_=+*&%$#@ \n"
     while len(tokens) < VOCABULARY_SIZE:
         letters = "".join(rng.choices("etaoinshrdlucmfwypvbgkjqxz", k=rng.randint(2, 11)))
@@ -148,7 +152,7 @@ def measure_step(model: Gemma4ForCausalLM, batch_size: int) -> float:
 
 
 def measure_schema(
-    name: str, grammars: Grammars, vocabulary: Vocabulary, batch_size: int, step_ms: float
+    name: str, grammars: Grammars, special_tokens: SpecialTokens, batch_size: int, step_ms: float
 ) -> Overhead:
     """Decode 48 tokens of noise under a schema and without, in turns."""
     text = json.dumps(_SCHEMAS[name])
@@ -156,19 +160,22 @@ def measure_schema(
     grammars.start(text)
     start_ms = 1000 * (time.perf_counter() - started)
     rng = torch.Generator().manual_seed(1)
-    bound = [_row(vocabulary, grammars.start(text)) for _ in range(batch_size)]
-    free = [_row(vocabulary, None) for _ in range(batch_size)]
+    bound = [_begin(special_tokens, grammars.start(text)) for _ in range(batch_size)]
+    free = [_begin(special_tokens, None) for _ in range(batch_size)]
     added = []
     for _ in range(48):
         logits = torch.randn(batch_size, VOCABULARY_SIZE, generator=rng)
         times = []
-        for rows in (free, bound):
+        for sequences in (free, bound):
+            going_on = [one for one in sequences if not one.has_ended]
             started = time.perf_counter()
-            _choose([row for row in rows if not row.is_ended], logits)
+            choose_tokens(going_on, logits[: len(going_on)])
             times.append(1000 * (time.perf_counter() - started))
-        if all(row.is_ended for row in bound):
-            break
         added.append(times[1] - times[0])
+        if all(one.has_ended for one in bound):
+            break
+    failures = [str(one.failure) for one in bound if one.failure is not None]
+    assert not failures, failures
     constraint_ms = statistics.median(added)
     return Overhead(
         schema=name,
@@ -180,9 +187,11 @@ def measure_schema(
     )
 
 
-def _row(vocabulary: Vocabulary, grammar: Grammar | None) -> Row:
+def _begin(special_tokens: SpecialTokens, grammar: Grammar | None) -> Sequence:
     generation = GenerationConfig(max_new_tokens=4096)
-    return Row([5], generation, vocabulary, Sampler(generation, HfGenerationConfig()), grammar=grammar)
+    prompt = PreparedPrompt(index=0, input_ids=(5,), image_tokens=0, images=())
+    sampler = Sampler(generation, SamplingDefaults())
+    return Sequence(Request(1), prompt, generation, special_tokens, sampler, grammar=grammar)
 
 
 def main() -> None:
@@ -192,15 +201,17 @@ def main() -> None:
     model = build_model()
     tokenizer = build_tokenizer(random.Random(1))
     model.generation_config.eos_token_id = [1, 106]
-    vocabulary = read_vocabulary(model, tokenizer)
-    grammars = Grammars(tokenizer, vocabulary, max_schema_characters=20_000)
+    # A model of text alone knows of no images.
+    model.config.image_token_id = 4
+    special_tokens = read_special_tokens(model, tokenizer)
+    grammars = Grammars(tokenizer, special_tokens)
     started = time.perf_counter()
     grammars.token_bytes([1000])
     console.print(f"the tokenizer's trie took {time.perf_counter() - started:.1f} s, once for a checkpoint")
     found = []
     for batch_size in (1, 8):
         step_ms = measure_step(model, batch_size)
-        found += [measure_schema(name, grammars, vocabulary, batch_size, step_ms) for name in _SCHEMAS]
+        found += [measure_schema(name, grammars, special_tokens, batch_size, step_ms) for name in _SCHEMAS]
     table = Table("schema", "rows", "constraint ms", "step ms", "share", "start ms")
     for one in found:
         numbers = (

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from gemma4_block.contract import GenerationConfig, Prompt
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.gemma4.few_row_linear import FewRowsLinear
 from tests.benchmarks.endless import build_endless
 
@@ -31,8 +31,10 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         directory = build_endless("e2b-width", Path(folder) / "e2b-width", dtype=torch.float32)
-        engines = {name: Gemma4HF.from_pretrained(directory, device="cpu") for name in ("faster", "plain")}
-    for module in engines["plain"]._service._passes.model.modules():
+        engines = {
+            name: Gemma4HF.from_pretrained(directory, device="cpu").engine for name in ("faster", "plain")
+        }
+    for module in engines["plain"].checkpoint.model.module.modules():
         if isinstance(module, FewRowsLinear):
             module.__class__ = nn.Linear
     for rows in (1, 2, 4, 8):

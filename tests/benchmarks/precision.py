@@ -27,9 +27,9 @@ import torch
 import transformers.models.gemma4.modeling_gemma4  # noqa: F401 - an import is no part of loading
 from rich.console import Console
 
-from gemma4_block.contract import Answer, GenerationConfig, Prompt
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
-from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.contract import Answer, GenerationConfig, LocalModel, Prompt
+from gemma4_block.engine.local import LocalEngine
+from gemma4_block.engine.pool import load_local
 from gemma4_block.engine.profiling import Profile, Stage
 from gemma4_block.settings import Dtype, Settings
 from tests.benchmarks.machine import read_memory
@@ -84,12 +84,14 @@ def measure(directory: Path, precision: str) -> Measurement:
     dtype, quantization = PRECISIONS[precision]
     before = read_memory()
     started = time.perf_counter()
-    engine = load_engine(
-        directory, quantization=quantization, settings=Settings(device="cpu", dtype=dtype, max_batch_size=8)
+    engine = load_local(
+        LocalModel(directory=directory, quantization=quantization),
+        Settings(device="cpu", dtype=dtype, max_batch_size=8),
     )
     load_s = time.perf_counter() - started
     after = read_memory()
-    model = engine._service._passes.model
+    assert isinstance(engine, LocalEngine)
+    model = engine.checkpoint.model.module
     tensors = [*model.parameters(), *model.buffers()]
     # The first pass reads the file and is not timed.
     _ask(engine, [Prompt(text="Hello")], new_tokens=2)
@@ -111,7 +113,7 @@ def measure(directory: Path, precision: str) -> Measurement:
     )
 
 
-def _ask(engine: Gemma4HF, prompts: Sequence[Prompt], *, new_tokens: int) -> tuple[Profile, int]:
+def _ask(engine: LocalEngine, prompts: Sequence[Prompt], *, new_tokens: int) -> tuple[Profile, int]:
     """Return where the time went, and the tokens of the first prompt."""
     answers, profile = engine.profile(prompts, GenerationConfig(max_new_tokens=new_tokens))
     found = [answer for answer in answers if isinstance(answer, Answer)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, JsonSchema, Prompt
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.local import LocalEngine
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.reports import Goal, Report, time_in_turns
 from tests.benchmarks.workloads import Step, many_crops
@@ -32,7 +32,7 @@ _MOST_TOKENS = 512
 
 
 def time_schema(
-    engine: Gemma4HF, floors: Floors, budget: ImageSeqLength, repeats: int, *, step: Step | None = None
+    engine: LocalEngine, floors: Floors, budget: ImageSeqLength, repeats: int, *, step: Step | None = None
 ) -> Report:
     """W5: the crops of W2, held to a schema and not, about images that the engine has seen.
 

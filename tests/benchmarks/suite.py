@@ -14,7 +14,7 @@ import transformers
 
 from gemma4_block.contract import ImageSeqLength
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.hardware.machine import inspect_machine
 from tests.benchmarks.contestants import MAKERS, Ours
 from tests.benchmarks.endless import build_endless
@@ -115,7 +115,7 @@ def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice
     assert isinstance(ours, Ours)
     if row == "W5":
         return time_schema(ours.engine, bench.floors, budget, choice.repeats)
-    demo = Gemma4HF.from_pretrained(CHECKPOINT_DIRECTORY, device="cpu")
+    demo = Gemma4HF.from_pretrained(CHECKPOINT_DIRECTORY, device="cpu").engine
     return time_workflow_step(
         {"demo": demo, "e2b-width": ours.engine}, bench.floors, budget, _TURNS_OF_STEP * choice.repeats
     )

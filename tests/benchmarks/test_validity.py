@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gemma4_block.contract import LocalModel
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
-from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Settings
 from tests.benchmarks.validity import find_problem, judge_all
 from tests.miniatures import build_miniature
@@ -16,7 +17,7 @@ def test_every_answer_that_ended_is_valid(tmp_path: Path) -> None:
     settings = Settings(max_batch_size=32, device="cpu")
     directories = {"demo": CHECKPOINT_DIRECTORY, "random": build_miniature("e2b", tmp_path / "e2b")}
     engines = {
-        name: load_engine(directory, quantization="none", settings=settings)
+        name: load_local(LocalModel(directory=directory, quantization="none"), settings)
         for name, directory in directories.items()
     }
     found, problems = judge_all(engines, answers=320, seed=7, console=Console(quiet=True))

@@ -21,11 +21,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, Prompt
+from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, LocalModel, Prompt
 from gemma4_block.demo import phrases
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Settings
 from tests.miniatures import build_miniature
 
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "random weights": build_miniature("e2b", Path(folder) / "e2b"),
         }
         engines = {
-            name: load_engine(directory, quantization="none", settings=settings)
+            name: load_local(LocalModel(directory=directory, quantization="none"), settings)
             for name, directory in directories.items()
         }
         started = time.monotonic()

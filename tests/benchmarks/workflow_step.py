@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gemma4_block.cli.workflows import WorkflowRunner
-from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
 from gemma4_block.testing import ScriptedProvider
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.reports import Goal, Report, time_in_turns
@@ -20,7 +19,7 @@ _MOST_SHARE = 0.03
 
 
 def time_workflow_step(
-    engines: Mapping[str, Gemma4HF], floors: Floors, budget: ImageSeqLength, repeats: int
+    engines: Mapping[str, Engine], floors: Floors, budget: ImageSeqLength, repeats: int
 ) -> Report:
     """W7: a workflow of one step beside the bare call with the same prompt, about an image both have seen.
 
@@ -52,7 +51,7 @@ def time_workflow_step(
     return Report(row="W7", budget=budget, times_s=times, goals=goals, floor_s=floor_s, figures=figures)
 
 
-def _time(engine: Gemma4HF, budget: ImageSeqLength, repeats: int) -> dict[str, list[float]]:
+def _time(engine: Engine, budget: ImageSeqLength, repeats: int) -> dict[str, list[float]]:
     image = photo(0)
     workflow = write_workflow(QUESTIONS[0], budget, model_version="gemma-4-demo", max_new_tokens=_NEW_TOKENS)
     # The engine is given, whatever the workflow calls it.

@@ -20,7 +20,7 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.entities.base import Batch, ImageParentMetadata, WorkflowImageData
 
 import gemma4_block
-from gemma4_block.contract import Answer, GenerationConfig, Prompt
+from gemma4_block.contract import Answer, Capabilities, GenerationConfig, Prompt
 from gemma4_block.errors import (
     CheckpointError,
     ConfigurationError,
@@ -594,7 +594,7 @@ def test_the_budget_suits_task_and_checkpoint_unless_it_is_given(
     step: dict[str, object], trained: tuple[Any, ...], length: int
 ) -> None:
     """`auto` is the task's wish within what the checkpoint was trained for; a number is a number."""
-    engine = ScriptedEngine(["a"], image_seq_lengths=trained)
+    engine = ScriptedEngine(["a"], capabilities=Capabilities(image_seq_lengths=trained))
     ask(ScriptedProvider(engine), step, images=np.zeros((1080, 1920, 3), np.uint8))
     assert engine.prompts[0].image_seq_length == length
 

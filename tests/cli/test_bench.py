@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 
 import cv2
 import numpy as np
@@ -194,10 +195,17 @@ class CountingEngine(ScriptedEngine):
         super().__init__(lambda _: "Hello.")
         self.log: list[str] = []
 
-    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+    ) -> list[Answer | PromptError]:
         """Count a call."""
         self.log.append("answer")
-        return super().answer(prompts, generation)
+        return super().answer(prompts, generation, deadline=deadline, cancelled=cancelled)
 
     def profile(
         self, prompts: Sequence[Prompt], generation: GenerationConfig
@@ -265,10 +273,13 @@ def test_an_engine_that_cannot_say_where_its_time_goes_is_refused_by_name(
     )
 
 
-def test_a_picture_that_cannot_be_asked_about_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_that_cannot_be_asked_about_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An answer that was refused would look fast."""
-    pool = EnginePool(Settings(max_image_pixels=5000))
-    timer = StepTimer(ASK, [PICTURE, np.zeros((99, 99, 3), np.uint8)], pool)
+    settings = Settings(max_image_pixels=5000)
+    monkeypatch.setattr("gemma4_block.blocks.asking.get_settings", lambda: settings)
+    timer = StepTimer(ASK, [PICTURE, np.zeros((99, 99, 3), np.uint8)], EnginePool(settings))
     with pytest.raises(typer.Exit), terminal_manners():
         timer.run()
     # A bar of the loading weights may be above it.

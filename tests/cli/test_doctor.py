@@ -170,7 +170,7 @@ def test_a_torch_that_cannot_be_imported_is_a_failure(
     examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The report ends with the reason and without a stack trace."""
-    monkeypatch.setitem(sys.modules, "gemma4_block.engine.hardware.machine", None)
+    monkeypatch.setitem(sys.modules, "gemma4_block.engine.hardware", None)
     report = examine()
     assert (report.exit_code, list(report.lines)[-1]) == (1, "device")
     assert report.lines["device"][0] == "FAIL"

@@ -1,11 +1,12 @@
 """The evaluation: what it asks, and what the shipped checkpoint reaches."""
 
 from collections.abc import Sequence
+from threading import Event
 
 import numpy as np
 import pytest
 
-from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.contract import Answer, Capabilities, GenerationConfig, LocalModel, Prompt
 from gemma4_block.demo import phrases
 from gemma4_block.demo.evaluation import (
     CHECKPOINT_DIRECTORY,
@@ -15,7 +16,7 @@ from gemma4_block.demo.evaluation import (
 )
 from gemma4_block.demo.judges import UNTRAINED_QUESTIONS
 from gemma4_block.demo.trainer import Plan
-from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.engine.pool import load_local
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings
 
@@ -26,13 +27,21 @@ FLOORS = {"count": 0.8, "describe": 0.6, "classify": 0.95, "digits": 0.8, "yes o
 class OneAnswerEngine:
     """Say the same to every prompt, and keep what was asked."""
 
-    image_seq_lengths: tuple[ImageSeqLength, ...] = (70,)
+    capabilities = Capabilities(image_seq_lengths=(70,))
+    nbytes = 0
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.asked: list[tuple[Prompt, GenerationConfig]] = []
 
-    def answer(self, prompts: Sequence[Prompt], generation: GenerationConfig) -> list[Answer | PromptError]:
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,  # noqa: ARG002 - part of the signature
+        cancelled: Event | None = None,  # noqa: ARG002
+    ) -> list[Answer | PromptError]:
         """Return the one answer for each prompt."""
         self.asked += [(prompt, generation) for prompt in prompts]
         return [
@@ -46,6 +55,9 @@ class OneAnswerEngine:
             )
             for _ in prompts
         ]
+
+    def close(self) -> None:
+        """There is nothing to give back."""
 
 
 def values(report: Report) -> dict[str, float]:
@@ -145,7 +157,9 @@ def test_thinking_may_cost_five_points() -> None:
 @pytest.mark.slow
 def test_the_shipped_checkpoint_sees() -> None:
     """Twenty held-out scenes are enough to tell a trained checkpoint from a broken one."""
-    engine = load_engine(CHECKPOINT_DIRECTORY, quantization="none", settings=Settings(max_batch_size=32))
+    engine = load_local(
+        LocalModel(directory=CHECKPOINT_DIRECTORY, quantization="none"), Settings(max_batch_size=32)
+    )
     measured = values(evaluate(engine, scene_count=20))
     missed = {name: measured[name] for name, floor in FLOORS.items() if measured[name] < floor}
     assert missed == {}

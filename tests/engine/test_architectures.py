@@ -11,9 +11,8 @@ from transformers import CONFIG_MAPPING, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.catalogue import VARIANTS, Variant, find_variant
 from gemma4_block.demo.architecture import build_config
-from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
-
-from ..miniatures import CONFIGS, Shape, build_adapter, build_miniature  # noqa: TID252 - tests are no package
+from gemma4_block.engine.loading import LoadOptions, load_checkpoint
+from tests.miniatures import CONFIGS, Shape, build_adapter, build_miniature
 
 SHAPES: tuple[Shape, ...] = ("e2b", "26b-a4b", "31b")
 RELEASED = [variant for variant in VARIANTS if variant.hub_id is not None]
@@ -222,6 +221,7 @@ def test_an_adapter_changes_the_model(e2b: Path, tmp_path: Path) -> None:
     token_ids = torch.arange(120, 140)[None]
     with torch.no_grad():
         plain, adapted = (
-            load_checkpoint(path, options).model(input_ids=token_ids).logits for path in (e2b, directory)
+            load_checkpoint(path, options).model.module(input_ids=token_ids).logits
+            for path in (e2b, directory)
         )
     assert (plain - adapted).abs().max() > 0.1

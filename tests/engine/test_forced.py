@@ -10,9 +10,9 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
-from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.scheduler.sequence import Row
+from gemma4_block.engine.compat import Gemma4HF
+from gemma4_block.engine.loading import LoadOptions, load_checkpoint
+from gemma4_block.engine.scheduler import Sequence as TokenSequence
 from tests.miniatures import Shape, build_miniature
 
 CPU = LoadOptions(device=torch.device("cpu"), dtype="float32")
@@ -38,7 +38,7 @@ def load(directory: Path) -> tuple[Gemma4HF, list[int]]:
     def note(_: torch.nn.Module, __: object, inputs: dict[str, torch.Tensor]) -> None:
         passes.append(len(inputs["position_ids"]))
 
-    checkpoint.model.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
+    checkpoint.model.module.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
     return Gemma4HF(checkpoint), passes
 
 
@@ -85,7 +85,7 @@ def test_answers_are_those_of_asking_the_model_for_every_token(
         [ask(engine, [prompt], **options)[0] for prompt in prompts],
     )
     steps = len(passes)
-    monkeypatch.setattr(Row, "take_forced", lambda *_: None)
+    monkeypatch.setattr(TokenSequence, "take_forced", lambda *_: None)
     plain_engine, plain_passes = load(directory)
     expected = ask(plain_engine, prompts, **options)
     for prompt in prompts:

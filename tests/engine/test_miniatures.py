@@ -9,9 +9,10 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
-from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.compat import Gemma4HF
+from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from gemma4_block.errors import ConfigurationError
+from tests.engine.rooms import make_inputs, prepare
 from tests.miniatures import Shape, build_miniature
 
 SHAPES: tuple[Shape, ...] = ("e2b", "12b", "26b-a4b", "31b")
@@ -70,10 +71,8 @@ def test_answers_equal_those_of_plain_transformers(directories: dict[Shape, Path
     with torch.inference_mode():
         expected = model.generate(**inputs, max_new_tokens=16, do_sample=False)
     engine = Gemma4HF.from_pretrained(directories[shape], device="cpu")
-    prepared = engine._service._preparer.prepare(
-        0, Prompt(text="Hello", images=(image,)), enable_thinking=False
-    )
-    generated = engine.generate(engine._service.pad([prepared]), max_new_tokens=16)
+    (prepared,) = prepare(engine.engine, Prompt(text="Hello", images=(image,)))
+    generated = engine.generate(make_inputs(engine.engine.checkpoint, prepared), max_new_tokens=16)
 
     assert expected[0].tolist() == [*prepared.input_ids, *generated[0].tolist()]
 
@@ -83,8 +82,8 @@ def test_all_stop_ids_are_known_though_files_disagree(directories: dict[Shape, P
     """`<eos>` from the tokenizer, the three of generation_config.json, and the end of the turn."""
     engine = Gemma4HF.from_pretrained(directories[shape], device="cpu")
 
-    assert engine._service._vocabulary.stop_ids == {1, 50, 106}
-    assert engine._service._vocabulary.pad_id == 0
+    assert engine.engine.checkpoint.special_tokens.stop_ids == {1, 50, 106}
+    assert engine.engine.checkpoint.special_tokens.pad_id == 0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_image_tokens_see_each_other_where_the_architecture_says_so(
     engine = Gemma4HF.from_pretrained(directories[shape], device="cpu")
     image = draw_scene(np.random.default_rng(2)).image
     inputs = dict(engine.pre_process_generation(image, "Hello"))
-    model = engine._service._passes.model
+    model = engine.engine.checkpoint.model.module
     with torch.inference_mode():
         given = model(**inputs).logits
         inputs.pop("mm_token_type_ids")

@@ -147,7 +147,8 @@ def test_the_default_asks_in_the_words_that_checkpoints_are_trained_on() -> None
 def test_the_schema_is_one_that_a_grammar_can_hold(name: BoxFormat) -> None:
     """Every contract can be constrained."""
     schema = json.dumps(boxes_schema(BOX_CONTRACTS[name], ["cat"]))
-    assert compile_schema(schema, max_characters=10_000)
+    assert len(schema) <= 10_000
+    assert compile_schema(schema)
 
 
 def test_the_schema_says_the_order_of_members() -> None:

@@ -43,7 +43,8 @@ def test_the_answer_is_held_to_a_whole_number_for_each_class(
     """No class is left out, none is added, and no number grows without end."""
     constraint = TASK.ask(request_classes("cat", "größe")).constraint
     assert isinstance(constraint, JsonSchema)
-    compile_schema(constraint.text, max_characters=20_000)
+    assert len(constraint.text) <= 20_000
+    compile_schema(constraint.text)
     assert Draft202012Validator(json.loads(constraint.text)).is_valid(answer) is is_allowed
 
 

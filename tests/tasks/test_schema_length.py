@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from gemma4_block.contract import Choices, JsonSchema
-from gemma4_block.json_schema import compile_schema
+from gemma4_block.limits import Limits
 from gemma4_block.settings import Settings
 from gemma4_block.tasks import TASKS, TaskRequest, TaskType
 
 SETTINGS = Settings.model_construct(**{name: field.default for name, field in Settings.model_fields.items()})
+LIMITS = Limits.of_requests(SETTINGS)
 
 
 @pytest.mark.parametrize("stem", ["the class", "红色的车辆"], ids=["latin", "chinese"])
@@ -22,7 +23,7 @@ def test_as_many_classes_as_are_allowed_fit_into_a_schema(name: TaskType, stem: 
     constraint = TASKS[name].ask(request).constraint
     schema = constraint.schema if isinstance(constraint, Choices) else constraint
     assert isinstance(schema, JsonSchema)
-    assert compile_schema(schema.text, max_characters=SETTINGS.max_schema_characters)
+    LIMITS.check_schema(schema.text)
 
 
 def test_two_hundred_fields_fit_into_a_schema() -> None:
@@ -34,4 +35,4 @@ def test_two_hundred_fields_fit_into_a_schema() -> None:
     )
     schema = TASKS["structured-answering"].ask(request).constraint
     assert isinstance(schema, JsonSchema)
-    assert compile_schema(schema.text, max_characters=SETTINGS.max_schema_characters)
+    LIMITS.check_schema(schema.text)

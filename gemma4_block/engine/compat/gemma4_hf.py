@@ -1,4 +1,4 @@
-"""Run Gemma 4 with Hugging Face transformers: the class users know, and the engine that the blocks use."""
+"""Gemma 4 with Hugging Face transformers, as users of inference_models know it."""
 
 import os
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from gemma4_block.contract import (
 )
 from gemma4_block.engine.compat.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.compat.location import find_directory
-from gemma4_block.engine.loading.checkpoint import Checkpoint, LoadOptions, load_checkpoint
-from gemma4_block.engine.loading.precision import find_device
-from gemma4_block.engine.local import ModelService
-from gemma4_block.engine.profiling import Profile
+from gemma4_block.engine.hardware import find_device
+from gemma4_block.engine.loading import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.local import LocalEngine
 from gemma4_block.errors import PromptError
 from gemma4_block.images import ColorOrder
+from gemma4_block.limits import Limits, ask
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,15 @@ class Gemma4HF:
 
     `prompt` and its three stages keep the signatures of `inference_models`; `answer` takes many prompts.
     All methods may be called from many threads, which then share the model.
+
+    Args:
+        checkpoint: What was loaded.
+        image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
+        settings: The operator's; None reads the environment.
+
+    Attributes:
+        engine: Runs the model; it profiles, forgets and closes.
+
     """
 
     @classmethod
@@ -89,15 +98,9 @@ class Gemma4HF:
         image_seq_length: ImageSeqLength | None = None,
         settings: Settings | None = None,
     ) -> None:
-        self._trained_lengths = checkpoint.image_seq_lengths
-        self._service = ModelService(
-            checkpoint, get_settings() if settings is None else settings, image_seq_length
-        )
-
-    @property
-    def image_seq_lengths(self) -> tuple[ImageSeqLength, ...]:
-        """The visual token budgets that the checkpoint was trained for, smallest first."""
-        return self._trained_lengths
+        settings = get_settings() if settings is None else settings
+        self.engine = LocalEngine(checkpoint, settings, image_seq_length=image_seq_length)
+        self._limits = Limits.of_process(settings)
 
     def answer(
         self,
@@ -124,29 +127,14 @@ class Gemma4HF:
             OutOfMemoryError: The device's memory does not hold one of the prompts alone.
 
         """
-        return self._service.answer(prompts, generation, max_seconds=max_seconds, cancelled=cancelled)
-
-    def profile(
-        self, prompts: Sequence[Prompt], generation: GenerationConfig
-    ) -> tuple[list[Answer | PromptError], Profile]:
-        """Answer as `answer` does, and say where the time went; on a GPU that takes a little longer.
-
-        Args:
-            prompts: Any number, with images of any sizes and counts.
-            generation: How to answer all of them.
-
-        Returns:
-            The answers, and how long each stage took.
-
-        Raises:
-            EngineError: The engine failed.
-
-        """
-        return self._service.profile(prompts, generation)
-
-    def forget(self) -> None:
-        """Drop what is kept of earlier images; the next question about one takes as long as the first."""
-        self._service.forget()
+        return ask(
+            self.engine,
+            prompts,
+            generation,
+            limits=self._limits,
+            max_seconds=max_seconds,
+            cancelled=cancelled,
+        )
 
     def prompt(  # noqa: PLR0917 - the signature users know
         self,
@@ -250,9 +238,10 @@ class Gemma4HF:
             images=read_images(images, input_color_format),
             image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
         )
+        self._limits.check_prompt(asked)
         thinking = defaults.enable_thinking if enable_thinking is None else enable_thinking
         return BatchFeature(
-            self._service.prepare_inputs(asked, enable_thinking=thinking, image_size_wh=image_size)
+            self.engine.prepare_inputs(asked, enable_thinking=thinking, image_size_wh=image_size)
         )
 
     def generate(
@@ -279,7 +268,8 @@ class Gemma4HF:
             seed=seed,
             stop=stop,
         )
-        return self._service.generate(dict(inputs), generation)
+        deadline = self._limits.find_deadline()
+        return self.engine.generate_from_inputs(inputs, generation, deadline=deadline)
 
     def post_process_generation(
         self,
@@ -294,5 +284,5 @@ class Gemma4HF:
         """
         default = get_generation_defaults().skip_special_tokens
         if default if skip_special_tokens is None else skip_special_tokens:
-            return [reply.text for reply in self._service.read(generated_ids, stop)]
-        return self._service.decode_raw(generated_ids)
+            return [reply.text for reply in self.engine.read_generated(generated_ids, stop)]
+        return self.engine.read_generated_raw(generated_ids)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from gemma4_block.catalogue import find_variant
-from gemma4_block.engine.pool.resolver import find_hub_snapshot, resolve
+from gemma4_block.engine.pool import find_hub_snapshot, resolve
 from gemma4_block.errors import CheckpointError
 from gemma4_block.settings import get_settings
 

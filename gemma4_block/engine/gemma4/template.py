@@ -8,34 +8,25 @@ is read, not obeyed.
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import TemplateError
 
 from gemma4_block.contract import Prompt
+from gemma4_block.engine.family import Conversation
 from gemma4_block.errors import CheckpointError
 
 _STAND_INS = {"system": "\ue000system\ue001", "user": "\ue000user\ue001"}
 _STAND_IN = re.compile("\ue000(system|user)\ue001")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Conversation:
-    """A rendered prompt.
+class Gemma4Template:
+    """The chat template of one checkpoint.
 
-    Attributes:
-        input_ids: All token ids, image placeholders expanded.
-        image_tokens: How many of them are image placeholders.
+    Args:
+        processor: The transformers processor: tokenizer, template and the names of image tokens.
 
     """
-
-    input_ids: tuple[int, ...]
-    image_tokens: int
-
-
-class Renderer:
-    """Renders prompts for one checkpoint's processor."""
 
     def __init__(self, processor: Any) -> None:  # noqa: ANN401 - no shared type
         self._processor = processor

@@ -1,1 +1,24 @@
 """Where a model runs: devices, free memory, threads."""
+
+from gemma4_block.engine.hardware.devices import choose_device, find_device
+from gemma4_block.engine.hardware.machine import (
+    Machine,
+    has_bfloat16,
+    inspect_machine,
+    read_free_bytes,
+    read_free_memory,
+)
+from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning, warn_of_spinning
+
+__all__ = [
+    "Machine",
+    "choose_device",
+    "find_device",
+    "find_own_spinning",
+    "find_spinning",
+    "has_bfloat16",
+    "inspect_machine",
+    "read_free_bytes",
+    "read_free_memory",
+    "warn_of_spinning",
+]

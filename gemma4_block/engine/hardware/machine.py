@@ -7,8 +7,8 @@ from typing import Final
 
 import torch
 
+from gemma4_block.engine.hardware.devices import find_device
 from gemma4_block.engine.hardware.threads import find_own_spinning
-from gemma4_block.engine.loading.precision import find_device
 
 # Ampere. Source: NVIDIA's table of compute capabilities.
 _FIRST_WITH_BFLOAT16 = (8, 0)
@@ -73,6 +73,16 @@ def inspect_machine(device_name: str) -> Machine:
         threads=torch.get_num_threads(),
         spinning=find_own_spinning(device),
     )
+
+
+def read_free_memory(device: torch.device) -> int | None:
+    """Return how many bytes a loaded model can still take on its device; None where nobody can tell."""
+    if device.type != "cuda":
+        return read_free_bytes(_ROOT)
+    # What torch holds and does not use is not free to others, but it is to the model.
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free: int = torch.cuda.mem_get_info(device)[0] + unused
+    return free
 
 
 def has_bfloat16(features: Mapping[str, object]) -> bool:

@@ -9,10 +9,16 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
-from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
-from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
-from gemma4_block.engine.hardware.machine import Machine, inspect_machine
-from gemma4_block.engine.hardware.threads import warn_of_spinning
+from gemma4_block.engine.family import (
+    ChatTemplate,
+    Detokenizer,
+    ImageProcessor,
+    LanguageModel,
+    SamplingDefaults,
+    SpecialTokens,
+)
+from gemma4_block.engine.gemma4 import MODEL_TYPES, open_gemma4
+from gemma4_block.engine.hardware import Machine, inspect_machine, warn_of_spinning
 from gemma4_block.engine.loading.adapter import apply_adapter
 from gemma4_block.engine.loading.precision import (
     choose_dtype,
@@ -27,8 +33,7 @@ from gemma4_block.errors import CheckpointError, OutOfMemoryError
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
     from transformers import BitsAndBytesConfig, PreTrainedConfig
-
-_MODEL_TYPES = ("gemma4", "gemma4_unified")
+    from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,19 +60,29 @@ class LoadOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A loaded checkpoint.
+    """A loaded checkpoint, whatever its family.
 
     Attributes:
-        model: In evaluation mode on its device.
-        processor: Tokenizer, image processor and chat template.
+        model: On its device.
+        template: Writes prompts.
+        image_processor: Cuts images.
+        detokenizer: Reads replies.
+        tokenizer: Of the text model.
+        special_tokens: The ids that steer.
+        sampling_defaults: What its generation config says.
         inference_config: The host's preprocessing of a fine-tuned package, or None.
         image_seq_lengths: Visual token budgets it was trained for, smallest first.
         context_tokens: Positions that the model knows, for prompt and reply together.
 
     """
 
-    model: Any
-    processor: Any
+    model: LanguageModel
+    template: ChatTemplate
+    image_processor: ImageProcessor
+    detokenizer: Detokenizer
+    tokenizer: "TokenizersBackend"
+    special_tokens: SpecialTokens
+    sampling_defaults: SamplingDefaults
     inference_config: "InferenceConfig | None"
     image_seq_lengths: tuple[ImageSeqLength, ...]
     context_tokens: int
@@ -114,15 +129,19 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
         warn_of_slow_4_bits(directory)
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
-    clip_by_numbers(model)
-    speed_up_few_rows(model)
-    model.eval()
+    processor = _load_processor(weights, options)
+    opened = open_gemma4(model, processor)
     return Checkpoint(
-        model=model,
-        processor=_load_processor(weights, options),
+        model=opened.model,
+        template=opened.template,
+        image_processor=opened.image_processor,
+        detokenizer=opened.detokenizer,
+        tokenizer=processor.tokenizer,
+        special_tokens=opened.special_tokens,
+        sampling_defaults=opened.sampling_defaults,
         inference_config=_load_inference_config(directory),
         image_seq_lengths=_trained_image_seq_lengths(config),
-        context_tokens=config.get_text_config().max_position_embeddings,
+        context_tokens=opened.context_tokens,
     )
 
 
@@ -156,10 +175,10 @@ def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfi
         raise CheckpointError(
             f"{directory / 'config.json'} cannot be read: {error}. Fetch the file again."
         ) from error
-    if config.model_type not in _MODEL_TYPES:
+    if config.model_type not in MODEL_TYPES:
         raise CheckpointError(
             f"{directory} is a {config.model_type!r} checkpoint; "
-            f"this engine runs {' and '.join(_MODEL_TYPES)}."
+            f"this engine runs {' and '.join(MODEL_TYPES)}."
         )
     return config
 

@@ -7,7 +7,7 @@ import torch
 
 from gemma4_block.catalogue import Variant
 from gemma4_block.contract import Quantization
-from gemma4_block.engine.hardware.machine import Machine
+from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading.checkpoint import dtype_of, load_config, weights_directory
 from gemma4_block.engine.loading.precision import choose_dtype, choose_quantization
 from gemma4_block.engine.loading.weight_files import measure_float32_bytes
@@ -28,7 +28,7 @@ class Precision:
     quantization: Quantization
 
 
-def plan_precision(directory: Path, *, machine: Machine, dtype: Dtype) -> Precision:
+def forecast_precision(directory: Path, *, machine: Machine, dtype: Dtype) -> Precision:
     """Return what quantization `auto` makes of a directory.
 
     Args:
@@ -57,7 +57,7 @@ def plan_precision(directory: Path, *, machine: Machine, dtype: Dtype) -> Precis
     )
 
 
-def guess_precision(variant: Variant, *, machine: Machine, dtype: Dtype) -> Precision:
+def forecast_variant_precision(variant: Variant, *, machine: Machine, dtype: Dtype) -> Precision:
     """Return the same of a model that is not here, from what the catalogue knows."""
     is_in_4_bits = machine.device.type == "cuda" and variant.nf4_gb is not None
     return Precision(

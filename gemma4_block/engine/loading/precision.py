@@ -1,4 +1,4 @@
-"""Choose device, precision and 4-bit settings; pure functions of what there is."""
+"""Choose precision and 4-bit settings; pure functions of checkpoint and machine."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from gemma4_block.errors import ConfigurationError
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedConfig
 
-    from gemma4_block.engine.hardware.machine import Machine
+    from gemma4_block.engine.hardware import Machine
 
 # What bfloat16 costs where the processor does not multiply in it. Source: measured by
 # tests/benchmarks/precision.py on one thread of an EPYC without AVX-512: 6.5 times for images, 5.9 for text.
@@ -33,42 +33,6 @@ _BLOCK_SIZE = 64
 # The rest of the free memory is for prompts, caches, and the programs that start later. A machine that has to
 # swap is slower than any precision.
 _LARGEST_SHARE = 3 / 4
-
-
-def choose_device(name: str, *, has_cuda: bool, cuda_count: int) -> torch.device:
-    """Return the torch device for `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Args:
-        name: What was asked for.
-        has_cuda: Whether torch sees a GPU.
-        cuda_count: How many.
-
-    Returns:
-        A device that is there.
-
-    Raises:
-        ConfigurationError: The name is none of these, or there is no such GPU.
-
-    """
-    if name == "auto":
-        return torch.device("cuda" if has_cuda else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError(f"Device {name!r} is unknown; use auto, cpu, cuda or cuda:N.") from error
-    if device.type not in {"cpu", "cuda"}:
-        raise ConfigurationError(f"Device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (not has_cuda or (device.index or 0) >= cuda_count):
-        raise ConfigurationError(
-            f"Device {name!r} was asked for and torch sees {cuda_count if has_cuda else 0} GPUs. "
-            "Use auto or cpu, or install a CUDA build of torch."
-        )
-    return device
-
-
-def find_device(name: str) -> torch.device:
-    """Return the device that `name` means on this machine; see `choose_device`."""
-    return choose_device(name, has_cuda=torch.cuda.is_available(), cuda_count=torch.cuda.device_count())
 
 
 def choose_dtype(

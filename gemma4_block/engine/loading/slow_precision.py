@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from gemma4_block.engine.hardware.machine import Machine
+from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16
 
 _LOGGER: Final = logging.getLogger(__name__)

@@ -1,20 +1,49 @@
-"""Load a directory for the blocks, as the operator's settings say."""
+"""Turn a reference into the engine that it means."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gemma4_block.contract import Quantization
-from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
-from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.loading.precision import find_device
+from typing_extensions import assert_never
+
+from gemma4_block.contract import Engine, LocalModel, ModelReference, ServedModel
+from gemma4_block.errors import ConfigurationError
 from gemma4_block.settings import Settings
 
+if TYPE_CHECKING:
+    from gemma4_block.engine.local import LocalEngine
 
-def load_engine(directory: Path, *, quantization: Quantization, settings: Settings) -> Gemma4HF:
-    """Load a directory for the blocks, on the operator's device and in the operator's precision.
+
+def make_engine(reference: ModelReference, settings: Settings) -> Engine:
+    """Load or connect an engine, as the operator's settings say.
 
     Args:
-        directory: Weights, or an adapter beside its `base/`.
-        quantization: Precision of the weights.
+        reference: Which one.
+        settings: The operator's.
+
+    Returns:
+        The engine, ready to answer.
+
+    Raises:
+        CheckpointError: Files are missing, damaged or do not fit together.
+        ConfigurationError: The device or precision cannot work, or nothing here runs such a model.
+
+    """
+    match reference:
+        case LocalModel():
+            return load_local(reference, settings)
+        case ServedModel():
+            raise ConfigurationError(
+                f"{reference.model} is a model of the server {reference.server}, and this version runs "
+                "models of this machine only. Name one of those."
+            )
+        case _:
+            assert_never(reference)
+
+
+def load_local(model: LocalModel, settings: Settings) -> "LocalEngine":
+    """Load a model of this machine, on the operator's device and in the operator's precision.
+
+    Args:
+        model: Which one.
         settings: The operator's.
 
     Returns:
@@ -25,6 +54,13 @@ def load_engine(directory: Path, *, quantization: Quantization, settings: Settin
         ConfigurationError: The device or precision cannot work.
 
     """
-    device = find_device(settings.device)
-    options = LoadOptions(device=device, dtype=settings.dtype, quantization=quantization)
-    return Gemma4HF(load_checkpoint(directory, options), settings=settings)
+    # torch and transformers are imported when the first engine is asked for, and not before.
+    from gemma4_block.engine.hardware import find_device
+    from gemma4_block.engine.loading import LoadOptions, load_checkpoint
+    from gemma4_block.engine.local import LocalEngine
+
+    options = LoadOptions(
+        device=find_device(settings.device), dtype=settings.dtype, quantization=model.quantization
+    )
+    directory = model.directory if model.adapter is None else model.adapter
+    return LocalEngine(load_checkpoint(directory, options), settings)

@@ -1,87 +1,27 @@
 """Keep one engine for each model and precision in this process, loaded once however many ask for it."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
 from typing import get_args
+from weakref import WeakSet
 
-from gemma4_block.contract import Engine, Quantization
+from gemma4_block.contract import Engine, ModelReference, Quantization
+from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
-from gemma4_block.engine.pool.resolver import resolve
+from gemma4_block.engine.pool.references import describe_reference, find_reference
 from gemma4_block.errors import ConfigurationError, EngineError
 from gemma4_block.settings import Settings, get_settings
 
-Loader = Callable[[Path, Quantization, Settings], Engine]
-"""Loads a directory in a precision; raises CheckpointError or ConfigurationError."""
+ReferenceFinder = Callable[[str, Quantization, Settings], ModelReference]
+"""Says which engine is meant; raises ConfigurationError or CheckpointError."""
 
-PrecisionChooser = Callable[[Path, Settings], Quantization]
-"""Says what `auto` is for a directory: `none` or `nf4`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedModel:
-    """What makes two engines of a process the same one.
-
-    Attributes:
-        directory: Absolute, links followed.
-        quantization: `none` or `nf4`.
-
-    """
-
-    directory: Path
-    quantization: Quantization
-
-
-def load_gemma4(directory: Path, quantization: Quantization, settings: Settings) -> Engine:
-    """Load with transformers, which is imported now and not before.
-
-    Args:
-        directory: Weights, or an adapter beside its `base/`.
-        quantization: Precision of the weights.
-        settings: The operator's.
-
-    Returns:
-        The engine, ready to answer.
-
-    Raises:
-        CheckpointError: Files are missing, damaged or do not fit together.
-        ConfigurationError: The device or precision cannot work.
-
-    """
-    from gemma4_block.engine.pool.factory import load_engine
-
-    return load_engine(directory, quantization=quantization, settings=settings)
-
-
-def choose_auto_quantization(directory: Path, settings: Settings) -> Quantization:
-    """Say what `auto` is on this machine.
-
-    Args:
-        directory: Weights, or an adapter beside its `base/`.
-        settings: The operator's; they name the device.
-
-    Returns:
-        `nf4` on CUDA, except for a mixture of experts; else `none`.
-
-    Raises:
-        CheckpointError: The directory's config.json cannot be read.
-        ConfigurationError: The operator's device does not exist.
-
-    """
-    from gemma4_block.engine.loading.precision import choose_quantization, find_device
-
-    device = find_device(settings.device)
-    if device.type == "cpu":
-        return "none"
-    from gemma4_block.engine.loading.checkpoint import load_config, weights_directory
-
-    config = load_config(weights_directory(directory), trust_remote_code=False)
-    return choose_quantization("auto", device=device, config=config)
+EngineMaker = Callable[[ModelReference, Settings], Engine]
+"""Loads or connects an engine; raises ConfigurationError or CheckpointError."""
 
 
 class EnginePool:
@@ -92,8 +32,8 @@ class EnginePool:
 
     Args:
         settings: The operator's; None reads the environment when the first engine is asked for.
-        load: Loads a directory.
-        choose_auto: Says what the quantization `auto` is for a directory.
+        find: Says which engine a model and a precision mean.
+        make: Makes that engine.
 
     """
 
@@ -101,14 +41,15 @@ class EnginePool:
         self,
         settings: Settings | None = None,
         *,
-        load: Loader = load_gemma4,
-        choose_auto: PrecisionChooser = choose_auto_quantization,
+        find: ReferenceFinder = find_reference,
+        make: EngineMaker = make_engine,
     ) -> None:
         self._settings = settings
-        self._load = load
-        self._choose_auto = choose_auto
-        self._engines: dict[LoadedModel, Future[Engine]] = {}
+        self._find = find
+        self._make = make
+        self._engines: dict[ModelReference, Future[Engine]] = {}
         self._lock = Lock()
+        _POOLS.add(self)
 
     def get(self, model_version: str, quantization: Quantization = "auto") -> Engine:
         """Return the one engine of a model and precision, loading it where needed; blocks while it loads.
@@ -121,7 +62,7 @@ class EnginePool:
             quantization: Precision of the weights.
 
         Returns:
-            The same object for every name of the same directory and precision.
+            The same object for every name of the same model and precision.
 
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
@@ -132,51 +73,67 @@ class EnginePool:
             allowed = ", ".join(get_args(Quantization))
             raise ConfigurationError(f"quantization is {quantization!r}; it must be one of {allowed}.")
         settings = get_settings() if self._settings is None else self._settings
-        directory = resolve(model_version, settings)
-        model = LoadedModel(
-            directory=directory,
-            quantization=self._choose_auto(directory, settings) if quantization == "auto" else quantization,
-        )
+        reference = self._find(model_version, quantization, settings)
         with self._lock:
-            pending = self._engines.get(model)
+            pending = self._engines.get(reference)
             is_first = pending is None
             if pending is None:
-                pending = self._engines[model] = Future()
+                pending = self._engines[reference] = Future()
         if is_first:
-            self._fill(pending, model, settings)
+            self._fill(pending, reference, settings)
         return pending.result()
 
-    def loaded(self) -> tuple[LoadedModel, ...]:
+    def loaded(self) -> tuple[ModelReference, ...]:
         """Return what is loaded, in the order of asking; models that are still loading are left out."""
         with self._lock:
-            return tuple(model for model, engine in self._engines.items() if engine.done())
+            return tuple(reference for reference, engine in self._engines.items() if engine.done())
 
-    def unload(self, model: LoadedModel) -> bool:
+    def unload(self, reference: ModelReference) -> bool:
         """Forget a loaded engine and return whether there was one.
 
         Its memory is free as soon as nobody works with it any more.
         """
         with self._lock:
-            engine = self._engines.get(model)
+            engine = self._engines.get(reference)
             if engine is None or not engine.done():
                 return False
-            del self._engines[model], engine
+            del self._engines[reference], engine
         _release_memory()
         return True
 
-    def _fill(self, pending: "Future[Engine]", model: LoadedModel, settings: Settings) -> None:
+    def forget_after_fork(self) -> None:
+        """Begin with nothing in a forked process, which cannot use the engines of its parent."""
+        self._engines = {}
+        # A thread that is not here may hold the old one.
+        self._lock = Lock()
+
+    def _fill(self, pending: "Future[Engine]", reference: ModelReference, settings: Settings) -> None:
         if settings.log_level is not None:
             set_log_level(settings.log_level)
         try:
-            engine = self._load(model.directory, model.quantization, settings)
+            engine = self._make(reference, settings)
         except BaseException as error:
             with self._lock:
-                del self._engines[model]
+                del self._engines[reference]
             # Somebody's Ctrl-C is not the other threads' Ctrl-C.
-            interrupted = EngineError(f"Loading {model.directory} was interrupted. Ask for it again.")
+            interrupted = EngineError(
+                f"Loading {describe_reference(reference)} was interrupted. Ask for it again."
+            )
             pending.set_exception(error if isinstance(error, Exception) else interrupted)
             raise
         pending.set_result(engine)
+
+
+_POOLS: WeakSet[EnginePool] = WeakSet()
+
+
+def _forget_after_fork() -> None:
+    for pool in _POOLS:
+        pool.forget_after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Not on Windows, which cannot fork.
+    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def get_engine_pool() -> EnginePool:

@@ -7,7 +7,7 @@ from threading import Lock
 from gemma4_block.errors import EngineError
 
 
-class Feeder:
+class Prefetcher:
     """Prepares prompts in other threads. What is prepared waits in memory, so only so many are.
 
     Args:
@@ -39,9 +39,9 @@ class Feeder:
     def start(self) -> None:
         """Begin with the first prompts."""
         for _ in range(min(self._ahead, self._count)):
-            self.go_on()
+            self.prepare_next()
 
-    def go_on(self) -> None:
+    def prepare_next(self) -> None:
         """Prepare one more, because another has its outcome."""
         with self._lock:
             place = self._next
@@ -50,5 +50,10 @@ class Feeder:
             try:
                 self._executor.submit(self._prepare, place)
             except RuntimeError as error:
-                # The interpreter is about to exit.
+                # The interpreter is about to exit, or the engine is closed.
                 self._fail(EngineError(f"No more prompts can be prepared: {error}."))
+
+    def stop(self) -> None:
+        """Begin with no further prompt."""
+        with self._lock:
+            self._next = self._count

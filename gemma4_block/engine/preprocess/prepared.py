@@ -1,15 +1,44 @@
-"""Bring prompts to one length."""
+"""A prompt whose text and images have become tensors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from gemma4_block.engine.runner.vision import PreparedImage
+from gemma4_block.contract import ImageSeqLength, RgbImage
+from gemma4_block.engine.byte_cache import ByteCache
+
+ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength | None, tuple[int, int] | None]
+"""What makes two images the same to a checkpoint: pixels, shape, budget, and the size they are brought to.
+
+Patches that the caller has made have no budget."""
+
+FeatureCache = ByteCache[ImageKey, torch.Tensor]
+"""What the vision tower made of the images that were asked about last, `(soft_tokens, hidden)` each."""
 
 ChoiceIds = tuple[tuple[tuple[int, ...], ...], ...]
 """Groups of alternatives as token ids."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedImage:
+    """An image that the vision tower can read, or that it has read before.
+
+    Attributes:
+        key: What it is known by.
+        soft_tokens: How many the model reads in its place.
+        pixel_values: `(P, C)` patches without padding, on the CPU; None where `features` is not.
+        position_ids: `(P, 2)` int64, column and row of each patch; None where `features` is not.
+        features: `(soft_tokens, hidden)` on the model's device; None where the tower must read it.
+
+    """
+
+    key: ImageKey
+    soft_tokens: int
+    pixel_values: torch.Tensor | None = None
+    position_ids: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +54,7 @@ class PreparedPrompt:
             or where nothing follows.
         schema: JSON Schema that the answer is held to; None where it is free.
         choices: What the answer is chosen from, each alternative also as text in `choice_texts`; empty where
-            it is written.
+            it is generated.
         choice_texts: The same as the prompt gave them.
         needs_token_scores: Whether the answer should say how sure the model was of each token.
 
@@ -41,56 +70,17 @@ class PreparedPrompt:
     choice_texts: tuple[tuple[str, ...], ...] = ()
     needs_token_scores: bool = False
 
-
-def pad_texts(
-    texts: Sequence[Sequence[int]], *, pad_token_id: int, device: torch.device
-) -> dict[str, torch.Tensor]:
-    """Return the tokens of a batch, padded on the left.
-
-    Args:
-        texts: Token ids, image placeholders included; at least one.
-        pad_token_id: Fills the left.
-        device: Where the tensors go.
-
-    Returns:
-        `input_ids` and `attention_mask`, each `(B, L)` int64.
-
-    """
-    longest = max(len(text) for text in texts)
-    ids = torch.full((len(texts), longest), pad_token_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        ids[row, longest - len(text) :] = torch.tensor(text, dtype=torch.long)
-        mask[row, longest - len(text) :] = 1
-    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+    def without_images(self) -> "PreparedPrompt":
+        """Return the same without what its images became."""
+        return replace(self, images=())
 
 
-def mark_images(input_ids: torch.Tensor, image_token_id: int) -> torch.Tensor:
-    """Return the model's `mm_token_type_ids`: int64 like the tokens `(B, L)`, 1 at the places of images."""
-    return (input_ids == image_token_id).long()
-
-
-def pad_images(images: Sequence[PreparedImage], *, device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the image part of the model's inputs, for callers who know the model's own.
-
-    Args:
-        images: Images with pixels, in the order of their placeholders.
-        device: Where the tensors go.
-
-    Returns:
-        `pixel_values` `(N, P, C)` float32 and `image_position_ids` `(N, P, 2)` int64, 0 and -1 at the padding
-        of images with fewer patches; nothing without images.
-
-    """
-    if not images:
-        return {}
-    pixels = [image.pixel_values for image in images if image.pixel_values is not None]
-    positions = [image.position_ids for image in images if image.position_ids is not None]
-    assert len(pixels) == len(positions) == len(images), "images were prepared without the cache"
-    return {
-        "pixel_values": pad_sequence(pixels, batch_first=True).to(device),
-        "image_position_ids": pad_sequence(positions, batch_first=True, padding_value=-1).to(device),
-    }
+def image_key(
+    image: RgbImage, image_seq_length: ImageSeqLength, image_size_wh: tuple[int, int] | None
+) -> ImageKey:
+    """Return what an image is known by; images with one key have the same pixels, budget and size."""
+    digest = blake2b(image.tobytes(), digest_size=32).digest()
+    return digest, image.shape, image_seq_length, image_size_wh
 
 
 def find_prefix(input_ids: Sequence[int], image_token_id: int) -> int:

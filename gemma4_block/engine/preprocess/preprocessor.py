@@ -1,50 +1,54 @@
-"""Turn prompts into tensors: check, preprocess, encode images, render; a prompt that fails fails alone."""
+"""Turn prompts into tensors: cut images, render the template, encode choices."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from gemma4_block.contract import Choices, ImageSeqLength, JsonSchema, Prompt, RgbImage
-from gemma4_block.engine.gemma4.template import Renderer
-from gemma4_block.engine.loading.checkpoint import Checkpoint
-from gemma4_block.engine.preprocess.prepared import ChoiceIds, PreparedPrompt, find_prefix
-from gemma4_block.engine.runner.vision import FeatureCache, PreparedImage, image_key
-from gemma4_block.engine.sampling.grammar import Grammars
+from gemma4_block.engine.family import ChatTemplate, ImageProcessor, SpecialTokens
+from gemma4_block.engine.preprocess.prepared import (
+    ChoiceIds,
+    FeatureCache,
+    PreparedImage,
+    PreparedPrompt,
+    find_prefix,
+    image_key,
+)
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.images import to_rgb
-from gemma4_block.text_check import check_text
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How large a prompt may be; see the settings of the same names."""
+class Preprocessor:
+    """Prepares prompts for one checkpoint. May be used from many threads.
 
-    max_prompt_characters: int
-    max_image_pixels: int
+    Args:
+        template: Renders and encodes texts.
+        image_processor: Cuts images.
+        special_tokens: Of the checkpoint.
+        context_tokens: Positions that the model knows, for prompt and answer together.
+        inference_config: The host's preprocessing of a fine-tuned package, or None.
+        image_seq_length: Visual token budget where a prompt names none; None means the checkpoint's.
 
-
-class Preparer:
-    """Prepares prompts for one checkpoint."""
+    """
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
-        limits: Limits,
-        grammars: Grammars,
-        features: FeatureCache,
+        template: ChatTemplate,
+        image_processor: ImageProcessor,
+        special_tokens: SpecialTokens,
+        *,
+        context_tokens: int,
+        inference_config: "InferenceConfig | None",
         image_seq_length: ImageSeqLength | None,
     ) -> None:
-        self._processor = checkpoint.processor
-        self._inference_config = checkpoint.inference_config
-        self._renderer = Renderer(checkpoint.processor)
-        self._limits = limits
-        self._grammars = grammars
-        self._features = features
-        self._context_tokens = checkpoint.context_tokens
+        self._template = template
+        self._image_processor = image_processor
+        self._special_tokens = special_tokens
+        self._context_tokens = context_tokens
+        self._inference_config = inference_config
         self._image_seq_length = image_seq_length
 
     def prepare(
@@ -69,18 +73,16 @@ class Preparer:
             Ids and image tensors.
 
         Raises:
-            PromptError: Its text is empty or too long, an image cannot be read or is too large, or its schema
-                cannot be used.
+            PromptError: An image cannot be read, or the prompt has more tokens than the model reads.
             ConfigurationError: `image_size_wh` would do nothing.
+            CheckpointError: The chat template cannot be used.
 
         """
-        self._check_text(prompt)
-        self._check_schema(prompt)
         length = self._image_seq_length if prompt.image_seq_length is None else prompt.image_seq_length
         if length is None:
-            length = self._processor.image_processor.max_soft_tokens
+            length = self._image_processor.image_seq_length
         images = tuple(self._prepare_image(image, length, image_size_wh, features) for image in prompt.images)
-        conversation = self._renderer.render(
+        conversation = self._template.render(
             prompt, [image.soft_tokens for image in images], enable_thinking=enable_thinking
         )
         if len(conversation.input_ids) >= self._context_tokens:
@@ -94,31 +96,17 @@ class Preparer:
             input_ids=conversation.input_ids,
             image_tokens=conversation.image_tokens,
             images=images,
-            prefix_length=find_prefix(conversation.input_ids, self._processor.image_token_id),
+            prefix_length=find_prefix(conversation.input_ids, self._special_tokens.image_id),
             schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,
             choices=self._encode_choices(prompt),
             choice_texts=prompt.constraint.groups if isinstance(prompt.constraint, Choices) else (),
             needs_token_scores=prompt.needs_token_scores,
         )
 
-    def _check_text(self, prompt: Prompt) -> None:
-        if not prompt.text.strip():
-            raise PromptError("The prompt is empty; write a question or an instruction.")
-        for name, text in (("prompt", prompt.text), ("system prompt", prompt.system or "")):
-            check_text(name, text, max_characters=self._limits.max_prompt_characters)
-
-    def _check_schema(self, prompt: Prompt) -> None:
-        # What is chosen from needs no grammar here: its schema is for engines that cannot score.
-        if isinstance(prompt.constraint, JsonSchema):
-            try:
-                self._grammars.start(prompt.constraint.text)
-            except ConfigurationError as error:
-                raise PromptError(str(error)) from error
-
     def _encode_choices(self, prompt: Prompt) -> ChoiceIds:
         if not isinstance(prompt.constraint, Choices):
             return ()
-        encode = self._renderer.encode_text
+        encode = self._template.encode_text
         return tuple(tuple(encode(text) for text in group) for group in prompt.constraint.groups)
 
     def _prepare_image(
@@ -129,35 +117,17 @@ class Preparer:
         features: FeatureCache | None,
     ) -> PreparedImage:
         image = to_rgb(image, "rgb")
-        self._check_size(image)
         key = image_key(image, length, image_size_wh)
         seen = None if features is None else features.find(key)
         if seen is not None:
             return PreparedImage(key=key, soft_tokens=len(seen), features=seen)
-        # The budget is given at every call: what is set on a processor may be ignored or shared.
-        # Source: facts tried on transformers 5.15.1.
-        encoded = self._processor.image_processor(
-            images=[self._bring_to_size(image, image_size_wh)],
-            max_soft_tokens=length,
-            return_tensors="pt",
-            input_data_format="channels_last",
-        )
-        positions = encoded["image_position_ids"][0]
-        is_patch = (positions != -1).all(dim=-1)
+        patches = self._image_processor.cut(self._bring_to_size(image, image_size_wh), length)
         return PreparedImage(
             key=key,
-            soft_tokens=int(encoded["num_soft_tokens_per_image"][0]),
-            pixel_values=encoded["pixel_values"][0][is_patch],
-            position_ids=positions[is_patch],
+            soft_tokens=patches.soft_tokens,
+            pixel_values=patches.pixel_values,
+            position_ids=patches.position_ids,
         )
-
-    def _check_size(self, image: RgbImage) -> None:
-        height, width = image.shape[:2]
-        if height * width > self._limits.max_image_pixels:
-            raise PromptError(
-                f"The image is {width} x {height} pixels; {self._limits.max_image_pixels} in all are "
-                "allowed. Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
-            )
 
     def _bring_to_size(self, image: RgbImage, image_size_wh: tuple[int, int] | None) -> RgbImage:
         if self._inference_config is None:

@@ -1,1 +1,7 @@
 """The model at work: prefill, decode, KV cache, prefix cache, attention masks, scoring."""
+
+from gemma4_block.engine.runner.forward import ForwardPasses
+from gemma4_block.engine.runner.prefill import PrefixCache
+from gemma4_block.engine.runner.runner import ModelRunner
+
+__all__ = ["ForwardPasses", "ModelRunner", "PrefixCache"]

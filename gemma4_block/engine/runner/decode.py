@@ -1,80 +1,102 @@
-"""Write replies token by token, together. Rows join and leave between steps."""
-
-from collections.abc import Sequence
+"""Generate answers token by token, together. Sequences join and leave between steps."""
 
 import torch
 
-from gemma4_block.engine.runner.forward import ModelPasses
-from gemma4_block.engine.runner.kv_cache import Context, join_contexts
-from gemma4_block.engine.runner.prefill import Reading
-from gemma4_block.engine.scheduler.sequence import Row
+from gemma4_block.engine.runner.forward import ForwardPasses
+from gemma4_block.engine.runner.kv_cache import BatchCache, join_batches
+from gemma4_block.engine.runner.prefill import Prefilled
+from gemma4_block.engine.scheduler import Sequence
 
 
 class RunningBatch:
-    """The replies that are being written.
+    """The sequences that are being generated, and their KV cache.
+
+    A step that fails leaves both as they were, so that it can be tried again with fewer sequences.
 
     Args:
         passes: Of the model.
 
     Attributes:
-        rows: Those that go on.
+        sequences: Those that go on, one for each row of the cache.
 
     """
 
-    def __init__(self, passes: ModelPasses) -> None:
+    def __init__(self, passes: ForwardPasses) -> None:
         self._passes = passes
-        self._context: Context | None = None
-        self.rows: list[Row] = []
+        self._batch: BatchCache | None = None
+        # Of a step whose tokens could not be chosen yet.
+        self._logits: torch.Tensor | None = None
+        self.sequences: list[Sequence] = []
 
-    def add(self, reading: Reading, rows: Sequence[Row]) -> None:
-        """Choose the first token of new rows, and let those that go on join.
+    def add(self, prefilled: Prefilled, sequences: list[Sequence]) -> None:
+        """Choose the first token of new sequences, and let those that go on join.
 
         Args:
-            reading: Of their prompts; it is used up.
-            rows: One for each prompt.
+            prefilled: What the model has read of them; it is used up.
+            sequences: One for each row.
 
         """
-        _choose(rows, reading.logits)
-        going = [place for place, row in enumerate(rows) if not row.is_ended]
-        if not going:
+        for sequence in sequences:
+            sequence.mark_cached()
+        choose_tokens(sequences, prefilled.logits)
+        going_on = [place for place, one in enumerate(sequences) if one.state == "running"]
+        if not going_on:
             return
-        new = reading.context
-        if len(going) < len(rows):
-            new.select(going)
-        self._context = (
-            new if self._context is None else join_contexts(self._passes.config, [self._context, new])
-        )
-        self.rows += [rows[place] for place in going]
+        new = prefilled.batch
+        if len(going_on) < len(sequences):
+            new.select(going_on)
+        running = [new] if self._batch is None else [self._batch, new]
+        self._batch = join_batches(self._passes.model.make_cache, running)
+        self.sequences = [*self.sequences, *(sequences[place] for place in going_on)]
 
     def step(self) -> None:
-        """Read what was chosen, choose the next token of every row, and let rows that end go."""
-        assert self._context is not None, "a step needs rows"
-        logits = self._passes.extend(self._context, [row.take_unread() for row in self.rows])
-        _choose(self.rows, logits)
-        self.drop_ended()
+        """Read what was chosen last, choose the next token of every sequence, and let ended ones go."""
+        assert self._batch is not None, "a step needs sequences"
+        if self._logits is None:
+            texts = [sequence.uncached_ids for sequence in self.sequences]
+            if self._passes.is_cut(texts):
+                self._passes.fill(self._batch, [text[:-1] for text in texts])
+                for sequence in self.sequences:
+                    sequence.mark_cached(but_last=True)
+                texts = [text[-1:] for text in texts]
+            self._logits = self._passes.read(self._batch, texts)
+            for sequence in self.sequences:
+                sequence.mark_cached()
+        choose_tokens(self.sequences, self._logits)
+        self._logits = None
+        self.drop_stopped()
 
-    def drop_ended(self) -> None:
-        """Let rows go that have ended."""
-        going = [place for place, row in enumerate(self.rows) if not row.is_ended]
-        if len(going) == len(self.rows):
+    def drop_stopped(self) -> None:
+        """Let sequences go that are not running any more."""
+        going_on = [place for place, one in enumerate(self.sequences) if one.state == "running"]
+        if len(going_on) == len(self.sequences):
             return
-        self.rows = [self.rows[place] for place in going]
-        if not self.rows or self._context is None:
-            self._context = None
-        else:
-            self._context.select(going)
+        if not going_on or self._batch is None:
+            self.clear()
+            return
+        self._batch.select(going_on)
+        self.sequences = [self.sequences[place] for place in going_on]
+        if self._logits is not None:
+            self._logits = self._logits[going_on]
 
     def clear(self) -> None:
-        """Let all rows go, whatever state a failure has left them in."""
-        self.rows, self._context = [], None
+        """Let all sequences go, whatever state a failure has left them in."""
+        self.sequences, self._batch, self._logits = [], None, None
 
 
-def _choose(rows: Sequence[Row], logits: torch.Tensor) -> None:
+def choose_tokens(sequences: list[Sequence], logits: torch.Tensor) -> None:
+    """Choose the next token of every sequence, and those after it that are forced.
+
+    Args:
+        sequences: Any number.
+        logits: `(B, V)` float32, one row for each.
+
+    """
     drawn = logits.argmax(dim=-1, keepdim=True).float().repeat(1, 2)
-    for place, row in enumerate(rows):
-        if not row.is_plain:
-            drawn[place] = row.draw(logits[place])
+    for place, sequence in enumerate(sequences):
+        if not sequence.is_greedy:
+            drawn[place] = sequence.draw(logits[place])
     # One transfer from the device serves all rows.
-    for row, (token_id, log_probability) in zip(rows, drawn.tolist(), strict=True):
-        row.take(int(token_id), log_probability)
-        row.take_forced(logits.shape[-1])
+    for sequence, (token_id, log_probability) in zip(sequences, drawn.tolist(), strict=True):
+        sequence.take(int(token_id), log_probability)
+        sequence.take_forced(logits.shape[-1])

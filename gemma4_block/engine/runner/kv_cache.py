@@ -1,6 +1,7 @@
-"""What rows have read: their KV cache, brought to one length, put together and taken apart."""
+"""The KV cache of a batch: brought to one length, put together, taken apart, restored where a pass fails."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prefix:
-    """The beginning of a prompt, as one model has read it.
+    """The KV cache of the beginning of a prompt.
 
     Attributes:
         length: How many tokens it has.
@@ -29,17 +30,17 @@ class Prefix:
         return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
 
 
-class Context:
-    """What the rows of a batch have read. Rows that have read less are padded on the left.
+class BatchCache:
+    """The KV cache of the rows of a batch. Rows with fewer tokens are padded on the left.
 
     Args:
-        cache: Keys and values of as many places for each row as the longest has read tokens.
-        lengths: How many tokens each row has read.
+        cache: Keys and values, as many places for each row as the longest has tokens.
+        lengths: How many tokens each row has.
 
     Attributes:
         cache: As given; a forward pass adds to it.
-        lengths: Of what it holds.
-        places: How many places it has, padding included.
+        lengths: Tokens of each row.
+        places: How many places there are for each row, padding included.
 
     """
 
@@ -48,32 +49,9 @@ class Context:
         self.lengths = tuple(lengths)
         self.places = max(lengths)
 
-    @classmethod
-    def empty(cls, config: Any, rows: int) -> "Context":  # noqa: ANN401 - a foreign object
-        """Begin rows that have read nothing.
-
-        Args:
-            config: The text model's.
-            rows: How many.
-
-        Returns:
-            A context without places.
-
-        """
-        # Only this kind of cache keeps the image masks of the larger variants right. Source: unsloth issue
-        # 6028.
-        return cls(DynamicCache(config=config), [0] * rows)
-
-    @classmethod
-    def from_prefixes(cls, config: Any, prefixes: Sequence[Prefix]) -> "Context":  # noqa: ANN401
-        """Begin rows that each go on from a prefix, which stays as it is."""
-        lengths = [prefix.length for prefix in prefixes]
-        layers = [[prefix.layers[place] for prefix in prefixes] for place in range(len(prefixes[0].layers))]
-        return cls(_build_cache(config, layers, max(lengths)), lengths)
-
     @property
     def is_padded(self) -> bool:
-        """Whether some row has read less than another."""
+        """Whether some row has fewer tokens than another."""
         return min(self.lengths) < self.places
 
     def mask(self, device: torch.device) -> torch.Tensor:
@@ -87,18 +65,34 @@ class Context:
             if layer.is_sliding:
                 layer.activate_past_recording()
 
+    @contextmanager
+    def restored_on_failure(self) -> Iterator[None]:
+        """Bring the cache back to what it was where the forward pass inside fails; `grow` comes after it."""
+        self.record()
+        layers = _layers_of(self.cache)
+        held = [layer.keys.shape[-2] for layer in layers]
+        try:
+            yield
+        except BaseException:
+            for layer, count in zip(layers, held, strict=True):
+                layer.keys, layer.values = layer.keys[:, :, :count], layer.values[:, :, :count]
+                if layer.is_sliding:
+                    layer.record_past = False
+                    layer.cumulative_length = self.places
+            raise
+
     def grow(self, counts: Sequence[int]) -> None:
-        """Take in what a forward pass has read.
+        """Take in what a forward pass has added.
 
         Args:
-            counts: How many tokens each row has read. Where one read fewer than another, its padding is
-                between what it read before and now; it moves to the left, so that windows over places are
+            counts: How many tokens each row has got. Where one got fewer than another, its padding is
+                between its earlier and its new tokens; it moves to the left, so that windows over places are
                 windows over tokens.
 
         """
-        read = max(counts)
-        has_gaps = self.places > 0 and min(counts) < read
-        self.places += read
+        added = max(counts)
+        has_gaps = self.places > 0 and min(counts) < added
+        self.places += added
         self.lengths = tuple(length + count for length, count in zip(self.lengths, counts, strict=True))
         if not has_gaps:
             return
@@ -108,11 +102,11 @@ class Context:
             places = torch.arange(held, device=device)
             counted = torch.tensor(counts, device=device)[:, None]
             # What a sliding layer has let go, no window sees any more, or it was padding.
-            order = (places - (read - counted) * (places < held - counted)).clamp(min=0)
+            order = (places - (added - counted) * (places < held - counted)).clamp(min=0)
             layer.keys, layer.values = _gather(layer.keys, order), _gather(layer.values, order)
 
     def trim(self) -> None:
-        """Let go what no row has read, or no window sees any more."""
+        """Let go of places that are padding in every row, or that no window sees any more."""
         self.places = max(self.lengths)
         for layer in _layers_of(self.cache):
             kept = _kept(layer, self.places)
@@ -121,13 +115,17 @@ class Context:
                 layer.record_past = False
                 layer.cumulative_length = self.places
 
-    def select(self, places: Sequence[int]) -> None:
-        """Keep some of the rows, in this order."""
-        self.cache.batch_select_indices(torch.tensor(places, device=_layers_of(self.cache)[0].keys.device))
-        self.lengths = tuple(self.lengths[place] for place in places)
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep some of the rows, in this order, or stay as it was where memory does not hold the copies."""
+        layers = _layers_of(self.cache)
+        index = torch.tensor(rows, device=layers[0].keys.device)
+        chosen = [(layer.keys[index], layer.values[index]) for layer in layers]
+        for layer, (keys, values) in zip(layers, chosen, strict=True):
+            layer.keys, layer.values = keys, values
+        self.lengths = tuple(self.lengths[row] for row in rows)
         self.trim()
 
-    def take(self, row: int, length: int) -> Prefix:
+    def copy_prefix(self, row: int, length: int) -> Prefix:
         """Copy the first tokens of a row; every place must still be there, see `record`."""
         start = self.places - self.lengths[row]
         layers = []
@@ -140,34 +138,47 @@ class Context:
         return Prefix(length=length, layers=tuple(layers))
 
 
-def join_contexts(config: Any, contexts: Sequence[Context]) -> Context:  # noqa: ANN401 - a foreign object
-    """Put rows together; the contexts they come from are used up.
+def begin_from_prefixes(make_cache: Callable[[], DynamicCache], prefixes: Sequence[Prefix]) -> BatchCache:
+    """Begin rows that each go on from a prefix, which stays as it is.
 
     Args:
-        config: The text model's.
-        contexts: At least one.
+        make_cache: Makes an empty cache of the model.
+        prefixes: One for each row.
 
     Returns:
-        All rows in order, padded on the left to the longest.
+        Rows in the same order.
 
     """
-    if len(contexts) == 1:
-        return contexts[0]
-    lengths = [length for context in contexts for length in context.lengths]
+    lengths = [prefix.length for prefix in prefixes]
+    layers = [[prefix.layers[place] for prefix in prefixes] for place in range(len(prefixes[0].layers))]
+    return BatchCache(_fill_cache(make_cache(), layers, max(lengths)), lengths)
+
+
+def join_batches(make_cache: Callable[[], DynamicCache], batches: Sequence[BatchCache]) -> BatchCache:
+    """Put the rows of batches together, which stay as they are.
+
+    Args:
+        make_cache: Makes an empty cache of the model.
+        batches: At least one.
+
+    Returns:
+        All rows in order, padded on the left to the longest; of a single batch, that batch itself.
+
+    """
+    if len(batches) == 1:
+        return batches[0]
+    lengths = [length for batch in batches for length in batch.lengths]
     layers = [
         [(layer.keys, layer.values) for layer in same]
-        for same in zip(*(_layers_of(context.cache) for context in contexts), strict=True)
+        for same in zip(*(_layers_of(batch.cache) for batch in batches), strict=True)
     ]
-    return Context(_build_cache(config, layers, max(lengths)), lengths)
+    return BatchCache(_fill_cache(make_cache(), layers, max(lengths)), lengths)
 
 
-def _build_cache(
-    config: Any,  # noqa: ANN401
-    layers: Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]],
-    length: int,
+def _fill_cache(
+    cache: DynamicCache, layers: Sequence[Sequence[tuple[torch.Tensor, torch.Tensor]]], length: int
 ) -> DynamicCache:
     """Put the rows' keys and values of each layer together in new tensors."""
-    cache = DynamicCache(config=config)
     for layer, parts in zip(_layers_of(cache), layers, strict=True):
         kept = _kept(layer, length)
         keys, values = (

@@ -1,16 +1,16 @@
 """Read prompts together: see each image once, and read once what several prompts begin with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from gemma4_block.engine.byte_cache import ByteCache
-from gemma4_block.engine.preprocess.prepared import PreparedPrompt
+from gemma4_block.engine.preprocess import FeatureCache, ImageKey
 from gemma4_block.engine.profiling import StageClock
-from gemma4_block.engine.runner.forward import ModelPasses
-from gemma4_block.engine.runner.kv_cache import Context, Prefix, join_contexts
-from gemma4_block.engine.runner.vision import FeatureCache, ImageKey, encode_images
+from gemma4_block.engine.runner.forward import ForwardPasses
+from gemma4_block.engine.runner.kv_cache import BatchCache, Prefix, begin_from_prefixes, join_batches
+from gemma4_block.engine.runner.vision import encode_images
+from gemma4_block.engine.scheduler import Sequence
 
 PrefixKey = tuple[tuple[int, ...], tuple[ImageKey, ...]]
 """What makes the beginnings of two prompts the same: their tokens, and the images in them."""
@@ -20,52 +20,20 @@ PrefixCache = ByteCache[PrefixKey, Prefix]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unread:
-    """A prompt that is to be read.
+class Prefilled:
+    """Sequences whose tokens are all in a KV cache.
 
     Attributes:
-        prompt: Its tokens and images.
-        written: Tokens of the answer that are known already.
-
-    """
-
-    prompt: PreparedPrompt
-    written: tuple[int, ...] = ()
-
-    @property
-    def input_ids(self) -> tuple[int, ...]:
-        """All tokens."""
-        return self.prompt.input_ids + self.written
-
-    @property
-    def prefix_length(self) -> int:
-        """How many tokens there are up to the last image; what follows is this prompt's own."""
-        return self.prompt.prefix_length
-
-    @property
-    def prefix_key(self) -> PrefixKey | None:
-        """What it begins with; None without images, because texts are read fast."""
-        if not self.prefix_length:
-            return None
-        keys = tuple(image.key for image in self.prompt.images)
-        return self.prompt.input_ids[: self.prefix_length], keys
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """Prompts that the model has read.
-
-    Attributes:
-        context: What it keeps of them.
+        batch: Their rows, in order.
         logits: `(B, V)` float32, what comes after each of them.
 
     """
 
-    context: Context
+    batch: BatchCache
     logits: torch.Tensor
 
 
-class PromptReader:
+class Prefiller:
     """Reads prompts with one model. Its calls must not overlap.
 
     Args:
@@ -77,75 +45,88 @@ class PromptReader:
     """
 
     def __init__(
-        self, passes: ModelPasses, *, features: FeatureCache, prefixes: PrefixCache, clock: StageClock
+        self, passes: ForwardPasses, *, features: FeatureCache, prefixes: PrefixCache, clock: StageClock
     ) -> None:
         self._passes = passes
         self._features = features
         self._prefixes = prefixes
         self._clock = clock
 
-    def read(self, prompts: Sequence[Unread]) -> Reading:
-        """Read prompts.
+    def read(self, sequences: list[Sequence]) -> Prefilled:
+        """Read prompts, and what was generated after them before they were put back.
 
         Args:
-            prompts: At least one.
+            sequences: At least one.
 
         Returns:
             Their rows, in order.
 
         """
-        keys = [prompt.prefix_key for prompt in prompts]
+        keys = [_prefix_key(sequence) for sequence in sequences]
         found = {key: prefix for key in keys if key and (prefix := self._prefixes.find(key)) is not None}
         # Of those that begin alike, the first is read whole; the others go on from it.
         firsts = {key or place: place for place, key in reversed(list(enumerate(keys))) if key not in found}
         new = sorted(firsts.values())
-        others = [place for place in range(len(prompts)) if place not in new]
-        parts: list[Reading] = []
+        others = [place for place in range(len(sequences)) if place not in new]
+        parts: list[Prefilled] = []
         if new:
             is_shared = [keys.count(keys[place]) > 1 for place in new]
-            reading, prefixes = self._read_new([prompts[place] for place in new], is_shared)
+            prefilled, prefixes = self._read_whole([sequences[place] for place in new], is_shared)
             found |= {
                 key: prefix
                 for place, prefix in zip(new, prefixes, strict=True)
                 if prefix and (key := keys[place])
             }
-            parts.append(reading)
+            parts.append(prefilled)
         if others:
             begun = [found[key] for place in others if (key := keys[place])]
-            parts.append(self._go_on([prompts[place] for place in others], begun))
+            parts.append(self._read_after([sequences[place] for place in others], begun))
         return self._join(parts, new + others)
 
-    def _read_new(
-        self, prompts: Sequence[Unread], is_shared: Sequence[bool]
-    ) -> tuple[Reading, list[Prefix | None]]:
-        images = [image for one in prompts for image in one.prompt.images]
+    def _read_whole(
+        self, sequences: list[Sequence], is_shared: list[bool]
+    ) -> tuple[Prefilled, list[Prefix | None]]:
+        images = [image for one in sequences for image in one.prompt.images]
         features = encode_images(self._passes.model, images, self._features, self._clock)
-        with self._clock.measure("prefill", len(prompts)):
+        with self._clock.measure("prefill", len(sequences)):
+            measure = self._passes.model.measure_cache
             lengths = [
-                one.prefix_length
-                if shared or self._prefixes.holds(self._passes.size_of(one.prefix_length))
+                one.prompt.prefix_length
+                if shared or self._prefixes.holds(measure(one.prompt.prefix_length))
                 else 0
-                for one, shared in zip(prompts, is_shared, strict=True)
+                for one, shared in zip(sequences, is_shared, strict=True)
             ]
-            context, logits, prefixes = self._passes.begin(
-                [one.input_ids for one in prompts], features, prefix_lengths=lengths
+            batch, logits, prefixes = self._passes.prefill(
+                [_all_ids(one) for one in sequences], features, prefix_lengths=lengths
             )
-        for one, prefix in zip(prompts, prefixes, strict=True):
-            if prefix is not None and (key := one.prefix_key) is not None:
+        for one, prefix in zip(sequences, prefixes, strict=True):
+            if prefix is not None and (key := _prefix_key(one)) is not None:
                 self._prefixes.keep(key, prefix)
-        return Reading(context=context, logits=logits), prefixes
+        return Prefilled(batch=batch, logits=logits), prefixes
 
-    def _go_on(self, prompts: Sequence[Unread], prefixes: Sequence[Prefix]) -> Reading:
-        with self._clock.measure("prefill", len(prompts)):
-            context = Context.from_prefixes(self._passes.config, prefixes)
-            own = [one.input_ids[one.prefix_length :] for one in prompts]
-            return Reading(context=context, logits=self._passes.extend(context, own))
+    def _read_after(self, sequences: list[Sequence], prefixes: list[Prefix]) -> Prefilled:
+        with self._clock.measure("prefill", len(sequences)):
+            batch = begin_from_prefixes(self._passes.model.make_cache, prefixes)
+            own = [_all_ids(one)[one.prompt.prefix_length :] for one in sequences]
+            return Prefilled(batch=batch, logits=self._passes.extend(batch, own))
 
-    def _join(self, parts: Sequence[Reading], order: Sequence[int]) -> Reading:
+    def _join(self, parts: list[Prefilled], order: list[int]) -> Prefilled:
         if len(parts) == 1:
             return parts[0]
-        context = join_contexts(self._passes.config, [part.context for part in parts])
+        batch = join_batches(self._passes.model.make_cache, [part.batch for part in parts])
         logits = torch.cat([part.logits for part in parts])
         back = [order.index(place) for place in range(len(order))]
-        context.select(back)
-        return Reading(context=context, logits=logits[back])
+        batch.select(back)
+        return Prefilled(batch=batch, logits=logits[back])
+
+
+def _all_ids(sequence: Sequence) -> tuple[int, ...]:
+    return sequence.prompt.input_ids + tuple(sequence.output_ids)
+
+
+def _prefix_key(sequence: Sequence) -> PrefixKey | None:
+    """Return what a prompt begins with; None without images, because texts are read fast."""
+    prompt = sequence.prompt
+    if not prompt.prefix_length:
+        return None
+    return prompt.input_ids[: prompt.prefix_length], tuple(image.key for image in prompt.images)

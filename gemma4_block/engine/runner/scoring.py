@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import torch
 
+from gemma4_block.engine.family import LanguageModel
 from gemma4_block.engine.runner.masks import build_masks
-from gemma4_block.engine.runner.prefill import Reading
+from gemma4_block.engine.runner.prefill import Prefilled
 
 # Logits of so many positions are held at once: 0.5 GB with Gemma 4's vocabulary.
 _MOST_LOGITS = 512
@@ -62,15 +62,15 @@ def plant_tree(texts: Sequence[Sequence[int]]) -> TokenTree:
 
 
 def score_texts(
-    model: Any,  # noqa: ANN401 - one of several models
-    reading: Reading,
+    model: LanguageModel,
+    prefilled: Prefilled,
     texts: Sequence[Sequence[Sequence[int]]],
 ) -> list[list[float]]:
     """Return the log-probability of every text right after its prompt.
 
     Args:
-        model: A loaded Gemma 4.
-        reading: The prompts; it is used up.
+        model: Scores.
+        prefilled: The prompts; it is used up.
         texts: For each prompt its texts as token ids, at least one.
 
     Returns:
@@ -83,8 +83,8 @@ def score_texts(
     nothing = TokenTree(tokens=(), parents=(), edges=())
     rounds = list(zip_longest(*parts, fillvalue=nothing))
     for place, trees in enumerate(rounds):
-        # Further parts go on from the same reading; the last may use it up.
-        part = reading if place == len(rounds) - 1 else deepcopy(reading)
+        # Further parts go on from the same prefilled; the last may use it up.
+        part = prefilled if place == len(rounds) - 1 else deepcopy(prefilled)
         for row, found in enumerate(_score_trees(model, part, trees)):
             scores[row] += found
     return scores
@@ -100,10 +100,10 @@ def _parts(texts: Sequence[Sequence[int]], most: int) -> list[TokenTree]:
     return [plant_tree(part) for part in parts]
 
 
-def _score_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> list[list[float]]:  # noqa: ANN401
-    first = reading.logits.log_softmax(dim=-1)[:, None]
+def _score_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> list[list[float]]:
+    first = prefilled.logits.log_softmax(dim=-1)[:, None]
     if any(tree.tokens for tree in trees):
-        later = _read_trees(model, reading, trees).log_softmax(dim=-1)
+        later = _read_trees(model, prefilled, trees).log_softmax(dim=-1)
         # The place -1, the end of the prompt, is last.
         known = torch.cat([later, first], dim=1)
     else:
@@ -114,9 +114,9 @@ def _score_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> li
     ]
 
 
-def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> torch.Tensor:  # noqa: ANN401
+def _read_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> torch.Tensor:
     """Return the logits `(B, N, V)` float32 after each node, every branch blind to the others."""
-    device = reading.logits.device
+    device = prefilled.logits.device
     size = max(len(tree.tokens) for tree in trees)
     ids = torch.zeros(len(trees), size, dtype=torch.long)
     sees = torch.zeros(len(trees), size, size, dtype=torch.bool)
@@ -128,19 +128,11 @@ def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> tor
                 sees[row, place] = sees[row, parent]
                 depth[row, place] = depth[row, parent] + 1
             sees[row, place, place] = True
-    positions = torch.tensor(reading.context.lengths, device=device)[:, None] + depth.to(device)
+    positions = torch.tensor(prefilled.batch.lengths, device=device)[:, None] + depth.to(device)
     masks = build_masks(
-        reading.context.mask(device),
+        prefilled.batch.mask(device),
         positions,
         sees.to(device),
-        sliding_window=model.config.get_text_config().sliding_window,
+        sliding_window=model.sliding_window,
     )
-    outputs = model(
-        input_ids=ids.to(device),
-        attention_mask=masks,
-        position_ids=positions,
-        past_key_values=reading.context.cache,
-        use_cache=True,
-    )
-    logits: torch.Tensor = outputs.logits
-    return logits.float()
+    return model.read_tokens(ids.to(device), masks, positions, prefilled.batch.cache, only_last=False)

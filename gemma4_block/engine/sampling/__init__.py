@@ -1,1 +1,7 @@
-"""Which token comes next: the sampler, and the grammar that a structured answer is held to."""
+"""Which token comes next: the rules of a reply, the grammar of a structured answer, the sampler."""
+
+from gemma4_block.engine.sampling.grammar import Grammar, Grammars
+from gemma4_block.engine.sampling.sampler import Sampler
+from gemma4_block.engine.sampling.token_rules import TokenRules
+
+__all__ = ["Grammar", "Grammars", "Sampler", "TokenRules"]

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from gemma4_block.engine.gemma4.special_tokens import Vocabulary
-from gemma4_block.errors import PromptError
+from gemma4_block.engine.family import SpecialTokens
+from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.json_schema import compile_schema, grammar_limits
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
+    from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 _CACHED_GRAMMARS = 64
 
@@ -24,15 +25,13 @@ class Grammars:
 
     Args:
         tokenizer: The checkpoint's.
-        vocabulary: Its steering ids.
-        max_schema_characters: The operator's limit.
+        special_tokens: Its steering ids.
 
     """
 
-    def __init__(self, tokenizer: Any, vocabulary: Vocabulary, max_schema_characters: int) -> None:  # noqa: ANN401
+    def __init__(self, tokenizer: "TokenizersBackend", special_tokens: SpecialTokens) -> None:
         self._tokenizer = tokenizer
-        self._vocabulary = vocabulary
-        self._max_schema_characters = max_schema_characters
+        self._special_tokens = special_tokens
         self._lock = Lock()
         self._tokens: LLTokenizer | None = None
         self._compile = lru_cache(maxsize=_CACHED_GRAMMARS)(self._compile_anew)
@@ -47,10 +46,14 @@ class Grammars:
             Its own for every answer.
 
         Raises:
-            ConfigurationError: The schema cannot be used.
+            PromptError: The schema cannot be used.
 
         """
-        return Grammar(self._compile(schema).deep_copy(), self._vocabulary)
+        try:
+            compiled = self._compile(schema)
+        except ConfigurationError as error:
+            raise PromptError(str(error)) from error
+        return Grammar(compiled.deep_copy(), self._special_tokens)
 
     def token_bytes(self, ids: Sequence[int]) -> list[bytes]:
         """Return the UTF-8 text of each token, which may end inside a character."""
@@ -60,7 +63,7 @@ class Grammars:
     def _compile_anew(self, schema: str) -> "LLMatcher":
         from llguidance import LLMatcher
 
-        grammar = compile_schema(schema, max_characters=self._max_schema_characters)
+        grammar = compile_schema(schema)
         return LLMatcher(self._shared_tokens(), grammar, log_level=0, limits=grammar_limits())
 
     def _shared_tokens(self) -> "LLTokenizer":
@@ -69,17 +72,17 @@ class Grammars:
             if self._tokens is None:
                 from llguidance.hf import from_tokenizer
 
-                self._tokens = from_tokenizer(self._tokenizer, eos_token=self._vocabulary.end_of_turn)
+                self._tokens = from_tokenizer(self._tokenizer, eos_token=self._special_tokens.end_of_turn)
             return self._tokens
 
 
 class Grammar:
     """Where one answer stands in its grammar."""
 
-    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary) -> None:
+    def __init__(self, matcher: "LLMatcher", special_tokens: SpecialTokens) -> None:
         self._matcher = matcher
-        self._end_of_turn = vocabulary.end_of_turn
-        self._control_ids = np.array(sorted(vocabulary.control_ids), dtype=np.int64)
+        self._end_of_turn = special_tokens.end_of_turn
+        self._control_ids = np.array(sorted(special_tokens.control_ids), dtype=np.int64)
         self._mask: npt.NDArray[np.bool_] | None = None
 
     def forced(self, size: int) -> int | None:

@@ -1,7 +1,7 @@
-"""Choose a token: penalise repeats, bound the choice, draw by the row's own generator."""
+"""Choose a token: penalise repeats, warp the distribution, draw by the sequence's own generator."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import torch
 from transformers import (
@@ -13,24 +13,28 @@ from transformers import (
 )
 
 from gemma4_block.contract import GenerationConfig
+from gemma4_block.engine.family import SamplingDefaults
+
+_Number = TypeVar("_Number", int, float)
 
 
 class Sampler:
-    """How one row chooses. Its draws depend on its own seed alone, not on what else is in its batch.
+    """How one sequence chooses. Its draws depend on its own seed alone, not on what else is in its batch.
 
     Args:
         generation: What was asked for.
-        defaults: The checkpoint's generation config, for what was not.
+        defaults: What the checkpoint says, for what was not.
 
     """
 
-    def __init__(self, generation: GenerationConfig, defaults: Any) -> None:  # noqa: ANN401 - a foreign object
+    def __init__(self, generation: GenerationConfig, defaults: SamplingDefaults) -> None:
         penalty = _first_set(generation.repetition_penalty, defaults.repetition_penalty)
         self._penalty = (
             None if penalty is None or penalty == 1 else RepetitionPenaltyLogitsProcessor(float(penalty))
         )
         self._warpers = _warpers(generation, defaults)
         self._generator: torch.Generator | None = None
+        self._noise: torch.Tensor | None = None
         if generation.do_sample:
             self._generator = torch.Generator()
             if generation.seed is None:
@@ -39,7 +43,7 @@ class Sampler:
                 self._generator.manual_seed(generation.seed)
 
     @property
-    def is_plain(self) -> bool:
+    def is_greedy(self) -> bool:
         """Whether the likeliest token is always chosen."""
         return self._penalty is None and self._generator is None
 
@@ -54,14 +58,19 @@ class Sampler:
     def draw(self, scores: torch.Tensor) -> torch.Tensor:
         """Return scores `(V,)` whose greatest is a fair draw; the same scores where nothing is drawn.
 
-        The greatest of log-probabilities plus Gumbel noise is a sample.
+        The greatest of log-probabilities plus Gumbel noise is a sample. Until `advance`, the noise is the
+        same, so that a step which failed can be tried again.
         """
         if self._generator is None:
             return scores
         warped: torch.Tensor = self._warpers(None, scores[None])[0]  # type: ignore[arg-type]
-        uniform = self._toss(len(scores))
+        uniform = self._find_noise(self._generator, len(scores))
         noise = -torch.log(-torch.log(uniform.clamp(min=torch.finfo(torch.float32).tiny)))
         return warped + noise.to(scores.device)
+
+    def advance(self) -> None:
+        """Let the next draw be another one."""
+        self._noise = None
 
     def skip(self, size: int) -> None:
         """Let a token pass that needs no draw, so that later ones are drawn as if it had been one.
@@ -71,13 +80,16 @@ class Sampler:
 
         """
         if self._generator is not None:
-            self._toss(size)
+            self._find_noise(self._generator, size)
+            self.advance()
 
-    def _toss(self, size: int) -> torch.Tensor:
-        return torch.rand(size, generator=self._generator)
+    def _find_noise(self, generator: torch.Generator, size: int) -> torch.Tensor:
+        if self._noise is None:
+            self._noise = torch.rand(size, generator=generator)
+        return self._noise
 
 
-def _warpers(generation: GenerationConfig, defaults: Any) -> LogitsProcessorList:  # noqa: ANN401
+def _warpers(generation: GenerationConfig, defaults: SamplingDefaults) -> LogitsProcessorList:
     warpers = LogitsProcessorList()
     if not generation.do_sample:
         return warpers
@@ -93,5 +105,5 @@ def _warpers(generation: GenerationConfig, defaults: Any) -> LogitsProcessorList
     return warpers
 
 
-def _first_set(asked: float | None, default: float | None) -> Any:  # noqa: ANN401 - int stays int
+def _first_set(asked: _Number | None, default: _Number | None) -> _Number | None:
     return default if asked is None else asked

@@ -1,51 +1,120 @@
-"""Say which prompts and answers fit together in one batch."""
+"""Which sequences the model may work on together: how many, how much padding, how much memory."""
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 import torch
 
-from gemma4_block.engine.scheduler.request import Job
+from gemma4_block.engine.scheduler.sequence import Sequence
 
-# So many rows times tokens may be padding for the most part: it is little beside the weights.
-_FREE_CELLS: Final = 16_384
+_LOGGER: Final = logging.getLogger(__name__)
+
+# A batch is padded to its longest sequence. Up to so many cells (sequences times tokens) padding costs next
+# to nothing, because a pass takes as long as reading the weights does.
+_CELLS_PADDED_FREELY: Final = 16_384
+# Sequences join and leave a batch by copies of its KV cache, and a pass needs work space of its own.
+_LARGEST_SHARE: Final = 0.5
+_READING_LASTS_S: Final = 0.5
+_RECOVERS_AFTER_S: Final = 10.0
 
 
-class Room:
-    """How much fits in memory together; it learns from running out of it.
+class Admission:
+    """How much the model works on at the same time.
+
+    The KV cache that prompts and answers can grow to must fit into the memory that is free. Where memory runs
+    out all the same, because other programs took it or the estimate was too low, less is admitted for a
+    while; every ten seconds that go well double it, until the limit is gone.
 
     Args:
-        max_rows: Most answers that are written at once, and most prompts that are scored at once.
+        max_sequences: Most answers that are generated at once, and most prompts that are scored at once.
+        measure: Returns how many bytes the KV cache of so many tokens takes.
+        read_free: Returns how many bytes of the model's device are free; None where nobody can tell.
+        now: Seconds of a clock that never goes back.
 
     """
 
-    def __init__(self, max_rows: int) -> None:
-        self._max_rows = max_rows
-        # Rows times tokens; None until memory has run out.
-        self._max_cells: int | None = None
+    def __init__(
+        self,
+        max_sequences: int,
+        *,
+        measure: Callable[[int], int],
+        read_free: Callable[[], int | None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_sequences = max_sequences
+        self._measure = measure
+        self._read_free = read_free
+        self._now = now
+        # In bytes of final KV cache, from the last reading of free memory; None where nobody can tell.
+        self._budget: float | None = None
+        self._read_at = -_READING_LASTS_S
+        # In bytes of final KV cache; None unless memory ran out lately.
+        self._limit: int | None = None
+        self._wanted = 0
+        self._doubles_at = 0.0
 
-    def has_rows(self, count: int) -> bool:
-        """Say whether so many may be worked on at once."""
-        return count <= self._max_rows
+    def has_place(self, count: int) -> bool:
+        """Say whether so many sequences may be worked on at once."""
+        return count <= self._max_sequences
 
-    def holds(self, jobs: Sequence[Job]) -> bool:
-        """Say whether memory holds these together without much padding; one alone is always tried."""
-        if len(jobs) == 1:
+    def fits(self, running: list[Sequence], new: list[Sequence]) -> bool:
+        """Say whether memory holds new sequences beside the running ones, without much padding.
+
+        A sequence alone is always tried.
+        """
+        together = [*running, *new]
+        if len(together) == 1:
             return True
-        cells = _count_cells(jobs)
-        if self._max_cells is not None and cells > self._max_cells:
+        if _count_cells(together) > _CELLS_PADDED_FREELY and not _is_dense(together):
             return False
-        return cells <= _FREE_CELLS or _is_dense(jobs)
+        needed = self._need(together)
+        self._recover()
+        if self._limit is not None and needed > self._limit:
+            return False
+        budget = self._find_budget(running)
+        return budget is None or needed <= budget
 
-    def halve(self, jobs: Sequence[Job]) -> None:
-        """Learn that memory did not hold these together."""
-        cells = len(jobs) * max(len(job.prompt.input_ids) for job in jobs)
-        self._max_cells = cells // 2 if self._max_cells is None else min(self._max_cells, cells // 2)
+    def ran_out(self, tried: list[Sequence], going_on: list[Sequence]) -> None:
+        """Learn that memory did not hold the sequences that were tried, and that some of them go on."""
+        self._wanted = max(self._wanted, self._need(tried))
+        allowed = self._need(going_on)
+        self._limit = allowed if self._limit is None else min(self._limit, allowed)
+        self._read_at = -_READING_LASTS_S
+        self._doubles_at = self._now() + _RECOVERS_AFTER_S
+        _LOGGER.warning(
+            "Memory ran out with %d sequences; %d go on, the others wait. More are tried after %.0f s.",
+            len(tried),
+            len(going_on),
+            _RECOVERS_AFTER_S,
+        )
+
+    def _need(self, sequences: list[Sequence]) -> int:
+        longest = max((one.final_length for one in sequences), default=0)
+        return len(sequences) * self._measure(longest)
+
+    def _recover(self) -> None:
+        while self._limit is not None and self._now() >= self._doubles_at:
+            self._limit = max(1, 2 * self._limit)
+            self._doubles_at += _RECOVERS_AFTER_S
+            if self._limit >= self._wanted:
+                self._limit, self._wanted = None, 0
+                _LOGGER.warning("Memory has not run out again; as much is worked on at once as before.")
+
+    def _find_budget(self, running: list[Sequence]) -> float | None:
+        # Asking the system takes longer than a step of a small model.
+        if self._now() >= self._read_at + _READING_LASTS_S:
+            free = self._read_free()
+            held = len(running) * self._measure(max((one.length for one in running), default=0))
+            self._budget = None if free is None else held + _LARGEST_SHARE * free
+            self._read_at = self._now()
+        return self._budget
 
 
-def go_together(jobs: Sequence[Job]) -> bool:
-    """Say whether jobs can begin as one batch: they are of one kind and of similar length."""
-    return len({job.is_scoring for job in jobs}) == 1 and _is_dense(jobs)
+def can_begin_together(sequences: list[Sequence]) -> bool:
+    """Say whether sequences can be read as one batch: they are of one kind and of similar length."""
+    return len({one.is_scoring for one in sequences}) == 1 and _is_dense(sequences)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -53,10 +122,10 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def _is_dense(jobs: Sequence[Job]) -> bool:
-    """Say whether no more than a third of some rows would be padding."""
-    return 2 * _count_cells(jobs) <= 3 * sum(job.length for job in jobs)
+def _is_dense(sequences: list[Sequence]) -> bool:
+    """Say whether at most a third of a batch would be padding."""
+    return 2 * _count_cells(sequences) <= 3 * sum(one.length for one in sequences)
 
 
-def _count_cells(jobs: Sequence[Job]) -> int:
-    return len(jobs) * max(job.length for job in jobs)
+def _count_cells(sequences: list[Sequence]) -> int:
+    return len(sequences) * max(one.length for one in sequences)

@@ -1,25 +1,25 @@
 """Keep the prompts of some callers from holding up the answers of others for long."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from gemma4_block.engine.scheduler.request import Job
+from gemma4_block.engine.scheduler.sequence import Sequence
 
-# Fewer are not worth a turn: writing four answers takes little longer than writing one.
+# Fewer are not worth a prefill of their own: a decode step of four sequences takes little longer than of one.
 # Source: steps of 1, 2, 4 and 8 rows by tests/benchmarks/few_rows.py.
 _FEW: Final = 4
 _SECONDS_AT_ONCE: Final = 1.0
 
 
-class Pace:
-    """Shares the time of a model between prompts that wait to be read and answers that are being written.
+class Pacer:
+    """Shares the time of a model between prefill and decode.
 
-    On a CPU, a prompt with an image may take as long to read as a whole answer to write, and nothing is
-    written meanwhile. If all prompts were read first, all callers would wait for the last. So the prompts of
-    several callers are read few at a time, and then answers are written for as long as that took. Prompts of
-    one call hold up nobody else. On a device that reads many prompts a second, all of this changes little.
+    On a CPU, the prefill of a prompt with an image may take as long as a whole answer, and no answer gets on
+    meanwhile. If all prompts were read first, all callers would wait for the last. So the prompts of several
+    callers are read few at a time, and then answers are generated for as long as that took. Prompts of one
+    request hold up nobody else. On a device that reads many prompts a second, all of this changes little.
 
     Args:
         now: Seconds of a clock that never goes back.
@@ -28,32 +28,31 @@ class Pace:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._seconds_each = 0.0
-        # For how long answers are to be written before more prompts are read.
+        self._prefill_s_each = 0.0
+        # For how long answers are to be generated before more prompts are read.
         self._owed_s = 0.0
 
-    def lets_in(self, job: Job, picked: Sequence[Job], writing: Sequence[Job]) -> bool:
-        """Say whether a prompt may be read now, beside those picked before, while answers are written."""
-        if all(other.call is job.call for other in (*picked, *writing)):
+    def allows(self, sequence: Sequence, picked: list[Sequence], running: list[Sequence]) -> bool:
+        """Say whether a prompt may be read now, with those picked before, while answers are running."""
+        if all(other.request is sequence.request for other in (*picked, *running)):
             return True
-        if writing and self._owed_s > 0:
+        if running and self._owed_s > 0:
             return False
-        return len(picked) < _FEW or (len(picked) + 1) * self._seconds_each <= _SECONDS_AT_ONCE
+        return len(picked) < _FEW or (len(picked) + 1) * self._prefill_s_each <= _SECONDS_AT_ONCE
 
     @contextmanager
-    def reading(self, jobs: Sequence[Job], working: Sequence[Job]) -> Iterator[None]:
-        """Measure how long it takes to read prompts, which are some or all of what is worked on."""
-        # What has ended is taken away meanwhile.
-        holds_up_others = len({job.call for job in working}) > 1
+    def prefill(self, picked: list[Sequence], running: list[Sequence]) -> Iterator[None]:
+        """Measure how long it takes to read prompts while others are running."""
+        holds_up_others = len({one.request for one in (*picked, *running)}) > 1
         started = self._now()
         yield
         seconds = self._now() - started
-        self._seconds_each = seconds / len(jobs)
+        self._prefill_s_each = seconds / len(picked)
         self._owed_s = self._owed_s + seconds if holds_up_others else 0.0
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Measure how long it takes to write a token of every answer."""
+    def decode(self) -> Iterator[None]:
+        """Measure how long it takes to generate a token of every answer."""
         started = self._now()
         yield
         self._owed_s = max(0.0, self._owed_s - (self._now() - started))

@@ -1,95 +1,85 @@
-"""A call to the engine, and the prompts of it that are on their way to an answer."""
+"""A call to the engine: many prompts whose answers are awaited together."""
 
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Event
+from typing import TYPE_CHECKING
 
 from gemma4_block.contract import FinishReason
-from gemma4_block.engine.preprocess.prepared import PreparedPrompt
 from gemma4_block.engine.profiling import Profile
-from gemma4_block.engine.scheduler.sequence import Row
+from gemma4_block.engine.scheduler.sequence import Sequence
 from gemma4_block.errors import PromptError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-@dataclass(eq=False, kw_only=True, slots=True)
-class Job:
-    """A prompt on its way.
-
-    Attributes:
-        call: Whose it is.
-        prompt: What is asked.
-        row: What was answered so far.
-        scores: How likely each alternative is, all groups in a row; None where there are none, or not yet.
-        was_alone: Whether memory ran out on it alone before.
-
-    """
-
-    call: "Call"
-    prompt: PreparedPrompt
-    row: Row
-    scores: tuple[float, ...] | None = None
-    was_alone: bool = False
-
-    @property
-    def is_scoring(self) -> bool:
-        """Whether alternatives are to be scored now; before that there may be thoughts to write."""
-        return bool(self.prompt.choices) and self.row.is_answering
-
-    @property
-    def has_outcome(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.prompt.index in self.call.outcomes
-
-    @property
-    def length(self) -> int:
-        """How many tokens are to be read."""
-        return len(self.prompt.input_ids) + len(self.row.ids)
+Outcome = Sequence | PromptError | FinishReason
+"""A sequence that has ended, why a prompt cannot be asked, or why the request was over before it was."""
 
 
-Outcome = Job | PromptError | FinishReason
-"""A job that has ended, why a prompt cannot be asked, or why the call was over before it was."""
+class Request:
+    """What one caller waits for. The scheduler's lock guards what changes.
 
-
-@dataclass(eq=False, kw_only=True)
-class Call:
-    """A call: many prompts that wait for their answers together.
-
-    Attributes:
+    Args:
         count: How many prompts it has.
         deadline: When it must end, by `time.monotonic`; None for never.
-        cancelled: Set by somebody who does not want the answers any more.
-        after_outcome: Is called for every prompt that has an outcome, from any thread.
-        outcomes: By place in the call.
-        waiting: Jobs that nobody works on.
-        error: Why the whole call failed.
-        is_forgotten: Whether nobody waits for it any more.
-        turn: The lower, the longer ago it was its turn.
-        profile: Where its time went.
+        cancelled: Set by another thread that does not want the answers any more.
+        profile: Where its time goes.
+
+    Attributes:
+        count: As given.
+        deadline: As given.
+        profile: As given.
+        outcomes: By the prompt's place in the call.
+        waiting: Sequences that the model does not work on.
+        turn: When it was last served; the request with the lowest comes next.
+        error: Why the whole request failed.
+        is_withdrawn: Whether its caller has gone.
+        on_outcome: Is called from any thread when a prompt has its outcome.
+        done: Set when nothing is left to wait for.
 
     """
 
-    count: int
-    deadline: float | None = None
-    cancelled: Event = field(default_factory=Event)
-    after_outcome: Callable[[], None] = lambda: None
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    waiting: deque[Job] = field(default_factory=deque)
-    error: BaseException | None = None
-    is_forgotten: bool = False
-    turn: int = 0
-    profile: Profile = field(default_factory=lambda: Profile(is_wanted=False))
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to wait for."""
-        return self.error is not None or len(self.outcomes) == self.count
+    def __init__(
+        self,
+        count: int,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+        profile: Profile | None = None,
+    ) -> None:
+        self.count = count
+        self.deadline = deadline
+        self.profile = Profile(is_wanted=False) if profile is None else profile
+        self.outcomes: dict[int, Outcome] = {}
+        self.waiting: deque[Sequence] = deque()
+        self.turn = 0
+        self.error: Exception | None = None
+        self.is_withdrawn = False
+        self.on_outcome: Callable[[], None] | None = None
+        self.done = Event()
+        self._cancelled = cancelled
+        self.check_done()
 
     @property
     def over(self) -> FinishReason | None:
         """Why no more work is worth while; None while it is."""
-        if self.is_forgotten or self.error is not None or self.cancelled.is_set():
+        is_cancelled = self._cancelled is not None and self._cancelled.is_set()
+        if self.is_withdrawn or self.error is not None or is_cancelled:
             return "cancelled"
         is_late = self.deadline is not None and time.monotonic() >= self.deadline
         return "deadline" if is_late else None
+
+    def release(self) -> None:
+        """Let go of what its caller has taken; sequences and prefetcher know it, and it knows them.
+
+        Such a circle, with the images in it, would stay in memory until the garbage collector comes.
+        """
+        self.on_outcome = None
+        self.outcomes = {}
+        self.error = None
+
+    def check_done(self) -> None:
+        """Wake the caller where nothing is left to wait for."""
+        if self.error is not None or len(self.outcomes) == self.count:
+            self.done.set()

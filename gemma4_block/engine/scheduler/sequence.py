@@ -1,117 +1,177 @@
-"""One reply while it is written: what may come next, what was chosen, and when it ends."""
+"""One answer on its way: what it waits for, what was generated, what may come next, and how it ended."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Literal
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from gemma4_block.contract import FinishReason, GenerationConfig
-from gemma4_block.engine.gemma4.special_tokens import Vocabulary
-from gemma4_block.engine.sampling.grammar import Grammar
-from gemma4_block.engine.sampling.sampler import Sampler
+from gemma4_block.engine.family import SpecialTokens
+from gemma4_block.engine.preprocess import PreparedPrompt
+from gemma4_block.engine.sampling import Grammar, Sampler, TokenRules
 from gemma4_block.errors import PromptError
 
-Phase = Literal["start", "thought", "answer"]
+if TYPE_CHECKING:
+    from gemma4_block.engine.scheduler.request import Request
 
-IsStopped = Callable[[Sequence[int]], bool]
-"""Says of the ids of a reply whether its answer holds a text that ends it."""
+State = Literal["waiting", "running", "finished", "failed"]
+"""`waiting`: for the model, also again after memory ran out, or for its choices to be scored after its
+thoughts; `running`: the model works on it; `finished`: see `finish_reason`; `failed`: see `failure`."""
+
+HasStopText = Callable[[list[int], tuple[str, ...]], bool]
+"""Says whether the last tokens of an answer hold one of the texts that end it."""
+
+# A character may be spread over as many tokens as it has bytes in UTF-8.
+_MOST_BYTES_PER_CHARACTER = 4
 
 
-class Row:
-    """A reply. Thoughts come first, where they are wanted; a grammar binds only what follows them.
+class Sequence:
+    """A prompt and what is generated after it.
+
+    From one thread at a time.
 
     Args:
-        prompt_ids: What the reply answers to.
+        request: Whose it is.
+        prompt: What is asked.
         generation: How to answer.
-        vocabulary: The ids that steer.
+        special_tokens: The ids that steer.
         sampler: How to choose.
         grammar: What the answer may be; None means anything.
-        is_stopped: Whether a stop text was met; None where there is none.
-        needs_scores: Whether to keep how likely each token was.
-        ends_after_thought: End where the answer would begin.
+        has_stop_text: Looks for the texts of `generation.stop`.
 
     Attributes:
-        prompt_ids: As given.
-        ids: What was chosen so far, the token that ended the turn included.
-        log_probabilities: For each of them, at temperature 1 among those that were allowed; empty unless
-            `needs_scores`.
-        needs_scores: Whether to keep them.
-        finish_reason: Why it ended; None while it goes on.
-        failure: Why it could not go on; the row has then ended.
+        request: As given.
+        prompt: As given; without its images once it has ended.
+        state: Where it is on its way. Only methods of this class change it.
+        output_ids: What was generated so far, the token that ended the turn included.
+        log_probabilities: For each of them, at temperature 1 among those that were allowed; empty unless the
+            prompt needs token scores.
+        choice_scores: The log-probability of each alternative, all groups in a row; None until scored.
+        finish_reason: Why it ended; None while it has not, or where it failed.
+        failure: Why it could not go on.
+        was_alone: Whether memory ran out before while nothing else was running.
+        times_overtaken: How many prompts that came later began before it.
 
     """
 
     def __init__(
         self,
-        prompt_ids: Sequence[int],
+        request: "Request",
+        prompt: PreparedPrompt,
         generation: GenerationConfig,
-        vocabulary: Vocabulary,
+        special_tokens: SpecialTokens,
         sampler: Sampler,
         *,
         grammar: Grammar | None = None,
-        is_stopped: IsStopped | None = None,
-        needs_scores: bool = False,
-        ends_after_thought: bool = False,
+        has_stop_text: HasStopText | None = None,
     ) -> None:
-        self.prompt_ids = tuple(prompt_ids)
-        self.ids: list[int] = []
+        self.request = request
+        self.prompt = prompt
+        self.state: State = "waiting"
+        self.output_ids: list[int] = []
         self.log_probabilities: list[float] = []
-        self.needs_scores = needs_scores
+        self.choice_scores: tuple[float, ...] | None = None
         self.finish_reason: FinishReason | None = None
         self.failure: PromptError | None = None
+        self.was_alone = False
+        self.times_overtaken = 0
         self._generation = generation
-        self._vocabulary = vocabulary
+        self._special_tokens = special_tokens
         self._sampler = sampler
-        self._grammar = grammar
-        self._is_stopped = is_stopped
-        self._ends_after_thought = ends_after_thought
-        self._thought_tokens = 0
-        self._answer_tokens = 0
-        self._read_tokens = 0
-        self._phase: Phase = self._first_phase()
+        self._has_stop_text = has_stop_text
+        # An answer ends with a stop text at the token that completes it, so its last tokens tell.
+        longest = max((len(text) for text in generation.stop), default=0)
+        self._answer_tail: deque[int] = deque(maxlen=_MOST_BYTES_PER_CHARACTER * (longest + 1))
+        self._cached_outputs = 0
+        self._rules = TokenRules(
+            prompt.input_ids,
+            generation,
+            special_tokens,
+            grammar=grammar,
+            has_choices=bool(prompt.choices),
+        )
 
     @property
-    def is_ended(self) -> bool:
-        """Whether nothing more comes."""
-        return self.finish_reason is not None or self.failure is not None
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in {"finished", "failed"}
 
     @property
-    def is_answering(self) -> bool:
-        """Whether its thoughts are over, or it has none."""
-        return self._phase == "answer"
+    def is_scoring(self) -> bool:
+        """Whether choices are to be scored next; before that there may be thoughts to generate."""
+        return bool(self.prompt.choices) and self._rules.phase == "answer"
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the next token is simply the likeliest, so that rows can be chosen for together."""
-        is_bound = self._grammar is not None or self._ends_after_thought or self.needs_scores
-        return self._sampler.is_plain and not is_bound and not self._must_close()
+    def is_greedy(self) -> bool:
+        """Whether the next token is simply the likeliest, so that many sequences can choose at once."""
+        is_bound = self._rules.has_any or self.prompt.needs_token_scores
+        return self._sampler.is_greedy and not is_bound
 
-    def end(self, reason: FinishReason) -> None:
-        """End where it stands."""
-        self.finish_reason = reason
+    @property
+    def length(self) -> int:
+        """How many tokens there are: prompt and output."""
+        return len(self.prompt.input_ids) + len(self.output_ids)
 
-    def take_unread(self) -> list[int]:
-        """Return the tokens that the model is to read next, which then count as read."""
-        unread = self.ids[self._read_tokens :]
-        self._read_tokens = len(self.ids)
-        return unread
+    @property
+    def final_length(self) -> int:
+        """How many tokens there can be in the end."""
+        allowance = self._generation.max_thinking_tokens
+        return (
+            len(self.prompt.input_ids)
+            + self._generation.max_new_tokens
+            + (0 if allowance is None else allowance)
+        )
 
-    def take_forced(self, size: int) -> None:
-        """Take tokens as long as only one may come next: the model need not be asked.
+    @property
+    def uncached_ids(self) -> list[int]:
+        """The generated tokens that the model is to read next."""
+        return self.output_ids[self._cached_outputs :]
 
-        Args:
-            size: Entries of the model's vocabulary.
+    def mark_cached(self, *, but_last: bool = False) -> None:
+        """Take down that the KV cache holds all tokens so far, or all but the last."""
+        self._cached_outputs = len(self.output_ids) - but_last
 
-        """
+    def admit(self) -> None:
+        """Let the model work on it."""
+        assert self.state == "waiting", self.state
+        self.state = "running"
+
+    def put_back(self) -> None:
+        """Let it wait again; what was generated is read again together with the prompt."""
+        assert self.state == "running", self.state
+        self.state = "waiting"
+        self._cached_outputs = 0
+
+    def finish(self, reason: FinishReason) -> None:
+        """End it where it stands."""
+        if not self.has_ended:
+            self.state, self.finish_reason = "finished", reason
+
+    def fail(self, failure: PromptError) -> None:
+        """End it without an answer."""
+        if not self.has_ended:
+            self.state, self.failure = "failed", failure
+
+    def take_choice_scores(self, scores: list[float]) -> None:
+        """End with the log-probability of each alternative."""
+        self.choice_scores = tuple(scores)
+        self.finish("stop")
+
+    def drop_images(self) -> None:
+        """Let its images go, which are large, once nothing looks at them again."""
+        self.prompt = self.prompt.without_images()
+
+    def take_forced(self, vocabulary_size: int) -> None:
+        """Take tokens as long as only one may come next: the model need not be asked."""
         try:
-            while not self.is_ended and (forced := self._forced(size)) is not None:
-                self._sampler.skip(size)
-                if self.needs_scores:
+            while not self._is_paused() and (forced := self._rules.find_forced(vocabulary_size)) is not None:
+                self._sampler.skip(vocabulary_size)
+                if self.prompt.needs_token_scores:
                     self.log_probabilities.append(0.0)
                 self.accept(forced)
         except PromptError as error:
-            self.failure = error
+            self.fail(error)
 
     def draw(self, logits: torch.Tensor) -> torch.Tensor:
         """Draw the next token; the result stays on the device, because asking for it there takes time.
@@ -120,33 +180,34 @@ class Row:
             logits: `(V,)` float32 of the model.
 
         Returns:
-            `(2,)` float32: the token, and how likely it was where that is to be kept; for `take`.
+            `(2,)` float32: the token, and its log-probability where that is to be kept; for `take`.
 
         """
-        scores = self._sampler.penalise(logits, self.prompt_ids, self.ids)
+        scores = self._sampler.penalise(logits, self.prompt.input_ids, self.output_ids)
         try:
-            allowed = self._allowed(len(scores), scores.device)
+            allowed = self._rules.find_allowed(len(scores), scores.device)
         except PromptError as error:
-            self.failure = error
+            self.fail(error)
             return scores.new_zeros(2)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
         token_id = self._sampler.draw(scores).argmax(dim=0, keepdim=True)
-        if not self.needs_scores:
+        if not self.prompt.needs_token_scores:
             return torch.cat([token_id, token_id]).float()
         # No vocabulary is so large that a float32 could not name its tokens.
         return torch.cat([token_id.float(), scores.gather(0, token_id) - scores.logsumexp(dim=0)])
 
     def take(self, token_id: int, log_probability: float) -> None:
-        """Take what was drawn; a row that has failed takes nothing."""
-        if self.failure is not None:
+        """Take what was drawn; nothing where it has failed meanwhile."""
+        if self.has_ended:
             return
+        self._sampler.advance()
         try:
-            if self.needs_scores:
+            if self.prompt.needs_token_scores:
                 self.log_probabilities.append(log_probability)
             self.accept(token_id)
         except PromptError as error:
-            self.failure = error
+            self.fail(error)
 
     def accept(self, token_id: int) -> None:
         """Take a token.
@@ -158,96 +219,31 @@ class Row:
             PromptError: The grammar cannot go on.
 
         """
-        is_opening = token_id == self._vocabulary.opens_thought
-        if self._phase == "start":
-            self._phase = "thought" if is_opening else "answer"
-            if is_opening:
-                self.ids.append(token_id)
-                self._end_where_due(token_id)
-                return
-        if self._phase == "answer" and self._ends_after_thought:
-            # The model does without thoughts; its answer is not wanted.
-            self.finish_reason = "stop"
+        if self._rules.advance(token_id):
+            self.output_ids.append(token_id)
+        if self.is_scoring:
+            # A forced answer is known before the model has begun.
+            if self.state == "running":
+                self.put_back()
             return
-        self.ids.append(token_id)
-        if self._phase == "thought":
-            self._take_thought(token_id)
-        else:
-            self._answer_tokens += 1
-            if is_opening:
-                self._phase = "thought"
-            elif self._grammar is not None and token_id not in self._vocabulary.stop_ids:
-                self._grammar.advance(token_id)
+        steers = token_id in self._special_tokens.stop_ids or token_id == self._special_tokens.closes_thought
+        if self._rules.phase == "answer" and not steers:
+            self._answer_tail.append(token_id)
         self._end_where_due(token_id)
 
-    def _first_phase(self) -> Phase:
-        opens, closes = self._vocabulary.opens_thought, self._vocabulary.closes_thought
-        channels = [token_id for token_id in self.prompt_ids if token_id in (opens, closes)]
-        if opens is not None and channels and channels[-1] == opens:
-            return "thought"
-        is_bound = self._grammar is not None or self._ends_after_thought
-        return "answer" if is_bound and not self._generation.enable_thinking else "start"
-
-    def _must_close(self) -> bool:
-        allowance = self._generation.max_thinking_tokens
-        if allowance is None:
-            # Without an allowance of its own the thought may take everything, but where something must
-            # follow it, it is still closed.
-            allowance = self._generation.max_new_tokens if self._ends_after_thought else None
-        is_over = allowance is not None and self._thought_tokens >= allowance
-        return self._phase == "thought" and is_over
-
-    def _forced(self, size: int) -> int | None:
-        if self._must_close():
-            return self._vocabulary.closes_thought
-        if self._phase != "answer" or self._grammar is None:
-            return None
-        return self._grammar.forced(size)
-
-    def _allowed(self, size: int, device: torch.device) -> torch.Tensor | None:
-        opens, closes = self._vocabulary.opens_thought, self._vocabulary.closes_thought
-        if self._must_close():
-            return _only(closes, size, device)
-        if self._phase == "thought" and (self._grammar is not None or self._ends_after_thought):
-            # The turn must not end before its answer.
-            return _no_control(self._vocabulary, size, device, but=closes)
-        if self._phase == "thought" or self._grammar is None:
-            return None
-        allowed = self._grammar.allowed(size, device)
-        if self._phase == "start" and opens is not None:
-            allowed[opens] = True
-        return allowed
-
-    def _take_thought(self, token_id: int) -> None:
-        if token_id != self._vocabulary.closes_thought:
-            self._thought_tokens += 1
-            return
-        self._phase = "answer"
-        if self._ends_after_thought:
-            self.finish_reason = "stop"
+    def _is_paused(self) -> bool:
+        """Whether no token comes next: it has ended, or its choices are to be scored."""
+        return self.has_ended or self.is_scoring
 
     def _end_where_due(self, token_id: int) -> None:
-        if self.is_ended:
-            return
         has_own_allowance = self._generation.max_thinking_tokens is not None
-        spent = self._answer_tokens if has_own_allowance else len(self.ids)
-        is_met = self._is_stopped is not None and self._is_stopped(self.ids)
-        if token_id in self._vocabulary.stop_ids or is_met:
-            self.finish_reason = "stop"
-        elif spent >= self._generation.max_new_tokens and not self._ends_after_thought:
-            self.finish_reason = "length"
+        spent = self._rules.answer_tokens if has_own_allowance else len(self.output_ids)
+        if token_id in self._special_tokens.stop_ids or self._meets_stop_text():
+            self.finish("stop")
+        elif spent >= self._generation.max_new_tokens and not self.prompt.choices:
+            self.finish("length")
 
-
-def _only(token_id: int | None, size: int, device: torch.device) -> torch.Tensor:
-    mask = torch.zeros(size, dtype=torch.bool, device=device)
-    mask[token_id] = True
-    return mask
-
-
-# It is asked for at every token of a thought.
-@lru_cache(maxsize=8)
-def _no_control(vocabulary: Vocabulary, size: int, device: torch.device, *, but: int | None) -> torch.Tensor:
-    mask = torch.ones(size, dtype=torch.bool, device=device)
-    mask[[token_id for token_id in vocabulary.control_ids if token_id < size]] = False
-    mask[but] = True
-    return mask
+    def _meets_stop_text(self) -> bool:
+        if self._has_stop_text is None or self._rules.phase != "answer":
+            return False
+        return self._has_stop_text(list(self._answer_tail), self._generation.stop)

@@ -1,0 +1,135 @@
+"""What an engine is, which one is meant, and where a step gets it from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from gemma4_block.contract.generation import GenerationConfig
+from gemma4_block.contract.prompt import ImageSeqLength, Prompt
+
+if TYPE_CHECKING:
+    from gemma4_block.contract.answer import Answer
+    from gemma4_block.errors import PromptError
+
+Quantization = Literal["auto", "none", "nf4"]
+"""`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalModel:
+    """A model in a directory of this machine; equal references mean the same engine.
+
+    Attributes:
+        directory: Holds the weights. Absolute, links followed.
+        quantization: `none` or `nf4`.
+        adapter: Directory of the LoRA adapter on top of them, absolute, links followed; None without one.
+
+    """
+
+    directory: Path
+    quantization: Quantization
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """A model that a server runs; equal references mean the same engine.
+
+    Attributes:
+        server: What the operator calls the server.
+        model: What the server calls the model.
+
+    """
+
+    server: str
+    model: str
+
+
+ModelReference = LocalModel | ServedModel
+"""Which engine is meant."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Capabilities:
+    """What an engine can do with a prompt.
+
+    Attributes:
+        image_seq_lengths: The visual token budgets that the checkpoint was trained for, smallest first.
+        has_token_scores: Whether it says how sure the model was of each token.
+        has_choices: Whether it scores every alternative; without, it holds the answer to the schema of the
+            `Choices`.
+        has_json_schema: Whether it holds an answer to a JSON Schema.
+        has_thinking_allowance: Whether thoughts can have an allowance of their own.
+        has_seed: Whether the same seed draws the same tokens.
+
+    """
+
+    image_seq_lengths: tuple[ImageSeqLength, ...]
+    has_token_scores: bool = True
+    has_choices: bool = True
+    has_json_schema: bool = True
+    has_thinking_allowance: bool = True
+    has_seed: bool = True
+
+
+class Engine(Protocol):
+    """Whatever runs the model. May be used from many threads."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of this machine's memory, in bytes: the weights, and what it keeps between calls."""
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+    ) -> "list[Answer | PromptError]":
+        """Answer many prompts at once; blocks until every one has its answer.
+
+        Args:
+            prompts: Any number, with images of any sizes and counts.
+            generation: How to answer all of them.
+            deadline: When every answer ends where it stands, by `time.monotonic`; None for never.
+            cancelled: Set by another thread to end every answer where it stands.
+
+        Returns:
+            One entry for each prompt, in the same order. A prompt that cannot be asked has its error in
+            its own place; the others are answered.
+
+        Raises:
+            EngineError: The engine itself failed, or is closed.
+
+        """
+
+    def close(self) -> None:
+        """Give back memory, threads and connections; calls under way fail, later ones are refused."""
+
+
+class EngineProvider(Protocol):
+    """Where a block gets its engine from."""
+
+    def get(self, model_version: str, quantization: Quantization) -> Engine:
+        """Return the process's one engine for a model, loading it where needed; blocks while it loads.
+
+        Args:
+            model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
+                under one of the operator's roots.
+            quantization: Precision of the weights.
+
+        Returns:
+            The same object at every call with the same model and precision.
+
+        Raises:
+            ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
+            CheckpointError: The weights are missing, incomplete or damaged.
+
+        """

@@ -1,0 +1,115 @@
+"""What the model is asked: text, images, visual token budget, and what the answer may be."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from gemma4_block.errors import ConfigurationError
+
+RgbImage = npt.NDArray[np.uint8]
+"""`(H, W, 3)` uint8, RGB."""
+
+ImageSeqLength = Literal[70, 140, 280, 560, 1120]
+"""Most soft tokens that one image may become. Source: image_processing_gemma4.py of transformers 5.15."""
+
+IMAGE_SEQ_LENGTHS: tuple[ImageSeqLength, ...] = get_args(ImageSeqLength)
+
+
+def check_image_seq_length(value: int) -> ImageSeqLength:
+    """Return `value` as a visual token budget.
+
+    Args:
+        value: What a caller or a field said.
+
+    Returns:
+        The same number.
+
+    Raises:
+        ConfigurationError: It is none of the five that Gemma 4 knows.
+
+    """
+    for allowed in IMAGE_SEQ_LENGTHS:
+        if value == allowed and not isinstance(value, bool):
+            return allowed
+    raise ConfigurationError(
+        f"image_seq_length is {value!r}; Gemma 4 knows {', '.join(map(str, IMAGE_SEQ_LENGTHS))}. "
+        "Take a small one for captions and classes, a large one for text and small objects."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JsonSchema:
+    """The answer is JSON that matches a schema, in the form that `json.dumps` writes.
+
+    Attributes:
+        text: The schema as JSON text.
+
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choices:
+    """The answer is one alternative of each group; every alternative is scored as what the model says first.
+
+    Groups do not know of each other: each is scored right after the prompt.
+
+    Attributes:
+        groups: At least one group of at least one text, none of which is empty.
+        schema: What an engine that cannot score is held to instead; its answer is then JSON.
+
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+    schema: JsonSchema
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to choose from.
+
+        Raises:
+            ConfigurationError: A group or a text is empty, or there is no group.
+
+        """
+        if not self.groups or not all(group and all(group) for group in self.groups):
+            raise ConfigurationError(
+                f"groups is {self.groups!r}; it must be groups of texts, none of them empty."
+            )
+
+
+Constraint = JsonSchema | Choices
+"""What an answer may be. It binds the answer, not the thoughts before it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One question to the model.
+
+    Attributes:
+        text: What the user asks; plain text, control tokens in it are read as text.
+        images: Zero, one or many; they come before the text.
+        system: Text of the system turn; None means no system turn.
+        image_seq_length: Visual token budget per image; None means the checkpoint's own.
+        constraint: What the answer may be; None means anything.
+        needs_token_scores: Whether the answer should say how sure the model was of each of its tokens.
+
+    """
+
+    text: str
+    images: tuple[RgbImage, ...] = ()
+    system: str | None = None
+    image_seq_length: ImageSeqLength | None = None
+    constraint: Constraint | None = None
+    needs_token_scores: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a budget that Gemma 4 does not know.
+
+        Raises:
+            ConfigurationError: It is none of the five.
+
+        """
+        if self.image_seq_length is not None:
+            check_image_seq_length(self.image_seq_length)

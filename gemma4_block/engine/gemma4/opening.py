@@ -1,0 +1,66 @@
+"""Put what transformers has loaded behind the engine's types."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gemma4_block.engine.family import SamplingDefaults, SpecialTokens
+from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
+from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
+from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
+from gemma4_block.engine.gemma4.image_processor import Gemma4ImageProcessor
+from gemma4_block.engine.gemma4.model import Gemma4Model
+from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
+from gemma4_block.engine.gemma4.template import Gemma4Template
+
+MODEL_TYPES = ("gemma4", "gemma4_unified")
+"""What config.json calls this family."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenedGemma4:
+    """The parts of a loaded checkpoint, as the engine knows them."""
+
+    model: Gemma4Model
+    template: Gemma4Template
+    image_processor: Gemma4ImageProcessor
+    detokenizer: Gemma4Detokenizer
+    special_tokens: SpecialTokens
+    sampling_defaults: SamplingDefaults
+    context_tokens: int
+
+
+def open_gemma4(module: Any, processor: Any) -> OpenedGemma4:  # noqa: ANN401 - foreign objects
+    """Make a model faster without another result, and put it and its processor behind the engine's types.
+
+    Args:
+        module: The transformers model; its slow layers are replaced.
+        processor: The transformers processor.
+
+    Returns:
+        All that the engine needs of them.
+
+    """
+    clip_by_numbers(module)
+    speed_up_few_rows(module)
+    module.eval()
+    vision = module.config.vision_config
+    special_tokens = read_special_tokens(module, processor.tokenizer)
+    said = module.generation_config
+    return OpenedGemma4(
+        model=Gemma4Model(module),
+        template=Gemma4Template(processor),
+        image_processor=Gemma4ImageProcessor(
+            processor.image_processor,
+            # The 12B makes a soft token of every patch.
+            patches_per_token=1 if hasattr(vision, "model_patch_size") else vision.pooling_kernel_size**2,
+        ),
+        detokenizer=Gemma4Detokenizer(processor.tokenizer, special_tokens),
+        special_tokens=special_tokens,
+        sampling_defaults=SamplingDefaults(
+            temperature=said.temperature,
+            top_k=said.top_k,
+            top_p=said.top_p,
+            repetition_penalty=said.repetition_penalty,
+        ),
+        context_tokens=module.config.get_text_config().max_position_embeddings,
+    )

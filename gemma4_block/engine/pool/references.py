@@ -1,0 +1,74 @@
+"""Say which engine a model's name and a precision mean."""
+
+from pathlib import Path
+
+from typing_extensions import assert_never
+
+from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
+from gemma4_block.engine.pool.resolver import resolve
+from gemma4_block.settings import Settings
+
+
+def find_reference(model_version: str, quantization: Quantization, settings: Settings) -> ModelReference:
+    """Return which engine is meant; every name of the same model and precision gives the same reference.
+
+    Args:
+        model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
+            under one of the operator's roots.
+        quantization: Precision of the weights.
+        settings: The operator's; they name roots and device.
+
+    Returns:
+        A directory of this machine, in the precision that `auto` means there.
+
+    Raises:
+        ConfigurationError: The id is unknown or may not be used, or the operator's device does not exist.
+        CheckpointError: The model is not on this machine, or its config.json cannot be read.
+
+    """
+    directory = resolve(model_version, settings)
+    if quantization == "auto":
+        quantization = choose_auto_quantization(directory, settings)
+    if (directory / "adapter_config.json").is_file():
+        return LocalModel(
+            directory=(directory / "base").resolve(), quantization=quantization, adapter=directory
+        )
+    return LocalModel(directory=directory, quantization=quantization)
+
+
+def choose_auto_quantization(directory: Path, settings: Settings) -> Quantization:
+    """Say what `auto` is on this machine.
+
+    Args:
+        directory: Weights, or an adapter beside its `base/`.
+        settings: The operator's; they name the device.
+
+    Returns:
+        `nf4` on CUDA, except for a mixture of experts; else `none`.
+
+    Raises:
+        CheckpointError: The directory's config.json cannot be read.
+        ConfigurationError: The operator's device does not exist.
+
+    """
+    # torch and transformers are imported when the first engine is asked for, and not before.
+    from gemma4_block.engine.hardware import find_device
+
+    device = find_device(settings.device)
+    if device.type == "cpu":
+        return "none"
+    from gemma4_block.engine.loading import choose_quantization, load_config, weights_directory
+
+    config = load_config(weights_directory(directory), trust_remote_code=False)
+    return choose_quantization("auto", device=device, config=config)
+
+
+def describe_reference(reference: ModelReference) -> str:
+    """Return what a message calls an engine."""
+    match reference:
+        case LocalModel():
+            return str(reference.directory if reference.adapter is None else reference.adapter)
+        case ServedModel():
+            return f"{reference.model} on {reference.server}"
+        case _:
+            assert_never(reference)

@@ -1,0 +1,166 @@
+"""What waits for the model: the requests of all callers, and the outcomes that they get."""
+
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from threading import Condition
+from typing import Literal
+
+from gemma4_block.engine.scheduler.request import Outcome, Request
+from gemma4_block.engine.scheduler.sequence import Sequence
+from gemma4_block.errors import EngineError
+
+Verdict = Literal["take", "skip", "stop"]
+"""`take`: it begins now; `skip`: it waits, others may begin; `stop`: it waits, and so do all others."""
+
+
+class RequestQueue:
+    """The requests that are served. One lock guards all that both callers and the model's thread touch."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._requests: list[Request] = []
+        self._refusal: str | None = None
+        self._turns = count()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is served any more."""
+        return self._refusal is not None
+
+    def open(self, request: Request) -> None:
+        """Serve a request.
+
+        Args:
+            request: One that was never served.
+
+        Raises:
+            EngineError: The queue is closed.
+
+        """
+        with self._changed:
+            if self._refusal is not None:
+                raise EngineError(self._refusal)
+            request.turn = next(self._turns)
+            self._requests.append(request)
+            self._changed.notify_all()
+
+    def withdraw(self, request: Request) -> None:
+        """Serve a request no more; what the model has of it is let go before the next step."""
+        with self._changed:
+            request.is_withdrawn = True
+            request.waiting.clear()
+            self._requests = [other for other in self._requests if other is not request]
+            self._changed.notify_all()
+
+    def submit(self, sequence: Sequence) -> None:
+        """Let a sequence wait for the model, unless its request is over."""
+        with self._changed:
+            request = sequence.request
+            if sequence.prompt.index not in request.outcomes and not request.is_withdrawn:
+                request.waiting.append(sequence)
+                self._changed.notify_all()
+
+    def put_back(self, sequences: list[Sequence]) -> None:
+        """Let sequences wait again, before the others of their requests, unless those are over."""
+        with self._changed:
+            for sequence in reversed(sequences):
+                if not sequence.request.is_withdrawn and sequence.request.error is None:
+                    sequence.request.waiting.appendleft(sequence)
+
+    def settle(self, request: Request, place: int, outcome: Outcome) -> None:
+        """Give a prompt its outcome; the first one counts."""
+        with self._changed:
+            request.outcomes.setdefault(place, outcome)
+            request.check_done()
+        on_outcome = request.on_outcome
+        if on_outcome is not None:
+            on_outcome()
+
+    def fail(self, request: Request, error: Exception) -> None:
+        """End a whole request with an error."""
+        with self._changed:
+            if not request.done.is_set():
+                request.error = error
+            request.waiting.clear()
+            request.check_done()
+            self._changed.notify_all()
+
+    def end_over(self, running: list[Sequence]) -> None:
+        """End requests whose time is up or that nobody wants any more, wherever their sequences are.
+
+        Args:
+            running: What the model works on; it is to let those go that are not running any more.
+
+        """
+        # Looking and ending are one step, so that nothing a preparing thread submits can fall in between.
+        with self._changed:
+            for request in {*self._requests, *(one.request for one in running)}:
+                reason = request.over
+                if reason is None:
+                    continue
+                own = [one for one in running if one.request is request and one.state == "running"]
+                ended = [*request.waiting, *own]
+                for sequence in ended:
+                    sequence.finish(reason)
+                    sequence.drop_images()
+                request.waiting.clear()
+                if not request.is_withdrawn:
+                    for sequence in ended:
+                        request.outcomes.setdefault(sequence.prompt.index, sequence)
+                    # What is still being prepared has not begun.
+                    for place in range(request.count):
+                        request.outcomes.setdefault(place, reason)
+                    request.check_done()
+
+    def pick(self, judge: Callable[[Sequence, list[Sequence]], Verdict]) -> list[Sequence]:
+        """Admit sequences that begin together, a prompt of each request in turn.
+
+        Args:
+            judge: Is asked about the first that waits in a request, and told which are picked already.
+
+        Returns:
+            What is running now, in order.
+
+        """
+        picked: list[Sequence] = []
+        skipped: list[Sequence] = []
+        with self._changed:
+            line = deque(sorted((one for one in self._requests if one.waiting), key=lambda one: one.turn))
+            while line:
+                request = line.popleft()
+                verdict = judge(request.waiting[0], picked)
+                if verdict == "stop":
+                    break
+                if verdict == "skip":
+                    skipped.append(request.waiting[0])
+                    continue
+                sequence = request.waiting.popleft()
+                sequence.admit()
+                picked.append(sequence)
+                for other in skipped:
+                    other.times_overtaken += 1
+                request.turn = next(self._turns)
+                if request.waiting:
+                    line.append(request)
+        return picked
+
+    def await_work(self, looks_every_s: float) -> None:
+        """Wait until a sequence waits, or so long where a request is served whose time may be up."""
+        with self._changed:
+            if self._refusal is None and not any(request.waiting for request in self._requests):
+                self._changed.wait(looks_every_s if self._requests else None)
+
+    def shut(self, refusal: str) -> None:
+        """Refuse requests from now on, and fail those that are served."""
+        with self._changed:
+            self._refusal = refusal
+            for request in self._requests:
+                self.fail(request, EngineError(refusal))
+            self._changed.notify_all()
+
+    def fail_all(self, explain: Callable[[], EngineError]) -> None:
+        """Fail every request that is served, each with an error of its own."""
+        with self._changed:
+            for request in self._requests:
+                self.fail(request, explain())

@@ -1,0 +1,235 @@
+"""The one door to every engine: what the operator allows, and what the engine can do, is checked here."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+
+from gemma4_block.contract import Answer, Choices, Engine, GenerationConfig, JsonSchema, Prompt, RgbImage
+from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.json_schema import compile_schema
+from gemma4_block.settings import Settings
+from gemma4_block.text_check import check_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How much may be asked for; see the settings of the same names. None means no limit.
+
+    Attributes:
+        max_prompt_characters: Of a prompt and of a system prompt.
+        max_schema_characters: Of a JSON Schema.
+        max_image_pixels: Width times height of an image.
+        max_images_per_prompt: Of one prompt.
+        max_new_tokens: Of one answer.
+        max_thinking_tokens: Of the thoughts before one answer.
+        max_seconds: For all answers of a call.
+
+    """
+
+    max_prompt_characters: int
+    max_schema_characters: int
+    max_image_pixels: int
+    max_images_per_prompt: int | None = None
+    max_new_tokens: int | None = None
+    max_thinking_tokens: int | None = None
+    max_seconds: float | None = None
+
+    @classmethod
+    def of_requests(cls, settings: Settings) -> "Limits":
+        """Return what the operator allows to requests, which come from anybody."""
+        return cls(
+            max_prompt_characters=settings.max_prompt_characters,
+            max_schema_characters=settings.max_schema_characters,
+            max_image_pixels=settings.max_image_pixels,
+            max_images_per_prompt=settings.max_images_per_prompt,
+            max_new_tokens=settings.max_new_tokens,
+            max_thinking_tokens=settings.max_thinking_tokens,
+            max_seconds=settings.max_seconds,
+        )
+
+    @classmethod
+    def of_process(cls, settings: Settings) -> "Limits":
+        """Return what protects a process from its own program, which may ask for any number of tokens."""
+        return cls(
+            max_prompt_characters=settings.max_prompt_characters,
+            max_schema_characters=settings.max_schema_characters,
+            max_image_pixels=settings.max_image_pixels,
+            max_seconds=settings.max_seconds,
+        )
+
+    def check_generation(self, generation: GenerationConfig) -> None:
+        """Refuse answers that are longer than allowed.
+
+        Args:
+            generation: How to answer.
+
+        Raises:
+            ConfigurationError: They are.
+
+        """
+        check_limit("max_new_tokens", generation.max_new_tokens, self.max_new_tokens)
+        check_limit("max_thinking_tokens", generation.max_thinking_tokens, self.max_thinking_tokens)
+
+    def check_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that is empty, larger than allowed, or held to a schema that cannot be used.
+
+        Args:
+            prompt: What is to be asked.
+
+        Raises:
+            PromptError: It is.
+
+        """
+        if not prompt.text.strip():
+            raise PromptError("The prompt is empty; write a question or an instruction.")
+        for name, text in (("prompt", prompt.text), ("system prompt", prompt.system)):
+            if text is not None:
+                check_text(name, text, max_characters=self.max_prompt_characters)
+        count, most = len(prompt.images), self.max_images_per_prompt
+        if most is not None and count > most:
+            raise PromptError(
+                f"The prompt has {count} images; this machine allows {most}. Ask about fewer at once, or "
+                "raise GEMMA4_BLOCK_MAX_IMAGES_PER_PROMPT."
+            )
+        for image in prompt.images:
+            self._check_image(image)
+        # What is chosen from needs no grammar; the schema of choices is for engines that cannot score.
+        if isinstance(prompt.constraint, JsonSchema):
+            try:
+                self.check_schema(prompt.constraint.text)
+            except ConfigurationError as error:
+                raise PromptError(str(error)) from error
+
+    def check_schema(self, text: str) -> None:
+        """Refuse a JSON Schema that no answer can be held to.
+
+        Args:
+            text: The schema as JSON text.
+
+        Raises:
+            ConfigurationError: It is too long, is no JSON Schema, or asks for what no grammar can ensure.
+
+        """
+        if len(text) > self.max_schema_characters:
+            raise ConfigurationError(
+                f"The JSON Schema has {len(text)} characters; {self.max_schema_characters} are allowed. "
+                "Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
+            )
+        compile_schema(text)
+
+    def find_deadline(self, max_seconds: float | None = None) -> float | None:
+        """Return when a call that begins now must end.
+
+        Args:
+            max_seconds: What the caller wants; the limit cannot be exceeded.
+
+        Returns:
+            By `time.monotonic`; None for never.
+
+        """
+        allowed = [seconds for seconds in (max_seconds, self.max_seconds) if seconds is not None]
+        return time.monotonic() + min(allowed) if allowed else None
+
+    def _check_image(self, image: RgbImage) -> None:
+        height, width = image.shape[:2]
+        if height * width > self.max_image_pixels:
+            raise PromptError(
+                f"The image is {width} x {height} pixels; {self.max_image_pixels} in all are "
+                "allowed. Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
+            )
+
+
+def check_limit(name: str, value: int | None, limit: int | None) -> None:
+    """Refuse a number above the operator's limit.
+
+    Args:
+        name: Of the field and of the setting.
+        value: What was asked for; None means nothing.
+        limit: The highest; None means none.
+
+    Raises:
+        ConfigurationError: It is above.
+
+    """
+    if value is not None and limit is not None and value > limit:
+        raise ConfigurationError(
+            f"{name} is {value}; this machine allows {limit}. Ask for fewer, or raise "
+            f"GEMMA4_BLOCK_{name.upper()}."
+        )
+
+
+def ask(
+    engine: Engine,
+    asked: Sequence[Prompt | PromptError],
+    generation: GenerationConfig,
+    *,
+    limits: Limits,
+    max_seconds: float | None = None,
+    cancelled: Event | None = None,
+) -> list[Answer | PromptError]:
+    """Ask an engine what may be asked, in one call; it is not called for nothing.
+
+    Args:
+        engine: Runs the model.
+        asked: Prompts, and in the places of others why they cannot be asked.
+        generation: How to answer.
+        limits: What is allowed.
+        max_seconds: The longest to wait; answers that are not ready then end where they stand.
+        cancelled: Set by another thread to end all answers where they stand.
+
+    Returns:
+        One entry for each, in order: the answer, or the error that was there, that a limit raised, or that
+        the engine gave.
+
+    Raises:
+        ConfigurationError: The generation asks for more than is allowed, or for what the engine cannot do.
+        EngineError: The engine itself failed.
+
+    """
+    limits.check_generation(generation)
+    _check_can_generate(engine, generation)
+    checked = [_check(one, engine, limits) for one in asked]
+    prompts = [one for one in checked if isinstance(one, Prompt)]
+    deadline = limits.find_deadline(max_seconds)
+    answers = iter(
+        engine.answer(prompts, generation, deadline=deadline, cancelled=cancelled) if prompts else []
+    )
+    return [next(answers) if isinstance(one, Prompt) else one for one in checked]
+
+
+def _check(one: Prompt | PromptError, engine: Engine, limits: Limits) -> Prompt | PromptError:
+    if isinstance(one, PromptError):
+        return one
+    try:
+        limits.check_prompt(one)
+        _check_can_answer(engine, one)
+    except PromptError as error:
+        return error
+    return one
+
+
+def _check_can_generate(engine: Engine, generation: GenerationConfig) -> None:
+    can = engine.capabilities
+    if generation.seed is not None and not can.has_seed:
+        raise ConfigurationError(
+            f"seed is {generation.seed}, and what runs this model cannot repeat a draw. Leave seed out."
+        )
+    if generation.max_thinking_tokens is not None and not can.has_thinking_allowance:
+        raise ConfigurationError(
+            f"max_thinking_tokens is {generation.max_thinking_tokens}, and what runs this model cannot limit "
+            "thoughts apart from the answer. Turn enable_thinking off."
+        )
+
+
+def _check_can_answer(engine: Engine, prompt: Prompt) -> None:
+    can = engine.capabilities
+    # Choices that cannot be scored are held to a schema instead.
+    needs_schema = isinstance(prompt.constraint, JsonSchema) or (
+        isinstance(prompt.constraint, Choices) and not can.has_choices
+    )
+    if needs_schema and not can.has_json_schema:
+        raise PromptError(
+            "The answer is to match a JSON Schema, and what runs this model cannot hold it to one. Ask for "
+            "text, or choose another model."
+        )
