@@ -129,7 +129,7 @@ def test_the_cache_is_bounded_in_bytes_and_drops_what_was_not_asked_for() -> Non
 
     kept = [cache.find(key) is not None for key in keys]
     assert kept == [True, True, False, True, False]
-    assert cache._bytes == 3 * 400
+    assert cache._values.currsize == 3 * 400
     first = cache.find(keys[0])
     assert first is not None
     assert first.sum() == 100
