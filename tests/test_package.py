@@ -1,11 +1,21 @@
-"""What the host reads from the package itself."""
+"""What the package is made of, and what the host reads from it."""
 
 import re
 from pathlib import Path
 
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
 import gemma4_block
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+ROOT = Path(__file__).parents[1]
+PYPROJECT = ROOT / "pyproject.toml"
+
+
+@pytest.fixture(scope="module")
+def wheel_paths() -> set[str]:
+    """List what the build tool would put into the wheel."""
+    return {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
@@ -19,3 +29,35 @@ def test_the_provider_is_registered_as_a_function() -> None:
     assert list(gemma4_block.REGISTERED_INITIALIZERS) == ["engine_provider"]
     provider = gemma4_block.REGISTERED_INITIALIZERS["engine_provider"]()
     assert provider is gemma4_block.REGISTERED_INITIALIZERS["engine_provider"]()
+
+
+def test_the_wheel_brings_what_the_package_reads(wheel_paths: set[str]) -> None:
+    """The small model, the detector, the examples and the marker of types come with the code."""
+    assert wheel_paths >= {
+        "gemma4_block/cli/__init__.py",
+        "gemma4_block/demo/checkpoint/chat_template.jinja",
+        "gemma4_block/demo/checkpoint/config.json",
+        "gemma4_block/demo/checkpoint/generation_config.json",
+        "gemma4_block/demo/checkpoint/model.safetensors",
+        "gemma4_block/demo/checkpoint/processor_config.json",
+        "gemma4_block/demo/checkpoint/tokenizer.json",
+        "gemma4_block/demo/checkpoint/tokenizer_config.json",
+        "gemma4_block/demo/detector/class_names.txt",
+        "gemma4_block/demo/detector/inference_config.json",
+        "gemma4_block/demo/detector/model_config.json",
+        "gemma4_block/demo/detector/weights.onnx",
+        "gemma4_block/demo/scenes.py",
+        "gemma4_block/py.typed",
+    }
+    examples = {f"gemma4_block/workflow_examples/{path.name}" for path in ROOT.glob("workflow_examples/*")}
+    assert "gemma4_block/workflow_examples/ask_one_image.json" in examples
+    assert wheel_paths >= examples
+
+
+def test_the_wheel_leaves_the_developers_tools_out(wheel_paths: set[str]) -> None:
+    """All modules are in it but for those that train and judge the demo model, and the tests."""
+    modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("gemma4_block/**/*.py")}
+    tools = {path for path in modules if re.match(r"gemma4_block/demo/(evaluation|training)/", path)}
+    assert {"gemma4_block/demo/evaluation/report.py", "gemma4_block/demo/training/trainer.py"} <= tools
+    assert {path for path in wheel_paths if path.endswith(".py")} == modules - tools
+    assert [path for path in wheel_paths if "/evaluation/" in path or "/training/" in path] == []

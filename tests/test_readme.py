@@ -19,9 +19,9 @@ from gemma4_block.blocks import outputs
 from gemma4_block.catalogue import VARIANTS
 from gemma4_block.cli import app
 from gemma4_block.cli.workflows import WorkflowRunner
-from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
+from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
+from gemma4_block.demo.evaluation.scoring import Row as EvaluationRow
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.demo.scoring import Row as EvaluationRow
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
 

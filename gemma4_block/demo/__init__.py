@@ -1,1 +1,1 @@
-"""The embedded demo checkpoint: the scenes it was trained on, how it was trained, how good it is."""
+"""The embedded demo checkpoint and the scenes it knows; `training` and `evaluation` are for developers."""

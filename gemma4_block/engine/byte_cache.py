@@ -1,9 +1,10 @@
 """Keep what was used last, at most so many bytes of it."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
+
+from cachetools import LRUCache
 
 
 class Sized(Protocol):
@@ -27,44 +28,36 @@ class ByteCache(Generic[Key, Value]):
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._values: LRUCache[Key, Value] = LRUCache(max_bytes, getsizeof=lambda value: value.nbytes)
         self._lock = Lock()
 
     @property
     def nbytes(self) -> int:
         """How many bytes all values together take."""
-        return self._bytes
+        size = int(self._values.currsize)
+        return size
 
     def holds(self, size: int) -> bool:
         """Say whether a value of so many bytes would be kept."""
-        return size <= self._max_bytes
+        return size <= self._values.maxsize
 
     def find(self, key: Key) -> Value | None:
         """Return a value where it is kept."""
         with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
+            return self._values.get(key)
 
     def keep(self, key: Key, value: Value) -> None:
         """Keep a value, and drop those that were not asked for the longest time; nobody may change it."""
         if not self.holds(value.nbytes):
             return
         with self._lock:
-            replaced = self._values.pop(key, None)
-            self._bytes += value.nbytes - (0 if replaced is None else replaced.nbytes)
+            # A larger value would otherwise be made room for beside the one that it replaces.
+            self._values.pop(key, None)
             self._values[key] = value
-            while self._bytes > self._max_bytes:
-                _, dropped = self._values.popitem(last=False)
-                self._bytes -= dropped.nbytes
 
     def clear(self) -> bool:
         """Drop everything, and return whether there was anything."""
         with self._lock:
             was_used = bool(self._values)
             self._values.clear()
-            self._bytes = 0
             return was_used

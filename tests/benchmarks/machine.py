@@ -73,6 +73,8 @@ def measure_machine(dtype: torch.dtype, *, scale: int = 1) -> Machine:
 
 def read_memory() -> dict[str, int]:
     """Read what Linux says about this process, in bytes."""
+    # psutil has no peak on Linux, and that of getrusage is no less than what the parent had when it started
+    # this process: measured, 617 MB in place of 18 MB.
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     sizes = (line.split() for line in lines if line.endswith(" kB"))
     return {name.rstrip(":"): int(size) * 1024 for name, size, _ in sizes}

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from gemma4_block.contract import ImageSeqLength
-from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
+from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY
 from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.hardware.machine import inspect_machine
 from tests.benchmarks.contestants import MAKERS, Ours

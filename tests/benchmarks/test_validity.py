@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gemma4_block.contract import LocalModel
-from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
+from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY
 from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Settings
 from tests.benchmarks.validity import find_problem, judge_all

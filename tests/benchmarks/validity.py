@@ -23,7 +23,7 @@ from rich.progress import track
 
 from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, LocalModel, Prompt
 from gemma4_block.demo import phrases
-from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
+from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Settings

@@ -9,8 +9,8 @@ import torch
 from transformers import GemmaTokenizer
 
 import gemma4_block.demo
-from gemma4_block.demo.batches import IGNORED, Batch, build_batch, draw_training_scene
 from gemma4_block.demo.scenes import Digit, Scene, Shape, draw_number
+from gemma4_block.demo.training.batches import IGNORED, Batch, build_batch, draw_training_scene
 
 CHECKPOINT_DIRECTORY = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 IMAGE_END_ID = 110

@@ -6,9 +6,9 @@ import torch
 from transformers import Gemma4ForConditionalGeneration
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
-from gemma4_block.demo.architecture import build_model
-from gemma4_block.demo.batches import Batch, build_batch, draw_training_scene
-from gemma4_block.demo.calibration import calibrate_clipped_linears
+from gemma4_block.demo.training.architecture import build_model
+from gemma4_block.demo.training.batches import Batch, build_batch, draw_training_scene
+from gemma4_block.demo.training.calibration import calibrate_clipped_linears
 
 
 def draw_batch(seed: int) -> Batch:

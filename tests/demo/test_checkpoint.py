@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 import gemma4_block.demo
-from gemma4_block.demo.architecture import build_config
+from gemma4_block.demo.training.architecture import build_config
 
 CHECKPOINT_DIRECTORY = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 

@@ -17,9 +17,9 @@ from inference.models.utils import ROBOFLOW_MODEL_TYPES
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
 import gemma4_block.demo
-from gemma4_block.demo.detector_evaluation import draw_held_out_scenes, score_boxes
-from gemma4_block.demo.detector_training import ShapeDetector, export_detector
+from gemma4_block.demo.evaluation.detector import draw_held_out_scenes, score_boxes
 from gemma4_block.demo.scenes import RgbImage, draw_scene, wear
+from gemma4_block.demo.training.detector import ShapeDetector, export_detector
 
 DETECTOR_DIRECTORY = Path(gemma4_block.demo.__file__).parent / "detector"
 Detect = Callable[[list[RgbImage]], list[sv.Detections]]

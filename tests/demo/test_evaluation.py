@@ -8,14 +8,14 @@ import pytest
 
 from gemma4_block.contract import Answer, Capabilities, GenerationConfig, LocalModel, Prompt
 from gemma4_block.demo import phrases
-from gemma4_block.demo.evaluation import (
+from gemma4_block.demo.evaluation.judges import UNTRAINED_QUESTIONS
+from gemma4_block.demo.evaluation.report import (
     CHECKPOINT_DIRECTORY,
     HELD_OUT_SEED,
     Report,
     evaluate,
 )
-from gemma4_block.demo.judges import UNTRAINED_QUESTIONS
-from gemma4_block.demo.trainer import Plan
+from gemma4_block.demo.training.trainer import Plan
 from gemma4_block.engine.pool import load_local
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gemma4_block.demo.scoring import (
+from gemma4_block.demo.evaluation.scoring import (
     LabelledBox,
     Row,
     find_confusions,

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from transformers import CONFIG_MAPPING, AutoModelForMultimodalLM, AutoProcessor, PreTrainedConfig
 
 from gemma4_block.catalogue import VARIANTS, Variant, find_variant
-from gemma4_block.demo.architecture import build_config
+from gemma4_block.demo.training.architecture import build_config
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from tests.miniatures import CONFIGS, Shape, build_adapter, build_miniature
 

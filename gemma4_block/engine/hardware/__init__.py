@@ -5,7 +5,6 @@ from gemma4_block.engine.hardware.machine import (
     Machine,
     has_bfloat16,
     inspect_machine,
-    read_free_bytes,
     read_free_memory,
 )
 from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning, warn_of_spinning
@@ -18,7 +17,6 @@ __all__ = [
     "find_spinning",
     "has_bfloat16",
     "inspect_machine",
-    "read_free_bytes",
     "read_free_memory",
     "warn_of_spinning",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import torch
 
 from gemma4_block.engine.hardware.devices import find_device
@@ -65,7 +66,7 @@ def inspect_machine(device_name: str) -> Machine:
         # Public from torch 2.11 on.
         can_tell = hasattr(torch.cpu, "get_capabilities")
         can_bfloat16 = has_bfloat16(torch.cpu.get_capabilities()) if can_tell else None
-        free_bytes = read_free_bytes(_ROOT)
+        free_bytes = find_free_bytes(read_available_bytes(), _ROOT)
     return Machine(
         device=device,
         has_bfloat16=can_bfloat16,
@@ -78,7 +79,7 @@ def inspect_machine(device_name: str) -> Machine:
 def read_free_memory(device: torch.device) -> int | None:
     """Return how many bytes a loaded model can still take on its device; None where nobody can tell."""
     if device.type != "cuda":
-        return read_free_bytes(_ROOT)
+        return find_free_bytes(read_available_bytes(), _ROOT)
     # What torch holds and does not use is not free to others, but it is to the model.
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free: int = torch.cuda.mem_get_info(device)[0] + unused
@@ -96,23 +97,30 @@ def has_bfloat16(features: Mapping[str, object]) -> bool:
     return any(features.get(name) for name in _BFLOAT16_FEATURES)
 
 
-def read_free_bytes(root: Path) -> int | None:
-    """Return the main memory that a program may still take on Linux, None elsewhere.
+def read_available_bytes() -> int | None:
+    """Return the main memory that the system can give without swapping; None where it does not say."""
+    try:
+        return psutil.virtual_memory().available
+    except (OSError, KeyError, ValueError):  # No /proc, or one that is not Linux's.
+        return None
+
+
+def find_free_bytes(available_bytes: int | None, root: Path) -> int | None:
+    """Return the main memory that a program may still take.
 
     Args:
-        root: Of the file system.
+        available_bytes: What the whole system can give; None where nobody can tell.
+        root: Of the file system that says, on Linux, what limits this process has.
 
     Returns:
-        What the kernel calls available, or what is left of a container's or service's limit where that is
-        less.
+        What is available, or what is left of a container's or service's limit where that is less; None where
+        the former is not known.
 
     """
-    try:
-        available = _read_sizes(root / "proc" / "meminfo")["MemAvailable:"] * 1024
-    except (OSError, ValueError, KeyError):
+    if available_bytes is None:
         return None
     left = (_read_left_bytes(directory) for directory in _find_control_groups(root))
-    return min([available, *(size for size in left if size is not None)])
+    return min([available_bytes, *(size for size in left if size is not None)])
 
 
 def _find_control_groups(root: Path) -> Iterator[Path]:

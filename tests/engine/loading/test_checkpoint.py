@@ -243,9 +243,9 @@ def test_a_processor_without_bfloat16_loads_in_float32(
 
 @pytest.fixture
 def _little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make Linux say that 16 MB are free."""
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "meminfo").write_text("MemAvailable: 16000 kB\n")
+    """Make Linux say that a container may have 16 MB."""
+    (tmp_path / "sys" / "fs" / "cgroup").mkdir(parents=True)
+    (tmp_path / "sys" / "fs" / "cgroup" / "memory.max").write_text("16384000\n")
     monkeypatch.setattr(machine, "_ROOT", tmp_path)
 
 

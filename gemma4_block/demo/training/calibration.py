@@ -5,7 +5,7 @@ from torch import nn
 from transformers import Gemma4ForConditionalGeneration
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
-from gemma4_block.demo.batches import Batch
+from gemma4_block.demo.training.batches import Batch
 
 # Share of the measured range added at either side, so that no picture like the measured ones is clipped.
 _MARGIN = 0.25

@@ -11,8 +11,15 @@ from torch.nn import functional
 from transformers import Gemma4TextConfig, GemmaTokenizer
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
-from gemma4_block.demo import architecture, calibration
-from gemma4_block.demo.batches import IGNORED, KIND_COUNT, Batch, Truth, build_batch, draw_training_scene
+from gemma4_block.demo.training import architecture, calibration
+from gemma4_block.demo.training.batches import (
+    IGNORED,
+    KIND_COUNT,
+    Batch,
+    Truth,
+    build_batch,
+    draw_training_scene,
+)
 
 if TYPE_CHECKING:
     from transformers import Gemma4ForConditionalGeneration

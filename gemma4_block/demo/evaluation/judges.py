@@ -11,7 +11,7 @@ import numpy as np
 
 from gemma4_block.contract import Answer, Engine, GenerationConfig, Prompt
 from gemma4_block.demo import dialogue, phrases
-from gemma4_block.demo.cases import (
+from gemma4_block.demo.evaluation.cases import (
     Case,
     classify_case,
     count_case,
@@ -23,12 +23,7 @@ from gemma4_block.demo.cases import (
     presence_case,
     true_box,
 )
-from gemma4_block.demo.scenes import (
-    COLORS,
-    SHAPE_KINDS,
-    Scene,
-)
-from gemma4_block.demo.scoring import (
+from gemma4_block.demo.evaluation.scoring import (
     Pair,
     Row,
     find_confusions,
@@ -36,6 +31,11 @@ from gemma4_block.demo.scoring import (
     score_boxes,
     score_exact,
     score_groups,
+)
+from gemma4_block.demo.scenes import (
+    COLORS,
+    SHAPE_KINDS,
+    Scene,
 )
 from gemma4_block.tasks import counting, multi_label_classification, object_detection
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gemma4_block.demo import dialogue
+from gemma4_block.demo.evaluation.scoring import LabelledBox
 from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, Scene, Shape, wear
-from gemma4_block.demo.scoring import LabelledBox
 from gemma4_block.tasks import classification
 
 _DESCRIBE = "Describe the image."

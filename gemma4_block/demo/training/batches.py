@@ -19,8 +19,8 @@ from transformers.models.gemma4.image_processing_gemma4 import (
 )
 
 from gemma4_block.demo import dialogue, phrases
-from gemma4_block.demo.architecture import IMAGE_SEQ_LENGTH, PATCH_SIZE_PX, POOLING_KERNEL_SIZE
 from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, RgbImage, Scene, draw_crop, draw_number, draw_scene
+from gemma4_block.demo.training.architecture import IMAGE_SEQ_LENGTH, PATCH_SIZE_PX, POOLING_KERNEL_SIZE
 
 IGNORED = -100
 KIND_COUNT = 1 + len(COLORS) * len(SHAPE_KINDS) + 10

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gemma4_block.contract import Answer, Engine, GenerationConfig
-from gemma4_block.demo.cases import draw_classes, pick_labels, true_box
-from gemma4_block.demo.confidence_scoring import score_calibration, score_ranking
 from gemma4_block.demo.dialogue import ALL_LABELS
-from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, Scene
-from gemma4_block.demo.scoring import (
+from gemma4_block.demo.evaluation.cases import draw_classes, pick_labels, true_box
+from gemma4_block.demo.evaluation.confidence_scoring import score_calibration, score_ranking
+from gemma4_block.demo.evaluation.scoring import (
     LabelledBox,
     Row,
     match_boxes,
 )
+from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, Scene
 from gemma4_block.errors import AnswerError
 from gemma4_block.tasks import (
     TASKS,

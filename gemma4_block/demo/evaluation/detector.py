@@ -1,6 +1,6 @@
 """Judge a shape detector on held-out scenes, as the stock block would run it.
 
-Run `python -m gemma4_block.demo.detector_evaluation`.
+Run `python -m gemma4_block.demo.evaluation.detector`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from rich.console import Console
 
-from gemma4_block.demo.detector_training import DETECTOR_DIRECTORY, iou
 from gemma4_block.demo.scenes import Scene, draw_scene, wear
+from gemma4_block.demo.training.detector import DETECTOR_DIRECTORY, iou
 
 # Follows the seed of a generator; training has another, so that no judged scene was ever learnt from.
 _HELD_OUT_STREAM = 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gemma4_block.demo.scoring import Row
+from gemma4_block.demo.evaluation.scoring import Row
 
 _BINS = 15
 

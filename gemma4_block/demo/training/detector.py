@@ -1,6 +1,6 @@
 """Train and export the small shape detector that feeds crops to the demo.
 
-Run `python -m gemma4_block.demo.detector_training`; `detector_evaluation` judges what it writes.
+Run `python -m gemma4_block.demo.training.detector`; `demo.evaluation.detector` judges what it writes.
 """
 
 import itertools
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from gemma4_block.demo.scenes import RgbImage, Scene, draw_number, draw_scene, wear
 
-DETECTOR_DIRECTORY = Path(__file__).parent / "detector"
+DETECTOR_DIRECTORY = Path(__file__).parents[1] / "detector"
 CLASS_NAME = "shape"
 
 _SIDE_PX = 320
 # The smallest shape, in the most stretched scene, is about 38 px wide here: two cells of the grid.
 _STRIDE_PX = 16
 _GRID_SIDE = _SIDE_PX // _STRIDE_PX
-# Source: measured with `detector_evaluation`; the shipped weights come from these and seed 0. One run each:
-# 600 steps with a number rate of 0.15 gave 5 false boxes on 200 number pictures, these gave 3 on 500.
+# Source: measured with `demo.evaluation.detector`; the shipped weights come from these and seed 0. One run
+# each: 600 steps with a number rate of 0.15 gave 5 false boxes on 200 number pictures, these gave 3 on 500.
 _BATCH_SIZE = 16
 _STEP_COUNT = 700
 _PEAK_LEARNING_RATE = 4e-3

@@ -1,0 +1,74 @@
+"""Ask a demo checkpoint about drawn scenes that its training never saw, and report how often it is right."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gemma4_block.contract import Engine
+from gemma4_block.demo.evaluation import judges, task_judges
+from gemma4_block.demo.evaluation.cases import draw_worn
+from gemma4_block.demo.evaluation.scoring import Row
+from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
+
+CHECKPOINT_DIRECTORY = Path(__file__).parents[1] / "checkpoint"
+SAVED_REPORT = Path(__file__).parent / "report.json"
+"""What the command of this folder found of the shipped checkpoint; README shows it."""
+
+# Root of the judged scenes; training draws from (20261124, step).
+HELD_OUT_SEED = 20261125
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What an evaluation found.
+
+    Attributes:
+        rows: The measures, with targets where there are demands.
+        weak_spots: The same answers cut finer, to see what to train more.
+        duration_s: Wall-clock time of drawing, asking and scoring.
+
+    """
+
+    rows: tuple[Row, ...]
+    weak_spots: tuple[Row, ...]
+    duration_s: float
+
+
+def evaluate(engine: Engine, *, scene_count: int = 300, seed: int = HELD_OUT_SEED) -> Report:
+    """Ask about held-out scenes, crops and numbers, each kind `scene_count` times, and score the answers.
+
+    Args:
+        engine: Asked in batches, always for the likeliest answer.
+        scene_count: How many scenes, crops and numbers each.
+        seed: Root of all draws; the same seed asks the same questions about the same scenes.
+
+    Returns:
+        The report; equal for equal answers but for its duration.
+
+    """
+    started = time.monotonic()
+    scenes = draw_worn(seed, 0, draw_scene, scene_count)
+    crops = draw_worn(seed, 1, draw_crop, scene_count)
+    numbers = draw_worn(seed, 2, draw_number, scene_count)
+    parts = (
+        judges.judge_counts_and_descriptions(engine, scenes, np.random.default_rng((seed, 3))),
+        judges.judge_crops(engine, crops, np.random.default_rng((seed, 4))),
+        judges.judge_numbers(engine, numbers),
+        judges.judge_boxes(engine, scenes, np.random.default_rng((seed, 5))),
+        judges.judge_classes(engine, scenes, np.random.default_rng((seed, 6))),
+        judges.judge_untrained_questions(engine, scenes),
+        task_judges.judge_tasks(engine, scenes, crops, np.random.default_rng((seed, 7))),
+    )
+    return Report(
+        rows=tuple(row for rows, _ in parts for row in rows),
+        weak_spots=tuple(row for _, weak_spots in parts for row in weak_spots),
+        duration_s=time.monotonic() - started,
+    )
+
+
+def hash_weights(checkpoint: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, which tells which ones were judged."""
+    return hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
