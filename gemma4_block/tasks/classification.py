@@ -63,13 +63,14 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
 
 
 def _read_class(answer: Answer, classes: Sequence[str]) -> str:
-    value = read_json(answer.text, task=_NAME).value
+    value = read_json(answer.text, task=_NAME, cut_off=answer.cut_off).value
     given = value.get("class_name") if isinstance(value, dict) else None
     found = find_class(given, classes) if isinstance(given, str) else None
     if found is None:
+        remedy = "Add a class for what fits none of them, such as other."
         raise AnswerError(
-            f"The answer to {_NAME} is {given!r}; it must be one of {', '.join(classes)}. Add a class "
-            "for what fits none of them, such as other.",
+            f"The answer to {_NAME} is {given!r}; it must be one of {', '.join(classes)}. "
+            f"{remedy if answer.cut_off is None else answer.cut_off}",
             answer=answer.text,
             task=_NAME,
         )

@@ -43,7 +43,7 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
 
 
 def _read_counts(answer: Answer, classes: Sequence[str]) -> Mapping[str, int]:
-    value = read_json(answer.text, task=_NAME).value
+    value = read_json(answer.text, task=_NAME, cut_off=answer.cut_off).value
     given = value if isinstance(value, dict) else {}
     # Of two spellings of a class the exact one comes last, and so counts.
     keys = sorted(given, key=lambda key: key in classes)
@@ -51,10 +51,10 @@ def _read_counts(answer: Answer, classes: Sequence[str]) -> Mapping[str, int]:
     found = {name: count for name in classes if _is_count(count := said.get(name)) and isinstance(count, int)}
     missing = [name for name in classes if name not in found]
     if missing:
-        reason = "" if answer.cut_off is None else f" {answer.cut_off}"
+        remedy = "Ask for fewer classes at once, or try a larger model."
         raise AnswerError(
-            f"The answer to {_NAME} has no whole number for {', '.join(missing)}.{reason} Ask for fewer "
-            "classes at once, or try a larger model.",
+            f"The answer to {_NAME} has no whole number for {', '.join(missing)}. "
+            f"{remedy if answer.cut_off is None else answer.cut_off}",
             answer=answer.text,
             task=_NAME,
         )

@@ -73,7 +73,7 @@ def _write(scores: Sequence[ClassScore], said: Mapping[str, bool]) -> JsonValue:
 
 
 def _read_classes(answer: Answer, classes: Sequence[str]) -> Mapping[str, bool]:
-    value = read_json(answer.text, task=_NAME).value
+    value = read_json(answer.text, task=_NAME, cut_off=answer.cut_off).value
     given = value if isinstance(value, dict) else {}
     # Of two spellings of a class the exact one comes last, and so counts.
     keys = sorted(given, key=lambda key: key in classes)
@@ -81,10 +81,10 @@ def _read_classes(answer: Answer, classes: Sequence[str]) -> Mapping[str, bool]:
     found = {name: is_there for name in classes if isinstance(is_there := said.get(name), bool)}
     missing = [name for name in classes if name not in found]
     if missing:
-        reason = "" if answer.cut_off is None else f" {answer.cut_off}"
+        remedy = "Ask for fewer classes at once, or try a larger model."
         raise AnswerError(
-            f"The answer to {_NAME} does not say true or false for {', '.join(missing)}.{reason} Ask for "
-            "fewer classes at once, or try a larger model.",
+            f"The answer to {_NAME} does not say true or false for {', '.join(missing)}. "
+            f"{remedy if answer.cut_off is None else answer.cut_off}",
             answer=answer.text,
             task=_NAME,
         )

@@ -44,6 +44,7 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         image_size_wh=(width, height),
         task=_NAME,
         answer=answer.text,
+        cut_off=answer.cut_off,
     )
     confidences: Sequence[float] = []
     if answer.token_scores is not None:
@@ -81,7 +82,10 @@ def _find_loss(answer: Answer, skipped: int, strangers: Sequence[str]) -> str | 
     """Say what of the answer is not among the detections; None where all of it is."""
     losses = []
     if answer.cut_off is not None:
-        losses.append(f"{answer.cut_off} The boxes are those that were complete; one takes about 30 tokens.")
+        kept = "The boxes are those that were complete"
+        # What a box takes helps whoever sets max_new_tokens.
+        kept += "; one takes about 30 tokens." if answer.finish_reason == "length" else "."
+        losses.append(f"{answer.cut_off} {kept}")
     if skipped:
         losses.append(f"{skipped} entries of the answer could not be read as boxes and are left out.")
     if strangers:
