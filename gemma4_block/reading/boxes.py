@@ -106,8 +106,9 @@ def read_boxes(
         reason = "" if cut_off is None else f"{cut_off} "
         raise AnswerError(
             f"None of the {len(entries)} entries in the answer to {task} can be read; each must have a "
-            f'"{contract.label_key}" and a "{contract.box_key}" with an area: {contract.description} {reason}If '
-            f"the checkpoint was taught another form, choose its box_format. It is {excerpt(answer)}.",
+            f'"{contract.label_key}" and a "{contract.box_key}" with an area: {contract.description} '
+            f"{reason}If the checkpoint was taught another form, choose its box_format. "
+            f"It is {excerpt(answer)}.",
             answer=answer,
             task=task,
         )

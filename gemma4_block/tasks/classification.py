@@ -8,7 +8,7 @@ from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import CONFIDENCE_DIGITS, Classification, ClassScore, Result
+from gemma4_block.tasks.results import CONFIDENCE_DIGITS, Classification, ClassScore, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "classification"
@@ -89,6 +89,7 @@ TASK = JsonTask(
     # Source: the Gemma 4 model card, which gives classification 70 or 140.
     image_seq_length=140,
     takes=Inputs(classes="required"),
+    gives=Outputs(predictions="classes", parsed="object"),
     word=lambda request: wording(request.classes),
     constrain=_constrain,
     read_answer=_read,

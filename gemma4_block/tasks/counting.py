@@ -8,7 +8,7 @@ from gemma4_block.contract import Answer, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import Result
+from gemma4_block.tasks.results import Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "counting"
@@ -72,6 +72,7 @@ TASK = JsonTask(
     # Source: the Gemma 4 model card, which gives small objects 560 or 1120.
     image_seq_length=560,
     takes=Inputs(classes="required"),
+    gives=Outputs(parsed="object"),
     word=lambda request: wording(request.classes),
     constrain=_constrain,
     read_answer=_read,

@@ -8,7 +8,13 @@ from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import CONFIDENCE_DIGITS, ClassScore, MultiLabelClassification, Result
+from gemma4_block.tasks.results import (
+    CONFIDENCE_DIGITS,
+    ClassScore,
+    MultiLabelClassification,
+    Outputs,
+    Result,
+)
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "multi-label-classification"
@@ -102,6 +108,7 @@ TASK = JsonTask(
     # Source: the Gemma 4 model card. The middle budget, because a class may be a small part of the image.
     image_seq_length=280,
     takes=Inputs(classes="required"),
+    gives=Outputs(predictions="classes", parsed="object"),
     word=lambda request: wording(request.classes),
     constrain=_constrain,
     read_answer=_read,

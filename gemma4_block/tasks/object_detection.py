@@ -18,7 +18,7 @@ from gemma4_block.reading import (
     score_entries,
 )
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import Detection, Detections, Result
+from gemma4_block.tasks.results import Detection, Detections, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "object-detection"
@@ -101,7 +101,8 @@ TASK = JsonTask(
     # Source: the Gemma 4 model card, which gives small objects 560 or 1120, and Google's detection notebook,
     # where 70 misses objects. The smaller one, because time grows with it.
     image_seq_length=560,
-    takes=Inputs(classes="required"),
+    takes=Inputs(classes="required", box_format="optional"),
+    gives=Outputs(predictions="boxes", parsed="list"),
     word=lambda request: wording(request.classes, request.box_format),
     constrain=_constrain,
     read_answer=_read,

@@ -84,9 +84,11 @@ def test_what_a_box_takes_is_said_where_tokens_ran_out(say: "Say") -> None:
     """It is no help where the time was up."""
     task = TASKS["object-detection"]
     short, late = (task.read(say("[", finish_reason=reason), REQUEST) for reason in ("length", "deadline"))
-    assert (short.error_message, late.error_message) == (
-        "The answer was cut off at max_new_tokens. Raise max_new_tokens, or ask for less. The boxes are those "
-        "that were complete; one takes about 30 tokens.",
+    assert short.error_message == (
+        "The answer was cut off at max_new_tokens. Raise max_new_tokens, or ask for less. "
+        "The boxes are those that were complete; one takes about 30 tokens."
+    )
+    assert late.error_message == (
         "The answer was cut off because its time was up. Ask for less, or raise GEMMA4_BLOCK_MAX_SECONDS. "
-        "The boxes are those that were complete.",
+        "The boxes are those that were complete."
     )

@@ -40,7 +40,7 @@ def wanted_by(task: Task) -> TaskRequest:
         ("ocr", Inputs()),
         ("classification", Inputs(classes="required")),
         ("multi-label-classification", Inputs(classes="required")),
-        ("object-detection", Inputs(classes="required")),
+        ("object-detection", Inputs(classes="required", box_format="optional")),
         ("structured-answering", Inputs(prompt="optional", output_structure="required")),
         ("counting", Inputs(classes="required")),
     ],
@@ -68,3 +68,37 @@ def test_every_field_is_missed_refused_or_free(task: Task, field: str) -> None:
             task.ask(request)
     else:
         task.ask(request)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        (
+            "caption",
+            {"prompt": "What?"},
+            "task_type caption brings its own question, and a prompt would do nothing. Leave prompt empty, or "
+            "choose unconstrained or visual-question-answering to ask your own.",
+        ),
+        (
+            "caption",
+            {"classes": ("cat",)},
+            "task_type caption has no classes, and those given would do nothing. Leave classes empty, or "
+            "choose classification, multi-label-classification, object-detection or counting.",
+        ),
+        (
+            "caption",
+            {"output_structure": {"color": "of the car"}},
+            "task_type caption has a fixed form, and an output_structure would do nothing. Leave it empty, or "
+            "choose structured-answering.",
+        ),
+    ],
+    ids=["prompt", "classes", "output_structure"],
+)
+def test_a_field_that_would_do_nothing_names_the_tasks_it_is_for(
+    name: TaskType, fields: dict[str, object], message: str
+) -> None:
+    """Who chose the wrong task reads which ones are right."""
+    request = replace(wanted_by(TASKS[name]), **fields)  # type: ignore[arg-type]
+    with pytest.raises(PromptError) as caught:
+        TASKS[name].ask(request)
+    assert str(caught.value) == message
