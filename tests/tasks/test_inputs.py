@@ -71,34 +71,25 @@ def test_every_field_is_missed_refused_or_free(task: Task, field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "message"),
+    ("field", "advice"),
     [
         (
-            "caption",
-            {"prompt": "What?"},
-            "task_type caption brings its own question, and a prompt would do nothing. Leave prompt empty, or "
-            "choose unconstrained or visual-question-answering to ask your own.",
+            "prompt",
+            "Leave prompt empty, or choose unconstrained or visual-question-answering to ask your own.",
         ),
         (
-            "caption",
-            {"classes": ("cat",)},
-            "task_type caption has no classes, and those given would do nothing. Leave classes empty, or "
-            "choose classification, multi-label-classification, object-detection or counting.",
+            "classes",
+            (
+                "Leave classes empty, or choose classification, multi-label-classification, object-detection "
+                "or counting."
+            ),
         ),
-        (
-            "caption",
-            {"output_structure": {"color": "of the car"}},
-            "task_type caption has a fixed form, and an output_structure would do nothing. Leave it empty, or "
-            "choose structured-answering.",
-        ),
+        ("output_structure", "Leave it empty, or choose structured-answering."),
     ],
-    ids=["prompt", "classes", "output_structure"],
 )
-def test_a_field_that_would_do_nothing_names_the_tasks_it_is_for(
-    name: TaskType, fields: dict[str, object], message: str
-) -> None:
-    """Who chose the wrong task reads which ones are right."""
-    request = replace(wanted_by(TASKS[name]), **fields)  # type: ignore[arg-type]
+def test_who_gives_a_field_to_the_wrong_task_reads_the_right_ones(field: str, advice: str) -> None:
+    """They are named in the order in which forms show them."""
+    request = replace(wanted_by(TASKS["caption"]), **{field: getattr(GIVEN, field)})
     with pytest.raises(PromptError) as caught:
-        TASKS[name].ask(request)
-    assert str(caught.value) == message
+        TASKS["caption"].ask(request)
+    assert str(caught.value).endswith(f"would do nothing. {advice}")
