@@ -42,6 +42,7 @@ from roboflow_workflows.execution_engine.entities.types import (
     ROBOFLOW_MODEL_ID_KIND,
     STRING_KIND,
     ImageInputField,
+    Kind,
     Selector,
 )
 from roboflow_workflows.execution_engine.entities.workload import (
@@ -87,6 +88,7 @@ __all__ = [
     "ImageInputField",
     "ImageSelector",
     "IntegerSelector",
+    "Kind",
     "ListSelector",
     "ModelExecutionLocation",
     "ModelIdSelector",

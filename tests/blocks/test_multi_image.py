@@ -272,7 +272,7 @@ def test_the_default_stays_below_the_operators_limit(
 ) -> None:
     """Where the machine allows less than 8, a step that does not say takes that."""
     settings = Settings(max_images_per_prompt=2)
-    monkeypatch.setattr("gemma4_block.blocks.group_fields.get_settings", lambda: settings)
+    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: settings)
     (row,) = ask(provider, {}, [grey(1), grey(2), grey(3)])
     assert row["error_message"].startswith("The group has 3 images; max_images allows 2.")
     with pytest.raises(WorkflowSyntaxError) as caught:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from roboflow_workflows.execution_engine.entities.base import ImageParentMetadata, WorkflowImageData
 
-from gemma4_block.blocks.outputs import answer_row, describe_outputs, describe_outputs_of, refused_row
+from gemma4_block.blocks.outputs import describe_outputs, describe_outputs_of
+from gemma4_block.blocks.rows import answer_row, refused_row
 from gemma4_block.contract import Answer
 from gemma4_block.errors import PromptError
 from gemma4_block.tasks import TASKS, TaskRequest, TaskType
