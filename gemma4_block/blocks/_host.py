@@ -137,7 +137,7 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
     """Return a workflow's image as `(H, W, 3)` uint8 RGB.
 
     Args:
-        image: `WorkflowImageData`, which is BGR; it is decoded where nobody did yet.
+        image: `WorkflowImageData`, which is BGR; it is decoded where that has not happened yet.
 
     Returns:
         An array that may share memory with the workflow's.

@@ -31,9 +31,9 @@ WhenTooMany = Literal["refuse", "sample"]
 """`refuse`: the group is not asked about; `sample`: an evenly spread selection of its images is."""
 
 DEFAULT_MAX_IMAGES = 8
-"""Source: our choice; at 280 tokens each they take about as long to read as a page of text."""
+"""At 280 tokens each they take about as long to read as a page of text."""
 
-# Source: our choice; a class is a name, and what needs a sentence belongs into a prompt.
+# A class is a name; what needs a sentence belongs in a prompt.
 _MAX_CLASS_CHARACTERS = 200
 
 

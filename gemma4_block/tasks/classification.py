@@ -86,7 +86,7 @@ TASK = JsonTask(
     name=_NAME,
     title="Single-label classification",
     description="The one of your classes that fits the image best, with the measured probability of each.",
-    # Source: the Gemma 4 model card, which gives classification 70 or 140.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives classification 70 or 140.
     image_seq_length=140,
     takes=Inputs(classes="required"),
     gives=Outputs(predictions="classes", parsed="object"),

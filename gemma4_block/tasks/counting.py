@@ -12,7 +12,7 @@ from gemma4_block.tasks.results import Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "counting"
-# Nothing that a model of this kind can count is more; without an end a number could be written for ever.
+# More than such a model can count. Without a maximum the grammar would allow endless digits.
 _MOST = 9999
 
 
@@ -69,7 +69,7 @@ TASK = JsonTask(
     name=_NAME,
     title="Counting",
     description="How many objects of each of your classes are in the image, and how many in all.",
-    # Source: the Gemma 4 model card, which gives small objects 560 or 1120.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives small objects 560 or 1120.
     image_seq_length=560,
     takes=Inputs(classes="required"),
     gives=Outputs(parsed="object"),

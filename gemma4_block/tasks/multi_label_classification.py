@@ -31,8 +31,8 @@ def wording(classes: Sequence[str]) -> str:
 def _constrain(request: TaskRequest) -> Choices:
     """Let each class be true or false, scored as the first thing that is said.
 
-    So no class depends on what was said of another. Source: measured on 200 scenes of the demo, as often
-    right as classes that are answered in a row, on 97 of 100 scenes, and in half the time.
+    So the answer about one class does not depend on that about another. Measured on 200 scenes of the demo:
+    as often right as classes that are answered one after another, and in half the time.
     """
     schema = {
         "type": "object",
@@ -105,7 +105,7 @@ TASK = JsonTask(
     name=_NAME,
     title="Multi-label classification",
     description="Which of your classes are in the image, with the measured probability of each by itself.",
-    # Source: the Gemma 4 model card. The middle budget, because a class may be a small part of the image.
+    # The middle budget, because a class may be a small part of the image. Source: https://huggingface.co/google/gemma-4-E2B-it.
     image_seq_length=280,
     takes=Inputs(classes="required"),
     gives=Outputs(predictions="classes", parsed="object"),

@@ -83,7 +83,7 @@ def _find_loss(answer: Answer, skipped: int, strangers: Sequence[str]) -> str | 
     losses = []
     if answer.cut_off is not None:
         kept = "The boxes are those that were complete"
-        # What a box takes helps whoever sets max_new_tokens.
+        # The tokens of a box say how far to raise max_new_tokens.
         kept += "; one takes about 30 tokens." if answer.finish_reason == "length" else "."
         losses.append(f"{answer.cut_off} {kept}")
     if skipped:
@@ -98,8 +98,9 @@ TASK = JsonTask(
     name=_NAME,
     title="Object detection",
     description="Where the objects of your classes are: a box for each, with a measured confidence.",
-    # Source: the Gemma 4 model card, which gives small objects 560 or 1120, and Google's detection notebook,
-    # where 70 misses objects. The smaller one, because time grows with it.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives small objects 560 or 1120, and
+    # https://ai.google.dev/gemma/docs/capabilities/vision/image, where 70 misses objects. The smaller of
+    # the two, because the time to answer grows with it.
     image_seq_length=560,
     takes=Inputs(classes="required", box_format="optional"),
     gives=Outputs(predictions="boxes", parsed="list"),

@@ -101,8 +101,8 @@ TASK = JsonTask(
     title="Structured answering",
     description="Facts about the image in JSON, with the fields that you name or by your JSON Schema.",
     group_description="Facts about the images in JSON, with the fields that you name or by your JSON Schema.",
-    # A middle budget, because facts are about large and small things alike. Source: the Gemma 4 model card,
-    # which has 280 as its default.
+    # A middle budget, because facts are about large and small things alike.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, where 280 is the default.
     image_seq_length=280,
     takes=Inputs(prompt="optional", output_structure="required"),
     gives=Outputs(parsed="any"),

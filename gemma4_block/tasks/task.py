@@ -138,7 +138,7 @@ class TextTask(Task):
 
     def read(self, answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG002 - the signature of every task
         """Take the answer as it is."""
-        # Whoever set max_new_tokens wants what fits in it; the other limits are nobody's wish.
+        # The user chose max_new_tokens and wants what fits in it; the other limits are the operator's.
         problem = None if answer.finish_reason == "length" else answer.cut_off
         return Result(output=answer.text, error_message=problem)
 
@@ -202,7 +202,7 @@ class JsonTask(Task):
         except AnswerError as error:
             if answer.cut_off is None or answer.text:
                 raise
-            # What was not begun is neither wrong nor unreadable.
+            # An answer that was not begun says nothing wrong; only the cut is worth telling.
             raise AnswerError(answer.cut_off, answer=answer.text, task=self.name) from error
         problem = find_unsendable(result.parsed)
         if problem is not None:

@@ -368,6 +368,16 @@ def run_groups(provider: ScriptedProvider, groups: list[list[object]], **fields:
     return rows
 
 
+@pytest.mark.parametrize("name", ["classes", "box_format", "colour"])
+def test_a_field_that_the_step_does_not_have_is_refused(name: str) -> None:
+    """A name that the form does not offer is a mistake, also one of the Gemma 4 step."""
+    provider = ScriptedProvider(ScriptedEngine(["unasked"]))
+    with pytest.raises(ClientCausedStepExecutionError) as caught:
+        run_groups(provider, [[workflow_image(grey(1))]], **{name: "yxyx_0_1000"})
+    assert caught.value.public_message == f"{name} is 'yxyx_0_1000': Extra inputs are not permitted"
+    assert provider.requests == []
+
+
 def test_groups_keep_their_places_whatever_happens_to_others() -> None:
     """A bad image, a crowd, an empty group and a refusal by the engine each have their own row."""
     one, bad = workflow_image(grey(1)), workflow_image(unreadable())

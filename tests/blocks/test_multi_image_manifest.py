@@ -12,8 +12,8 @@ import inference.core  # noqa: F401  # isort: split
 import pytest
 from pydantic import ValidationError
 
-from gemma4_block.blocks.gemma4 import Gemma4Manifest
-from gemma4_block.blocks.multi_image import MultiImageManifest
+from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
+from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 from gemma4_block.blocks.outputs import GROUP_OUTPUT_MEANINGS
 from tests.blocks.promises import promise_of
 
