@@ -1,8 +1,8 @@
 """The form of the step: what it accepts, and what a released one promises.
 
-`python -m tests.blocks.test_gemma4_manifest` writes the promise again, into `gemma4_v1.schema.json`. Workflows
-that people have saved rely on it: what they use must not go or change meaning; that takes a new version
-of the block.
+`python -m tests.blocks.test_gemma4_manifest` writes the promise again, into `gemma4_v1.schema.json`.
+Workflows that people have saved rely on it: what they use must not go or change meaning; that takes a new
+version of the block.
 """
 
 import json
