@@ -9,7 +9,6 @@ from gemma4_block.contract import Answer, Choices, Engine, GenerationConfig, Jso
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.json_schema import compile_schema
 from gemma4_block.settings import Settings
-from gemma4_block.text_check import check_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +19,7 @@ class Limits:
         max_prompt_characters: Of a prompt and of a system prompt.
         max_schema_characters: Of a JSON Schema.
         max_image_pixels: Width times height of an image.
+        max_classes: Of one step.
         max_images_per_prompt: Of one prompt.
         max_new_tokens: Of one answer.
         max_thinking_tokens: Of the thoughts before one answer.
@@ -30,6 +30,7 @@ class Limits:
     max_prompt_characters: int
     max_schema_characters: int
     max_image_pixels: int
+    max_classes: int | None = None
     max_images_per_prompt: int | None = None
     max_new_tokens: int | None = None
     max_thinking_tokens: int | None = None
@@ -42,6 +43,7 @@ class Limits:
             max_prompt_characters=settings.max_prompt_characters,
             max_schema_characters=settings.max_schema_characters,
             max_image_pixels=settings.max_image_pixels,
+            max_classes=settings.max_classes,
             max_images_per_prompt=settings.max_images_per_prompt,
             max_new_tokens=settings.max_new_tokens,
             max_thinking_tokens=settings.max_thinking_tokens,
@@ -101,6 +103,22 @@ class Limits:
             except ConfigurationError as error:
                 raise PromptError(str(error)) from error
 
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse more classes than allowed.
+
+        Args:
+            classes: Of a step.
+
+        Raises:
+            ConfigurationError: There are.
+
+        """
+        if self.max_classes is not None and len(classes) > self.max_classes:
+            raise ConfigurationError(
+                f"There are {len(classes)} classes; this machine allows {self.max_classes}. Ask for fewer at "
+                "once, or raise GEMMA4_BLOCK_MAX_CLASSES."
+            )
+
     def check_schema(self, text: str) -> None:
         """Refuse a JSON Schema that no answer can be held to.
 
@@ -138,6 +156,32 @@ class Limits:
                 f"The image is {width} x {height} pixels; {self.max_image_pixels} in all are "
                 "allowed. Shrink it first, or raise GEMMA4_BLOCK_MAX_IMAGE_PIXELS."
             )
+
+
+def check_text(name: str, text: str, *, max_characters: int) -> None:
+    """Refuse a text that the model cannot be asked.
+
+    Args:
+        name: What a message calls it.
+        text: What a user wrote.
+        max_characters: The operator's limit.
+
+    Raises:
+        PromptError: It is too long, or holds half a surrogate pair, which is no character.
+
+    """
+    if len(text) > max_characters:
+        raise PromptError(
+            f"The {name} has {len(text)} characters; {max_characters} are allowed. Shorten it, or raise "
+            "GEMMA4_BLOCK_MAX_PROMPT_CHARACTERS."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"The {name} holds {text[error.start]!r} at character {error.start}, half a surrogate pair. Send "
+            "whole characters."
+        ) from error
 
 
 def check_limit(name: str, value: int | None, limit: int | None) -> None:

@@ -42,6 +42,7 @@ from roboflow_workflows.execution_engine.entities.types import (
     ROBOFLOW_MODEL_ID_KIND,
     STRING_KIND,
     ImageInputField,
+    Kind,
     Selector,
 )
 from roboflow_workflows.execution_engine.entities.workload import (
@@ -87,6 +88,7 @@ __all__ = [
     "ImageInputField",
     "ImageSelector",
     "IntegerSelector",
+    "Kind",
     "ListSelector",
     "ModelExecutionLocation",
     "ModelIdSelector",
@@ -135,7 +137,7 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
     """Return a workflow's image as `(H, W, 3)` uint8 RGB.
 
     Args:
-        image: `WorkflowImageData`, which is BGR; it is decoded where nobody did yet.
+        image: `WorkflowImageData`, which is BGR; it is decoded where that has not happened yet.
 
     Returns:
         An array that may share memory with the workflow's.

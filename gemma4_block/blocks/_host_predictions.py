@@ -13,6 +13,7 @@ from roboflow_workflows.core_steps.common.vlm_decoding.classification import (
 from roboflow_workflows.core_steps.common.vlm_decoding.detections import build_detections
 from roboflow_workflows.core_steps.common.vlm_decoding.tensor_native import to_tensor_native_predictions
 from roboflow_workflows.execution_engine.entities.base import WorkflowImageData
+from typing_extensions import assert_never
 
 from gemma4_block.tasks import Classification, ClassScore, Detections, MultiLabelClassification, Predictions
 
@@ -37,12 +38,15 @@ def build_predictions(
 
     """
     names = list(classes)
-    if isinstance(predictions, Detections):
-        built = _build_detections(predictions, image, names, inference_id)
-    elif isinstance(predictions, Classification):
-        built = _build_classification(predictions, image, names, inference_id)
-    else:
-        built = _build_multi_label_classification(predictions, image, names, inference_id)
+    match predictions:
+        case Detections():
+            built = _build_detections(predictions, image, names, inference_id)
+        case Classification():
+            built = _build_classification(predictions, image, names, inference_id)
+        case MultiLabelClassification():
+            built = _build_multi_label_classification(predictions, image, names, inference_id)
+        case _:
+            assert_never(predictions)
     return to_tensor_native_predictions(
         predictions=built, image=image, classes=names, inference_id=inference_id
     )

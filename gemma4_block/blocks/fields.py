@@ -16,18 +16,23 @@ from pydantic import (
 
 from gemma4_block.contract import GenerationConfig, ImageSeqLength, Quantization
 from gemma4_block.errors import ConfigurationError, PromptError
-from gemma4_block.limits import Limits, check_limit
+from gemma4_block.limits import Limits, check_limit, check_text
 from gemma4_block.reading import BoxFormat
 from gemma4_block.settings import get_generation_defaults, get_settings
-from gemma4_block.tasks import TaskType, answer_schema
-from gemma4_block.text_check import check_text
+from gemma4_block.tasks import GroupTaskType, TaskType, answer_schema
 
 _T = TypeVar("_T")
-_Form = TypeVar("_Form", bound=BaseModel)
+_Fields = TypeVar("_Fields", bound="StepFields")
 
 ImageSeqLengthChoice = Literal["auto", ImageSeqLength]
 
-# Source: our choice; a class is a name, and what needs a sentence belongs into a prompt.
+WhenTooMany = Literal["refuse", "sample"]
+"""`refuse`: the group is not asked about; `sample`: an evenly spread selection of its images is."""
+
+DEFAULT_MAX_IMAGES = 8
+"""At 280 tokens each they take about as long to read as a page of text."""
+
+# A class is a name; what needs a sentence belongs in a prompt.
 _MAX_CLASS_CHARACTERS = 200
 
 
@@ -46,62 +51,58 @@ class GenerationFields(BaseModel):
 
 
 class StepFields(GenerationFields):
-    """The fields that are the same for all images of a step."""
+    """The fields that every step with a model has, and that are the same for all its questions."""
 
     task_type: TaskType
     model_version: str
     quantization: Quantization
     image_seq_length: ImageSeqLengthChoice
-    classes: Annotated[tuple[str, ...], BeforeValidator(lambda given: () if given is None else given)]
     output_structure: dict[str, JsonValue] | None
+
+
+class ImageFields(StepFields):
+    """The fields that are the same for all images of a step."""
+
+    classes: Annotated[tuple[str, ...], BeforeValidator(lambda given: () if given is None else given)]
     box_format: BoxFormat
 
 
-def read_fields(values: Mapping[str, object]) -> StepFields:
+class GroupFields(StepFields):
+    """The fields that are the same for all groups of images of a step."""
+
+    task_type: GroupTaskType
+    max_images: StrictInt | None
+    when_too_many: WhenTooMany
+
+
+def read_fields(form: type[_Fields], values: Mapping[str, object]) -> _Fields:
     """Check the values that a workflow gave at run time.
 
     Args:
+        form: The fields that there are, and their types.
         values: Field name to value, all of them.
 
     Returns:
         The same, with certain types.
 
     Raises:
-        ConfigurationError: One of them has the wrong type, is none of the choices, or is above a limit of
-            the operator.
-
-    """
-    fields = read_form(StepFields, values)
-    check_classes(fields.classes)
-    check_structure(fields.output_structure)
-    return fields
-
-
-def read_form(form: type[_Form], values: Mapping[str, object]) -> _Form:
-    """Check the types of the values that a workflow gave at run time, and what is a choice among few.
-
-    Args:
-        form: What they may be.
-        values: Field name to value, all of them.
-
-    Returns:
-        The same, with certain types.
-
-    Raises:
-        ConfigurationError: One of them has the wrong type, or is none of the choices.
+        ConfigurationError: One of them is no field of the step, has the wrong type, is none of the choices,
+            or is above a limit of the operator.
 
     """
     try:
-        return form.model_validate(values)
+        fields = form.model_validate(values)
     except ValidationError as error:
         # A choice among several types fails once for each of them; the last says what a number may be.
         problems = {str(detail["loc"][0]): detail for detail in error.errors()}
         raise ConfigurationError(
             "; ".join(f"{name} is {detail['input']!r}: {detail['msg']}" for name, detail in problems.items())
         ) from error
+    check_structure(fields.output_structure)
+    return fields
 
 
-def plan_generation(fields: GenerationFields) -> GenerationConfig:
+def resolve_generation(fields: GenerationFields) -> GenerationConfig:
     """Fill what a step leaves open with the operator's defaults.
 
     Args:
@@ -139,6 +140,30 @@ def plan_generation(fields: GenerationFields) -> GenerationConfig:
     )
 
 
+def resolve_max_images(given: int | None) -> int:
+    """Return the most images of one question.
+
+    Args:
+        given: What the step says; None means the default, or the operator's limit where that is lower.
+
+    Returns:
+        1 or more.
+
+    Raises:
+        ConfigurationError: It is below 1, or above the operator's limit.
+
+    """
+    limit = get_settings().max_images_per_prompt
+    if given is None:
+        return min(DEFAULT_MAX_IMAGES, limit)
+    if not 1 <= given <= limit:
+        raise ConfigurationError(
+            f"max_images is {given}; this machine allows 1 to {limit}. Ask about fewer at once, or raise "
+            "GEMMA4_BLOCK_MAX_IMAGES_PER_PROMPT."
+        )
+    return given
+
+
 def read_text(name: str, text: object) -> str | None:
     """Check a prompt or system prompt.
 
@@ -171,12 +196,7 @@ def check_classes(classes: Sequence[str]) -> None:
         ConfigurationError: There are too many, or one is blank, too long, or there twice.
 
     """
-    limit = get_settings().max_classes
-    if len(classes) > limit:
-        raise ConfigurationError(
-            f"There are {len(classes)} classes; this machine allows {limit}. Ask for fewer at once, or raise "
-            "GEMMA4_BLOCK_MAX_CLASSES."
-        )
+    Limits.of_requests(get_settings()).check_classes(classes)
     for place, name in enumerate(classes):
         if not name.strip():
             raise ConfigurationError(

@@ -141,7 +141,7 @@ def _label_of(names: Sequence[str], scores: Mapping[str, Mapping[str, Any]]) -> 
         return None
     text = ", ".join(names)
     if len(names) > 1 or names[0] not in scores:
-        # Several together are a class of their own, and nobody measured how likely they are together.
+        # Several together are a class of their own, whose probability was not measured.
         return Label(text=text, class_id=class_id_of(text))
     score = scores[names[0]]
     confidence = float(score["confidence"])

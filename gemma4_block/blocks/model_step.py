@@ -1,95 +1,146 @@
-"""What the forms of all steps with a model tell the host."""
+"""What the two steps that ask a model share: their engine, and how questions are put to it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-from gemma4_block.blocks._host import (
-    AirGappedAvailability,
-    DependentResource,
-    Discovery,
-    ModelExecutionLocation,
-    RuntimeRestriction,
-    WorkflowBlockManifest,
-    WorkOperation,
-    is_workflow_selector,
-    roboflow_platform_model,
+from gemma4_block.blocks._host import WorkflowBlock
+from gemma4_block.blocks.fields import StepFields, read_text
+from gemma4_block.cancellation import find_cancellation
+from gemma4_block.contract import (
+    Answer,
+    Engine,
+    EngineProvider,
+    GenerationConfig,
+    ImageSeqLength,
+    Prompt,
+    RgbImage,
 )
-from gemma4_block.blocks.fields import GenerationFields, plan_generation
-from gemma4_block.blocks.restrictions import declared_restrictions, restrictions_of_step
-from gemma4_block.catalogue import find_variant
+from gemma4_block.errors import PromptError
+from gemma4_block.limits import Limits, ask
+from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
+from gemma4_block.settings import get_settings
+from gemma4_block.tasks import TASKS, TaskRequest, fit_image_seq_length
 
 
-class ModelStepManifest(WorkflowBlockManifest):
-    """A step that asks Gemma 4. The fields are those of each step, in the order its form shows them."""
+class ModelStepBlock(WorkflowBlock):
+    """A step that asks Gemma 4."""
 
-    if TYPE_CHECKING:
-        model_version: str
-        enable_thinking: object
-        temperature: object
-
-    def check_generation(self) -> None:
-        """Refuse a field that says how to answer and cannot work, as far as no selector hides it.
-
-        Raises:
-            ConfigurationError: A value is out of range or above the operator's limit, or does nothing
-                beside the others.
-
-        """
-        # Whether top_p, top_k and seed do anything depends on the temperature, and an allowance for thoughts
-        # on whether there are any.
-        names = ["max_new_tokens"]
-        if not is_workflow_selector(self.enable_thinking):
-            names += ["enable_thinking", "max_thinking_tokens"]
-        if not is_workflow_selector(self.temperature):
-            names += ["temperature", "top_p", "top_k", "seed"]
-        literals = {name: value for name in names if not is_workflow_selector(value := getattr(self, name))}
-        plan_generation(GenerationFields.model_validate(literals))
+    def __init__(self, engine_provider: EngineProvider) -> None:
+        self._engine_provider = engine_provider
 
     @classmethod
-    def get_execution_engine_compatibility(cls) -> str:
-        """Return the versions of the Workflows engine that can run the step."""
-        return ">=1.3.0,<2.0.0"
+    def get_init_parameters(cls) -> list[str]:
+        """Ask the host for the provider of engines that this package registers."""
+        return ["engine_provider"]
 
-    @classmethod
-    def get_air_gapped_availability(cls) -> AirGappedAvailability:
-        """Run without internet access, always."""
-        return AirGappedAvailability(available=True)
 
-    @classmethod
-    def get_supported_model_variants(cls) -> None:
-        """Name no variants: the embedded model needs no weights, so the step is available on every machine.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What one row wants to know.
 
-        The host looks for a named variant in its own cache only, and would call the step unavailable
-        beside weights in the Hugging Face cache, in a model root or in this package.
-        """
-        return
+    Attributes:
+        request: The same for the task, which reads the answer with it.
+        prompt: The same for the engine.
 
-    @classmethod
-    def get_restrictions(cls) -> list[RuntimeRestriction]:
-        """Return where a step of any model is slow or cannot run."""
-        return declared_restrictions()
+    """
 
-    def get_actual_restrictions(
-        self, *, ignore_environment_restrictions: bool = False
-    ) -> Discovery[RuntimeRestriction]:
-        """Return where this step, with its model, is slow or cannot run."""
-        return restrictions_of_step(
-            self.name, self.model_version, ignore_environment=ignore_environment_restrictions
+    request: TaskRequest
+    prompt: Prompt
+
+
+_Question = TypeVar("_Question", bound=Question)
+
+
+def word_question(
+    fields: StepFields,
+    engine: Engine,
+    *,
+    images: tuple[RgbImage, ...],
+    prompt: object,
+    system_prompt: object,
+    classes: tuple[str, ...] = (),
+    box_format: BoxFormat = DEFAULT_BOX_FORMAT,
+) -> Question:
+    """Word the question of one row.
+
+    Args:
+        fields: What the step says for all rows.
+        engine: Knows what its checkpoint was trained for.
+        images: What the question is about.
+        prompt: The user's, as the workflow gave it.
+        system_prompt: The user's, as the workflow gave it.
+        classes: What may be answered.
+        box_format: How the checkpoint writes boxes.
+
+    Returns:
+        What to ask.
+
+    Raises:
+        PromptError: A text cannot be used, is missing, or would do nothing.
+
+    """
+    request = TaskRequest(
+        images=images,
+        image_seq_length=choose_image_seq_length(fields, engine, images),
+        prompt=read_text("prompt", prompt),
+        system_prompt=read_text("system prompt", system_prompt),
+        classes=classes,
+        output_structure=fields.output_structure,
+        box_format=box_format,
+    )
+    return Question(request=request, prompt=TASKS[fields.task_type].ask(request))
+
+
+def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence[RgbImage]) -> ImageSeqLength:
+    """Return the visual token budget that a step says, or what suits its task, checkpoint and images.
+
+    Args:
+        fields: What the step says.
+        engine: Knows what its checkpoint was trained for.
+        images: Those of one prompt.
+
+    Returns:
+        The budget of every image of the prompt.
+
+    """
+    if fields.image_seq_length == "auto":
+        return fit_image_seq_length(
+            TASKS[fields.task_type].image_seq_length, engine.capabilities.image_seq_lengths, images
         )
+    return fields.image_seq_length
 
-    def discover_dependent_resources(self) -> list[DependentResource]:
-        """Return the weights that the step needs; the embedded model needs none."""
-        variant = find_variant(self.model_version)
-        if variant is not None and variant.directory is not None:
-            return []
-        # Our own pool loads it, so the host's model manager must not.
-        return [
-            roboflow_platform_model(
-                model_id=self.model_version,
-                execution_location=ModelExecutionLocation.LOCAL,
-                preloadable=False,
-            )
-        ]
 
-    def discover_work_operations(self) -> list[WorkOperation]:
-        """Return the kinds of work that the step does."""
-        return [WorkOperation.MODEL_INFERENCE]
+def answer_all(
+    engine: Engine, questions: Sequence[_Question | PromptError], generation: GenerationConfig
+) -> list[tuple[_Question, Answer] | PromptError]:
+    """Answer all questions in one call of the engine, within what the operator allows to requests.
+
+    Args:
+        engine: Runs the model.
+        questions: Questions, and in the places of others why they cannot be asked.
+        generation: How to answer.
+
+    Returns:
+        One entry for each, in order: the question with its answer, or the error that was there, that a limit raised, or
+        that the engine gave.
+
+    Raises:
+        EngineError: The engine itself failed.
+
+    """
+    answers = ask(
+        engine,
+        [one if isinstance(one, PromptError) else one.prompt for one in questions],
+        generation,
+        limits=Limits.of_requests(get_settings()),
+        cancelled=find_cancellation(),
+    )
+    outcomes: list[tuple[_Question, Answer] | PromptError] = []
+    for question, answer in zip(questions, answers, strict=True):
+        if isinstance(answer, PromptError):
+            outcomes.append(answer)
+        else:
+            assert not isinstance(question, PromptError), "only what was asked is answered"
+            outcomes.append((question, answer))
+    return outcomes

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, StrictInt, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StrictInt, model_validator
+from pydantic.config import JsonDict
 from typing_extensions import Self
 
-from gemma4_block.blocks import descriptions
 from gemma4_block.blocks._host import (
     ImageInputField,
     ImageSelector,
@@ -14,68 +14,116 @@ from gemma4_block.blocks._host import (
     OutputDefinition,
     StringSelector,
     TextSelector,
+    WorkflowBlockManifest,
 )
-from gemma4_block.blocks.fields import check_structure, read_text
-from gemma4_block.blocks.form_fields import (
-    EnableThinking,
-    ImageBudget,
-    MaxNewTokens,
-    MaxThinkingTokens,
-    ModelVersion,
-    OutputStructureField,
-    Precision,
-    Seed,
-    SystemPrompt,
-    Temperature,
-    TopK,
-    TopP,
+from gemma4_block.blocks.fields import DEFAULT_MAX_IMAGES, WhenTooMany, resolve_max_images
+from gemma4_block.blocks.model_step_manifest import ModelStepManifest, OutputStructureField, relevant_for
+from gemma4_block.blocks.outputs import GROUP_OUTPUT_MEANINGS, describe_group_outputs
+from gemma4_block.tasks import GROUP_TASKS, GroupTaskType
+
+_SEARCH_KEYWORDS: list[JsonValue] = [
+    "Gemma",
+    "Gemma 4",
+    "Google",
+    "VLM",
+    "LMM",
+    "vision language model",
+    "multi-image",
+    "compare images",
+    "change detection",
+    "before and after",
+    "crops",
+    "video",
+    "frames",
+    "visual question answering",
+    "JSON",
+    "structured output",
+    "local",
+    "offline",
+]
+
+_WHEN_TOO_MANY: JsonDict = {
+    "refuse": {
+        "name": "Refuse",
+        "description": "The group gets an error and no answer; others are answered.",
+    },
+    "sample": {
+        "name": "Sample evenly",
+        "description": "The first, the last, and others evenly spread between them, max_images together.",
+    },
+}
+
+_TASK_TYPES: JsonDict = {
+    task.name: {"name": task.title, "description": task.group_description} for task in GROUP_TASKS.values()
+}
+
+_TASK_LIST = "\n".join(
+    f"* **{task.title}** (`{task.name}`): {task.group_description}" for task in GROUP_TASKS.values()
 )
-from gemma4_block.blocks.group_fields import (
-    DEFAULT_MAX_IMAGES,
-    GroupTaskType,
-    WhenTooMany,
-    plan_max_images,
-)
-from gemma4_block.blocks.model_step import ModelStepManifest
-from gemma4_block.blocks.multi_image_descriptions import (
-    LONG_DESCRIPTION,
-    SEARCH_KEYWORDS,
-    TASK_TYPES,
-    WHEN_TOO_MANY,
-)
-from gemma4_block.blocks.multi_image_outputs import describe_group_outputs
-from gemma4_block.catalogue import MODEL_IDS
-from gemma4_block.tasks import TASKS, check_inputs
+_OUTPUT_ROWS = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in GROUP_OUTPUT_MEANINGS.items())
+
+_LONG_DESCRIPTION = f"""
+Ask Google's Gemma 4 one question about several images together, and get one answer for all of them. The model
+runs on this machine: no cloud service, no API key, no cost per call.
+
+#### What is a group of images
+
+This step takes away one level: what was many images becomes one answer.
+
+* **The crops of a frame.** Behind a detection model and a dynamic crop, the crops of each frame are a group:
+  one answer for each frame. "Are all these people wearing helmets?" A frame without crops gives an empty
+  answer, `image_count` 0, and no error.
+* **Photos to compare.** Connect the workflow's image input and send a list of images: all of them are one
+  group with one answer. "What is damaged in image 2 that was whole in image 1?"
+* **The frames of a window.** Connect the output of the Buffer block, which keeps the last frames of a video.
+  It has the newest frame first, so that is image 1.
+
+To ask about each image by itself, take the block Gemma 4 instead.
+
+#### How the images are named
+
+The model sees the images in order and then reads, for three of them: "There are 3 images: image 1, image 2,
+image 3, in this order." Your question follows, and can use these names.
+
+#### What you can ask
+
+{_TASK_LIST}
+
+#### Many images
+
+A question may have {DEFAULT_MAX_IMAGES} images unless `max_images` says otherwise; the machine's operator
+sets the highest number. A group with more is refused with an error of its own, or sampled: `when_too_many`
+set to `sample` takes the first image, the last, and others evenly spread between them (of one image, the
+middle). No chance is involved. Counted from 0, image `i` of `k` is image `round(i * (n - 1) / (k - 1))` of
+`n`. So of 10 images 4 are, counted from 1, images 1, 4, 7 and 10. The prompt names those four image 1 to
+image 4, and `asked_images` says [1, 4, 7, 10].
+
+An image that cannot be read costs its group the answer, and the error says which image it is. Images that
+a condition has filtered out are left out, and not counted.
+
+#### What you get, for each group
+
+| output | meaning |
+|---|---|
+{_OUTPUT_ROWS}
+
+#### Licence
+
+Gemma 4 is published under Apache-2.0; the terms are on each model card, for example
+[google/gemma-4-E2B-it](https://huggingface.co/google/gemma-4-E2B-it). A fine-tuned model may have its own.
+""".strip()
 
 
-class MultiImageManifest(ModelStepManifest):
-    """A step that asks Gemma 4 one question about each group of images."""
+class _QuestionFields(WorkflowBlockManifest):
+    """The fields that the form shows first: what is asked, about which images."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "name": "Gemma 4 Multi-Image",
-            "version": "v1",
-            "short_description": "Ask Google's Gemma 4 one question about many images together, on your own "
-            "machine.",
-            "long_description": LONG_DESCRIPTION,
-            "license": "Apache-2.0",
-            "block_type": "model",
-            "search_keywords": SEARCH_KEYWORDS,
-            "is_vlm_block": True,
-            "task_type_property": "task_type",
-            "ui_manifest": {"section": "model", "icon": "fa-brands fa-google", "blockPriority": 5.6},
-        },
-        protected_namespaces=(),
-    )
-
-    type: Literal["gemma4_block/gemma4_multi_image@v1", "Gemma4MultiImage"]
     images: ImageSelector | ListSelector = ImageInputField
     task_type: GroupTaskType = Field(
         default="unconstrained",
         description="How to answer. Open prompt and visual question answering need your question in prompt, "
         "structured answering the fields of the answer.",
         examples=["visual-question-answering"],
-        json_schema_extra={"values_metadata": TASK_TYPES, "always_visible": True},
+        json_schema_extra={"values_metadata": _TASK_TYPES, "always_visible": True},
     )
     prompt: str | TextSelector | None = Field(
         default=None,
@@ -84,7 +132,7 @@ class MultiImageManifest(ModelStepManifest):
         "one for each image.",
         examples=["What has changed between image 1 and image 2?", "$inputs.prompt"],
         json_schema_extra={
-            "relevant_for": descriptions.tasks_that_take("prompt"),
+            "relevant_for": relevant_for("prompt", GROUP_TASKS.values()),
             "always_visible": True,
             "multiline": True,
         },
@@ -104,38 +152,39 @@ class MultiImageManifest(ModelStepManifest):
         "spread between them; of 10 images 4 are images 1, 4, 7 and 10. The same images are taken every "
         "time, and asked_images tells which.",
         examples=["sample", "$inputs.when_too_many"],
-        json_schema_extra={"values_metadata": WHEN_TOO_MANY},
+        json_schema_extra={"values_metadata": _WHEN_TOO_MANY},
     )
-    model_version: ModelVersion = MODEL_IDS[0]
-    system_prompt: SystemPrompt = None
-    image_seq_length: ImageBudget = "auto"
-    max_new_tokens: MaxNewTokens = None
-    temperature: Temperature = None
-    top_p: TopP = None
-    top_k: TopK = None
-    seed: Seed = None
-    enable_thinking: EnableThinking = None
-    max_thinking_tokens: MaxThinkingTokens = None
-    quantization: Precision = "auto"
+
+
+class MultiImageManifest(ModelStepManifest, _QuestionFields):
+    """A step that asks Gemma 4 one question about each group of images."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "name": "Gemma 4 Multi-Image",
+            "version": "v1",
+            "short_description": "Ask Google's Gemma 4 one question about many images together, on your own "
+            "machine.",
+            "long_description": _LONG_DESCRIPTION,
+            "license": "Apache-2.0",
+            "block_type": "model",
+            "search_keywords": _SEARCH_KEYWORDS,
+            "is_vlm_block": True,
+            "task_type_property": "task_type",
+            "ui_manifest": {"section": "model", "icon": "fa-brands fa-google", "blockPriority": 5.6},
+        },
+        protected_namespaces=(),
+    )
+
+    type: Literal["gemma4_block/gemma4_multi_image@v1", "Gemma4MultiImage"]
 
     @model_validator(mode="after")
     def _refuse_what_cannot_work(self) -> Self:
-        # What a selector will give is checked when it gives it; it is neither missing nor nothing.
-        structure = self.output_structure
-        check_inputs(
-            self.task_type,
-            TASKS[self.task_type].takes,
-            prompt=self.prompt,
-            classes=(),
-            output_structure={"selector": structure} if isinstance(structure, str) else structure,
+        self.check_question(
+            self.task_type, prompt=self.prompt, classes=(), output_structure=self.output_structure
         )
-        if not isinstance(structure, str):
-            check_structure(structure)
-        read_text("prompt", self.prompt)
-        read_text("system prompt", self.system_prompt)
         if not isinstance(self.max_images, str):
-            plan_max_images(self.max_images)
-        self.check_generation()
+            resolve_max_images(self.max_images)
         return self
 
     @classmethod

@@ -1,8 +1,6 @@
-"""What a step hands to the next ones, one row for each image."""
+"""The outputs that the steps with a model declare: what each is, and of which kinds."""
 
-from collections.abc import Sequence
-from typing import Any
-from uuid import uuid4
+from typing_extensions import assert_never
 
 from gemma4_block.blocks._host import (
     BOOLEAN_KIND,
@@ -15,15 +13,10 @@ from gemma4_block.blocks._host import (
     OBJECT_DETECTION_PREDICTION_KIND,
     ROBOFLOW_MODEL_ID_KIND,
     STRING_KIND,
+    Kind,
     OutputDefinition,
 )
-from gemma4_block.blocks._host_predictions import build_predictions
-from gemma4_block.contract import Answer
-from gemma4_block.errors import AnswerError, PromptError
-from gemma4_block.tasks import Result, Task, TaskRequest, TaskType
-
-Row = dict[str, Any]
-"""Output name to value. None where there is nothing to tell; a count that is unknown is never 0."""
+from gemma4_block.tasks import TASKS, ParsedKind, PredictionsKind, TaskType
 
 OUTPUT_MEANINGS = {
     "output": "The answer as text. Empty (None) where the image could not be asked about.",
@@ -47,6 +40,23 @@ OUTPUT_MEANINGS = {
 }
 """What each output is, for people. The host has no place for it, so the step's long description shows it."""
 
+# These are of one image each, or of classes.
+_OF_SINGLE_IMAGES = {"predictions", "count", "classes"}
+
+GROUP_OUTPUT_MEANINGS = {
+    **{name: meaning for name, meaning in OUTPUT_MEANINGS.items() if name not in _OF_SINGLE_IMAGES},
+    "output": "The answer as text. Empty (None) where the group has no images, or could not be asked about.",
+    "input_tokens": "Tokens the model read: the prompt and all images.",
+    "image_tokens": "Tokens that all images together became; each at most image_seq_length, for which with "
+    "auto the largest image decides.",
+    "error_status": "True where this group has no usable answer. Other groups have theirs.",
+    "image_count": "How many images the group has; 0 is no error.",
+    "asked_images": "The numbers of the images that the model saw, from 1, in the order in which the prompt "
+    "names them: all of them, or the sample. Empty where there was nothing to ask.",
+}
+"""What each output is, for people."""
+
+
 _KINDS = {
     "output": [STRING_KIND, LANGUAGE_MODEL_OUTPUT_KIND],
     "thinking": [STRING_KIND],
@@ -63,80 +73,55 @@ _KINDS = {
     "count": [INTEGER_KIND],
     "classes": [LIST_OF_VALUES_KIND],
 }
-_NARROWED_KINDS = {
-    "classification": {"predictions": [CLASSIFICATION_PREDICTION_KIND], "parsed": [DICTIONARY_KIND]},
-    "multi-label-classification": {
-        "predictions": [CLASSIFICATION_PREDICTION_KIND],
-        "parsed": [DICTIONARY_KIND],
-    },
-    "object-detection": {
-        "predictions": [OBJECT_DETECTION_PREDICTION_KIND],
-        "parsed": [LIST_OF_VALUES_KIND],
-    },
-    "counting": {"parsed": [DICTIONARY_KIND]},
-}
 
 
 def describe_outputs() -> list[OutputDefinition]:
-    """Return the outputs of the block with every kind that a task may give."""
+    """Return the outputs of the Gemma 4 step with every kind that a task may give."""
     return [OutputDefinition(name=name, kind=kind) for name, kind in _KINDS.items()]
 
 
 def describe_outputs_of(task_type: TaskType) -> list[OutputDefinition]:
-    """Return the outputs of a step with the kinds that its task gives.
+    """Return the outputs of a Gemma 4 step with the kinds that its task gives.
 
     The host wants every declared output in every row, so those that the task leaves empty are there too.
     """
-    kinds = _KINDS | _NARROWED_KINDS.get(task_type, {})
+    gives = TASKS[task_type].gives
+    kinds = _KINDS | {
+        "predictions": _kinds_of_predictions(gives.predictions),
+        "parsed": _kinds_of_parsed(gives.parsed),
+    }
     return [OutputDefinition(name=name, kind=kind) for name, kind in kinds.items()]
 
 
-def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, model_id: str) -> Row:  # noqa: ANN401
-    """Return the row of an image that was answered; an unreadable answer is an error that keeps its text.
-
-    Args:
-        task: Reads the answer.
-        request: What was asked.
-        answer: What was answered.
-        image: The workflow's image, which predictions belong to.
-        model_id: Which model answered.
-
-    Returns:
-        The row.
-
-    """
-    try:
-        result = task.read(answer, request)
-    except AnswerError as error:
-        result = Result(output=error.answer, error_message=str(error))
-    row = bare_row(result.error_message, request.classes, model_id)
-    if result.predictions is not None:
-        row["predictions"] = build_predictions(
-            result.predictions, image, request.classes, row["inference_id"]
-        )
-    return row | {
-        "output": result.output,
-        "thinking": answer.thinking,
-        "finish_reason": answer.finish_reason,
-        "input_tokens": answer.input_tokens,
-        "output_tokens": answer.output_tokens,
-        "image_tokens": answer.image_tokens,
-        "parsed": result.parsed,
-        "count": result.count,
-    }
+def describe_group_outputs() -> list[OutputDefinition]:
+    """Return the outputs of the multi-image step."""
+    shared = [output for output in describe_outputs() if output.name in GROUP_OUTPUT_MEANINGS]
+    return [
+        *shared,
+        OutputDefinition(name="image_count", kind=[INTEGER_KIND]),
+        OutputDefinition(name="asked_images", kind=[LIST_OF_VALUES_KIND]),
+    ]
 
 
-def refused_row(error: PromptError, classes: Sequence[str], model_id: str) -> Row:
-    """Return the row of an image that could not be asked about."""
-    return bare_row(str(error), classes, model_id)
+def _kinds_of_predictions(given: PredictionsKind) -> list[Kind]:
+    match given:
+        case "none":
+            return _KINDS["predictions"]
+        case "classes":
+            return [CLASSIFICATION_PREDICTION_KIND]
+        case "boxes":
+            return [OBJECT_DETECTION_PREDICTION_KIND]
+        case _:
+            assert_never(given)
 
 
-def bare_row(error_message: str | None, classes: Sequence[str], model_id: str) -> Row:
-    """Return a row without an answer; an error only where there is a message."""
-    return dict.fromkeys(_KINDS) | {
-        "error_status": error_message is not None,
-        "error_message": error_message,
-        "inference_id": str(uuid4()),
-        "model_id": model_id,
-        "classes": list(classes) if classes else None,
-    }
+def _kinds_of_parsed(given: ParsedKind) -> list[Kind]:
+    match given:
+        case "none" | "any":
+            return _KINDS["parsed"]
+        case "object":
+            return [DICTIONARY_KIND]
+        case "list":
+            return [LIST_OF_VALUES_KIND]
+        case _:
+            assert_never(given)

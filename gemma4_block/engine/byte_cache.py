@@ -34,8 +34,7 @@ class ByteCache(Generic[Key, Value]):
     @property
     def nbytes(self) -> int:
         """How many bytes all values together take."""
-        size = int(self._values.currsize)
-        return size
+        return int(self._values.currsize)
 
     def holds(self, size: int) -> bool:
         """Say whether a value of so many bytes would be kept."""

@@ -58,7 +58,13 @@ class BoxesReading:
 
 
 def read_boxes(
-    value: JsonValue, contract: BoxContract, *, image_size_wh: tuple[int, int], task: str, answer: str
+    value: JsonValue,
+    contract: BoxContract,
+    *,
+    image_size_wh: tuple[int, int],
+    task: str,
+    answer: str,
+    cut_off: str | None = None,
 ) -> BoxesReading:
     """Read boxes out of an answer's JSON.
 
@@ -72,6 +78,7 @@ def read_boxes(
         image_size_wh: Of the original image, in pixels.
         task: What a message calls the task.
         answer: What the model wrote, for the error.
+        cut_off: Why the answer ends early and what to do about it, for the error; None where it is whole.
 
     Returns:
         The boxes; none for an empty list.
@@ -82,10 +89,10 @@ def read_boxes(
     """
     entries = _find_entries(value, contract)
     if entries is None:
+        remedy = "Ask again, or try a larger model." if cut_off is None else cut_off
         raise AnswerError(
             f"The answer to {task} holds no list of boxes; it must be a list of objects with "
-            f'"{contract.box_key}" and "{contract.label_key}". Ask again, or try a larger model. '
-            f"It is {excerpt(answer)}.",
+            f'"{contract.box_key}" and "{contract.label_key}". {remedy} It is {excerpt(answer)}.',
             answer=answer,
             task=task,
         )
@@ -96,10 +103,12 @@ def read_boxes(
         if found is not None
     )
     if entries and not boxes:
+        reason = "" if cut_off is None else f"{cut_off} "
         raise AnswerError(
             f"None of the {len(entries)} entries in the answer to {task} can be read; each must have a "
-            f'"{contract.label_key}" and a "{contract.box_key}" with an area: {contract.description} If the '
-            f"checkpoint was taught another form, choose its box_format. It is {excerpt(answer)}.",
+            f'"{contract.label_key}" and a "{contract.box_key}" with an area: {contract.description} '
+            f"{reason}If the checkpoint was taught another form, choose its box_format. "
+            f"It is {excerpt(answer)}.",
             answer=answer,
             task=task,
         )

@@ -31,7 +31,7 @@ class JsonReading:
     is_complete: bool
 
 
-def read_json(text: str, *, task: str) -> JsonReading:
+def read_json(text: str, *, task: str, cut_off: str | None = None) -> JsonReading:
     """Read the object or list in a text, whatever stands around it and however carelessly it is written.
 
     Thoughts in Gemma 4's channel are passed over. Objects in a row, with nothing but commas, line breaks or
@@ -46,6 +46,7 @@ def read_json(text: str, *, task: str) -> JsonReading:
     Args:
         text: What a model wrote.
         task: What the message calls the task.
+        cut_off: Why the text ends early and what to do about it, for the error; None where it is whole.
 
     Returns:
         The value, and whether it was finished.
@@ -60,7 +61,7 @@ def read_json(text: str, *, task: str) -> JsonReading:
     """
     spoken = _without_thoughts(text)
     rows: list[list[Parsed]] = []
-    problem = "holds no JSON; an object or a list is needed. Ask again, or try a larger model"
+    problem, advice = "holds no JSON; an object or a list is needed", "Ask again, or try a larger model."
     for start, found in _find(spoken):
         if isinstance(found, Parsed):
             # Square brackets around words, such as [sic], are prose.
@@ -71,13 +72,15 @@ def read_json(text: str, *, task: str) -> JsonReading:
             else:
                 rows.append([found])
         elif found.is_too_deep:
-            rows, problem = [], f"nests JSON deeper than {MAX_DEPTH} levels, where 4 do. Ask again"
+            rows, problem = [], f"nests JSON deeper than {MAX_DEPTH} levels, where 4 do"
+            advice = "Ask again."
             break
         elif found.is_cut:
-            problem = "ends before anything in its JSON is complete. Raise max_new_tokens, or ask for less"
+            problem = "ends before anything in its JSON is complete"
     if not rows:
         given = excerpt(text) if text.strip() else "an empty text"
-        raise AnswerError(f"The answer to {task} {problem}. It is {given}.", answer=text, task=task)
+        remedy = advice if cut_off is None else cut_off
+        raise AnswerError(f"The answer to {task} {problem}. {remedy} It is {given}.", answer=text, task=task)
     return _join(max(reversed(rows), key=_rank))
 
 

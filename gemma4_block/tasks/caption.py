@@ -9,7 +9,7 @@ TASK = TextTask(
     name="caption",
     title="Caption",
     description="One short sentence that says what is in the image. No prompt needed.",
-    # Source: the Gemma 4 model card, which gives captions 70 or 140.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives captions 70 or 140.
     image_seq_length=140,
     takes=Inputs(),
     word=lambda _: CAPTION,

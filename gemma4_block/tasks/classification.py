@@ -8,7 +8,7 @@ from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import CONFIDENCE_DIGITS, Classification, ClassScore, Result
+from gemma4_block.tasks.results import CONFIDENCE_DIGITS, Classification, ClassScore, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "classification"
@@ -63,13 +63,14 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
 
 
 def _read_class(answer: Answer, classes: Sequence[str]) -> str:
-    value = read_json(answer.text, task=_NAME).value
+    value = read_json(answer.text, task=_NAME, cut_off=answer.cut_off).value
     given = value.get("class_name") if isinstance(value, dict) else None
     found = find_class(given, classes) if isinstance(given, str) else None
     if found is None:
+        remedy = "Add a class for what fits none of them, such as other."
         raise AnswerError(
-            f"The answer to {_NAME} is {given!r}; it must be one of {', '.join(classes)}. Add a class "
-            "for what fits none of them, such as other.",
+            f"The answer to {_NAME} is {given!r}; it must be one of {', '.join(classes)}. "
+            f"{remedy if answer.cut_off is None else answer.cut_off}",
             answer=answer.text,
             task=_NAME,
         )
@@ -85,9 +86,10 @@ TASK = JsonTask(
     name=_NAME,
     title="Single-label classification",
     description="The one of your classes that fits the image best, with the measured probability of each.",
-    # Source: the Gemma 4 model card, which gives classification 70 or 140.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives classification 70 or 140.
     image_seq_length=140,
     takes=Inputs(classes="required"),
+    gives=Outputs(predictions="classes", parsed="object"),
     word=lambda request: wording(request.classes),
     constrain=_constrain,
     read_answer=_read,

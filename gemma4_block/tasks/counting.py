@@ -8,11 +8,11 @@ from gemma4_block.contract import Answer, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import Result
+from gemma4_block.tasks.results import Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "counting"
-# Nothing that a model of this kind can count is more; without an end a number could be written for ever.
+# More than such a model can count. Without a maximum the grammar would allow endless digits.
 _MOST = 9999
 
 
@@ -43,7 +43,7 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
 
 
 def _read_counts(answer: Answer, classes: Sequence[str]) -> Mapping[str, int]:
-    value = read_json(answer.text, task=_NAME).value
+    value = read_json(answer.text, task=_NAME, cut_off=answer.cut_off).value
     given = value if isinstance(value, dict) else {}
     # Of two spellings of a class the exact one comes last, and so counts.
     keys = sorted(given, key=lambda key: key in classes)
@@ -51,10 +51,10 @@ def _read_counts(answer: Answer, classes: Sequence[str]) -> Mapping[str, int]:
     found = {name: count for name in classes if _is_count(count := said.get(name)) and isinstance(count, int)}
     missing = [name for name in classes if name not in found]
     if missing:
-        reason = "" if answer.cut_off is None else f" {answer.cut_off}"
+        remedy = "Ask for fewer classes at once, or try a larger model."
         raise AnswerError(
-            f"The answer to {_NAME} has no whole number for {', '.join(missing)}.{reason} Ask for fewer "
-            "classes at once, or try a larger model.",
+            f"The answer to {_NAME} has no whole number for {', '.join(missing)}. "
+            f"{remedy if answer.cut_off is None else answer.cut_off}",
             answer=answer.text,
             task=_NAME,
         )
@@ -69,9 +69,10 @@ TASK = JsonTask(
     name=_NAME,
     title="Counting",
     description="How many objects of each of your classes are in the image, and how many in all.",
-    # Source: the Gemma 4 model card, which gives small objects 560 or 1120.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives small objects 560 or 1120.
     image_seq_length=560,
     takes=Inputs(classes="required"),
+    gives=Outputs(parsed="object"),
     word=lambda request: wording(request.classes),
     constrain=_constrain,
     read_answer=_read,

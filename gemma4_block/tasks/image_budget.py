@@ -1,4 +1,4 @@
-"""Choose how closely images are looked at where nobody said."""
+"""Choose the visual token budget of images where the step leaves it open."""
 
 import math
 from collections.abc import Sequence

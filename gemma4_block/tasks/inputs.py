@@ -10,6 +10,9 @@ from gemma4_block.reading import JsonValue
 OutputStructure = Mapping[str, JsonValue]
 """Field name to description, or a JSON Schema."""
 
+FieldName = Literal["prompt", "classes", "output_structure", "box_format"]
+"""The fields of a step that some tasks look at."""
+
 Use = Literal["required", "optional", "unused"]
 
 
@@ -21,12 +24,14 @@ class Inputs:
         prompt: The user's own words.
         classes: What may be answered.
         output_structure: What the answer looks like.
+        box_format: How the checkpoint writes boxes. It has a default, so it is never missing or too much.
 
     """
 
     prompt: Use = "unused"
     classes: Use = "unused"
     output_structure: Use = "unused"
+    box_format: Use = "unused"
 
 
 def check_inputs(
@@ -58,7 +63,7 @@ def check_inputs(
     if takes.prompt == "unused" and not is_blank(prompt):
         raise PromptError(
             f"task_type {name} brings its own question, and a prompt would do nothing. Leave prompt "
-            "empty, or choose unconstrained or visual-question-answering to ask your own."
+            f"empty, or choose {_list_tasks('prompt', 'required')} to ask your own."
         )
     if takes.classes == "required" and not classes:
         raise PromptError(
@@ -67,7 +72,7 @@ def check_inputs(
     if takes.classes == "unused" and classes:
         raise PromptError(
             f"task_type {name} has no classes, and those given would do nothing. Leave classes empty, or "
-            "choose classification, multi-label-classification, object-detection or counting."
+            f"choose {_list_tasks('classes', 'required')}."
         )
     if takes.output_structure == "required" and not output_structure:
         raise PromptError(
@@ -77,10 +82,19 @@ def check_inputs(
     if takes.output_structure == "unused" and output_structure:
         raise PromptError(
             f"task_type {name} has a fixed form, and an output_structure would do nothing. Leave it empty, "
-            "or choose structured-answering."
+            f"or choose {_list_tasks('output_structure', 'required')}."
         )
 
 
 def is_blank(text: str | None) -> bool:
     """Say whether a text says nothing."""
     return text is None or not text.strip()
+
+
+def _list_tasks(field: FieldName, use: Use) -> str:
+    """Return the names of the tasks that use a field in a way, as in "a, b or c"."""
+    # Every task imports this module, and the registry every task.
+    from gemma4_block.tasks.registry import TASKS
+
+    *first, last = [task.name for task in TASKS.values() if getattr(task.takes, field) == use]
+    return f"{', '.join(first)} or {last}" if first else last

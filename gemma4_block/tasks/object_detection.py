@@ -18,7 +18,7 @@ from gemma4_block.reading import (
     score_entries,
 )
 from gemma4_block.tasks.inputs import Inputs
-from gemma4_block.tasks.results import Detection, Detections, Result
+from gemma4_block.tasks.results import Detection, Detections, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "object-detection"
@@ -44,6 +44,7 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         image_size_wh=(width, height),
         task=_NAME,
         answer=answer.text,
+        cut_off=answer.cut_off,
     )
     confidences: Sequence[float] = []
     if answer.token_scores is not None:
@@ -81,7 +82,10 @@ def _find_loss(answer: Answer, skipped: int, strangers: Sequence[str]) -> str | 
     """Say what of the answer is not among the detections; None where all of it is."""
     losses = []
     if answer.cut_off is not None:
-        losses.append(f"{answer.cut_off} The boxes are those that were complete; one takes about 30 tokens.")
+        kept = "The boxes are those that were complete"
+        # The tokens of a box say how far to raise max_new_tokens.
+        kept += "; one takes about 30 tokens." if answer.finish_reason == "length" else "."
+        losses.append(f"{answer.cut_off} {kept}")
     if skipped:
         losses.append(f"{skipped} entries of the answer could not be read as boxes and are left out.")
     if strangers:
@@ -94,10 +98,12 @@ TASK = JsonTask(
     name=_NAME,
     title="Object detection",
     description="Where the objects of your classes are: a box for each, with a measured confidence.",
-    # Source: the Gemma 4 model card, which gives small objects 560 or 1120, and Google's detection notebook,
-    # where 70 misses objects. The smaller one, because time grows with it.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives small objects 560 or 1120, and
+    # https://ai.google.dev/gemma/docs/capabilities/vision/image, where 70 misses objects. The smaller of
+    # the two, because the time to answer grows with it.
     image_seq_length=560,
-    takes=Inputs(classes="required"),
+    takes=Inputs(classes="required", box_format="optional"),
+    gives=Outputs(predictions="boxes", parsed="list"),
     word=lambda request: wording(request.classes, request.box_format),
     constrain=_constrain,
     read_answer=_read,

@@ -9,8 +9,8 @@ TASK = TextTask(
     name="ocr",
     title="Text recognition (OCR)",
     description="The text that is written in the image, and nothing else. No prompt needed.",
-    # Source: the Gemma 4 model card, which gives text 560 or 1120. The larger one, because a page that
-    # is read wrong is worth less than the time it saves; who reads large print can ask for less.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, which gives text 560 or 1120. The larger one,
+    # because a page that is read wrong is worth less than the time it saves; large print needs less.
     image_seq_length=1120,
     takes=Inputs(),
     word=lambda _: OCR,

@@ -1,8 +1,15 @@
 """What a task reads from an answer."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from gemma4_block.reading import JsonValue
+
+PredictionsKind = Literal["none", "classes", "boxes"]
+"""`classes`: which classes fit the image; `boxes`: where their objects are."""
+
+ParsedKind = Literal["none", "object", "list", "any"]
+"""What the JSON of an answer is: `object` and `list` always, `any` where the user's schema decides."""
 
 CONFIDENCE_DIGITS = 4
 """After the point, where a confidence is written into a text."""
@@ -76,6 +83,20 @@ class Detections:
     """
 
     items: tuple[Detection, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outputs:
+    """What a task reads from every answer beside its text.
+
+    Attributes:
+        predictions: Classes or boxes.
+        parsed: The answer as a value.
+
+    """
+
+    predictions: PredictionsKind = "none"
+    parsed: ParsedKind = "none"
 
 
 Predictions = Classification | MultiLabelClassification | Detections

@@ -7,7 +7,7 @@ from gemma4_block.contract import Answer, JsonSchema
 from gemma4_block.errors import AnswerError, PromptError
 from gemma4_block.reading import JsonValue, read_json
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, is_blank
-from gemma4_block.tasks.results import Result
+from gemma4_block.tasks.results import Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "structured-answering"
@@ -100,10 +100,12 @@ TASK = JsonTask(
     name=_NAME,
     title="Structured answering",
     description="Facts about the image in JSON, with the fields that you name or by your JSON Schema.",
-    # A middle budget, because facts are about large and small things alike. Source: the Gemma 4 model card,
-    # which has 280 as its default.
+    group_description="Facts about the images in JSON, with the fields that you name or by your JSON Schema.",
+    # A middle budget, because facts are about large and small things alike.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, where 280 is the default.
     image_seq_length=280,
     takes=Inputs(prompt="optional", output_structure="required"),
+    gives=Outputs(parsed="any"),
     word=_word,
     constrain=_constrain,
     read_answer=_read,

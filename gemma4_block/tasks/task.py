@@ -1,14 +1,15 @@
 """What a task is, and the two kinds of tasks: those that answer in text, and those that answer in JSON."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal
 
 from gemma4_block.contract import Answer, Constraint, ImageSeqLength, Prompt, RgbImage
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, check_inputs, is_blank
-from gemma4_block.tasks.results import Result
+from gemma4_block.tasks.results import Outputs, Result
 from gemma4_block.tasks.sendable import find_unsendable
 
 TaskType = Literal[
@@ -23,6 +24,9 @@ TaskType = Literal[
     "structured-answering",
     "counting",
 ]
+
+GroupTaskType = Literal["unconstrained", "visual-question-answering", "structured-answering"]
+"""The tasks with a `group_description`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,29 +53,31 @@ class TaskRequest:
     box_format: BoxFormat = DEFAULT_BOX_FORMAT
 
 
-class Task(Protocol):
-    """Something to ask about images, and how its answer is read."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task(ABC):
+    """Something to ask about images, and how its answer is read.
 
-    @property
-    def name(self) -> TaskType:
-        """What workflows call it."""
+    Attributes:
+        name: What workflows call it.
+        title: Its name for people.
+        description: One sentence for people who choose.
+        group_description: The same where several images are asked about together; None where it makes no
+            sense for them, because the answer names what is in one image.
+        image_seq_length: The visual token budget it wants where the user leaves the choice to us.
+        takes: Which fields it looks at.
+        gives: What it reads from every answer.
 
-    @property
-    def title(self) -> str:
-        """Its name for people."""
+    """
 
-    @property
-    def description(self) -> str:
-        """One sentence for people who choose."""
+    name: TaskType
+    title: str
+    description: str
+    group_description: str | None = None
+    image_seq_length: ImageSeqLength
+    takes: Inputs
+    gives: Outputs = field(default_factory=Outputs)
 
-    @property
-    def image_seq_length(self) -> ImageSeqLength:
-        """The visual token budget it wants where the user leaves the choice to us."""
-
-    @property
-    def takes(self) -> Inputs:
-        """Which fields it looks at."""
-
+    @abstractmethod
     def ask(self, request: TaskRequest) -> Prompt:
         """Word the question.
 
@@ -86,6 +92,7 @@ class Task(Protocol):
 
         """
 
+    @abstractmethod
     def read(self, answer: Answer, request: TaskRequest) -> Result:
         """Read the answer.
 
@@ -103,20 +110,14 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextTask:
+class TextTask(Task):
     """A task whose answer is plain text.
 
     Attributes:
-        takes: `prompt` is required or unused.
         word: Returns what the model is asked for the user's question, "" where the task brings its own.
 
     """
 
-    name: TaskType
-    title: str
-    description: str
-    image_seq_length: ImageSeqLength
-    takes: Inputs
     word: Callable[[str], str]
 
     def ask(self, request: TaskRequest) -> Prompt:
@@ -135,15 +136,15 @@ class TextTask:
         check_request(self, request)
         return _prompt(self.word("" if request.prompt is None else request.prompt), request)
 
-    def read(self, answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG002 - the protocol's signature
+    def read(self, answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG002 - the signature of every task
         """Take the answer as it is."""
-        # Whoever set max_new_tokens wants what fits in it; the other limits are nobody's wish.
+        # The user chose max_new_tokens and wants what fits in it; the other limits are the operator's.
         problem = None if answer.finish_reason == "length" else answer.cut_off
         return Result(output=answer.text, error_message=problem)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JsonTask:
+class JsonTask(Task):
     """A task whose answer is held to a form.
 
     Attributes:
@@ -154,11 +155,6 @@ class JsonTask:
 
     """
 
-    name: TaskType
-    title: str
-    description: str
-    image_seq_length: ImageSeqLength
-    takes: Inputs
     word: Callable[[TaskRequest], str]
     constrain: Callable[[TaskRequest], Constraint]
     read_answer: Callable[[Answer, TaskRequest], Result]
@@ -206,7 +202,7 @@ class JsonTask:
         except AnswerError as error:
             if answer.cut_off is None or answer.text:
                 raise
-            # What was not begun is neither wrong nor unreadable.
+            # An answer that was not begun says nothing wrong; only the cut is worth telling.
             raise AnswerError(answer.cut_off, answer=answer.text, task=self.name) from error
         problem = find_unsendable(result.parsed)
         if problem is not None:

@@ -13,8 +13,9 @@ TASK = TextTask(
     name="visual-question-answering",
     title="Visual question answering",
     description="Your question about the image is answered with a word or a short phrase.",
-    # A middle budget, because questions are about large and small things alike. Source: the Gemma 4
-    # model card, which has 280 as its default.
+    group_description="Your question about the images is answered with a word or a short phrase.",
+    # A middle budget, because questions are about large and small things alike.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, where 280 is the default.
     image_seq_length=280,
     takes=Inputs(prompt="required"),
     word=short_answer,

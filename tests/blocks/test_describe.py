@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from gemma4_block.blocks.gemma4 import Gemma4Manifest
+from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
 from gemma4_block.blocks.label_detections_manifest import LabelDetectionsManifest
 from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 

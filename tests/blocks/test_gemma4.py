@@ -418,7 +418,11 @@ def test_an_input_that_cannot_work_is_refused_before_the_step_runs(
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [*BAD_VALUES, *((name, value, message) for name, value, message, _ in BAD_TYPES)],
+    [
+        *BAD_VALUES,
+        *((name, value, message) for name, value, message, _ in BAD_TYPES),
+        ("colour", "red", "colour is 'red': Extra inputs are not permitted"),
+    ],
 )
 def test_a_value_of_another_step_that_cannot_work_is_the_clients_error(
     engine: ScriptedEngine, provider: ScriptedProvider, name: str, value: object, message: str

@@ -272,7 +272,7 @@ def test_the_default_stays_below_the_operators_limit(
 ) -> None:
     """Where the machine allows less than 8, a step that does not say takes that."""
     settings = Settings(max_images_per_prompt=2)
-    monkeypatch.setattr("gemma4_block.blocks.group_fields.get_settings", lambda: settings)
+    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: settings)
     (row,) = ask(provider, {}, [grey(1), grey(2), grey(3)])
     assert row["error_message"].startswith("The group has 3 images; max_images allows 2.")
     with pytest.raises(WorkflowSyntaxError) as caught:
@@ -366,6 +366,16 @@ def run_groups(provider: ScriptedProvider, groups: list[list[object]], **fields:
         images=Batch.init(content=batches, indices=indices), **{**FIELDS, **fields}
     )
     return rows
+
+
+@pytest.mark.parametrize("name", ["classes", "box_format", "colour"])
+def test_a_field_that_the_step_does_not_have_is_refused(name: str) -> None:
+    """A name that the form does not offer is a mistake, also one of the Gemma 4 step."""
+    provider = ScriptedProvider(ScriptedEngine(["unasked"]))
+    with pytest.raises(ClientCausedStepExecutionError) as caught:
+        run_groups(provider, [[workflow_image(grey(1))]], **{name: "yxyx_0_1000"})
+    assert caught.value.public_message == f"{name} is 'yxyx_0_1000': Extra inputs are not permitted"
+    assert provider.requests == []
 
 
 def test_groups_keep_their_places_whatever_happens_to_others() -> None:

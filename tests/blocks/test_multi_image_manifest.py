@@ -12,9 +12,9 @@ import inference.core  # noqa: F401  # isort: split
 import pytest
 from pydantic import ValidationError
 
-from gemma4_block.blocks.gemma4 import Gemma4Manifest
-from gemma4_block.blocks.multi_image import MultiImageManifest
-from gemma4_block.blocks.multi_image_outputs import GROUP_OUTPUT_MEANINGS
+from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
+from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
+from gemma4_block.blocks.outputs import GROUP_OUTPUT_MEANINGS
 from tests.blocks.promises import promise_of
 
 SNAPSHOT = Path(__file__).with_name("gemma4_multi_image_v1.schema.json")

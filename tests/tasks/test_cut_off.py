@@ -58,3 +58,37 @@ def test_boxes_that_were_complete_in_time_are_kept(say: "Say") -> None:
         assert result.count == count
         assert result.error_message is not None
         assert "time was up" in result.error_message
+
+
+@pytest.mark.parametrize("reason", ["length", "deadline", "cancelled"])
+@pytest.mark.parametrize("text", ["", "{", "[", "Hm", '{"cat": 1, "do', '{"class_name": "c', '[[{"cat": ['])
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in TEXT_TASKS])
+def test_the_advice_is_that_of_the_cut(name: TaskType, text: str, reason: FinishReason, say: "Say") -> None:
+    """More tokens help where they ran out, and nowhere else; what helps with a whole answer is not said."""
+    answer = say(text, finish_reason=reason)
+    try:
+        message = TASKS[name].read(answer, REQUEST).error_message
+    except AnswerError as error:
+        message = str(error)
+    assert answer.cut_off is not None
+    assert message is not None
+    assert answer.cut_off in message
+    advice = message.replace(answer.cut_off, "")
+    assert "max_new_tokens" not in advice
+    assert "larger model" not in advice
+    assert "Ask" not in advice
+    assert "Add a class" not in advice
+
+
+def test_what_a_box_takes_is_said_where_tokens_ran_out(say: "Say") -> None:
+    """It is no help where the time was up."""
+    task = TASKS["object-detection"]
+    short, late = (task.read(say("[", finish_reason=reason), REQUEST) for reason in ("length", "deadline"))
+    assert short.error_message == (
+        "The answer was cut off at max_new_tokens. Raise max_new_tokens, or ask for less. "
+        "The boxes are those that were complete; one takes about 30 tokens."
+    )
+    assert late.error_message == (
+        "The answer was cut off because its time was up. Ask for less, or raise GEMMA4_BLOCK_MAX_SECONDS. "
+        "The boxes are those that were complete."
+    )

@@ -40,7 +40,7 @@ def wanted_by(task: Task) -> TaskRequest:
         ("ocr", Inputs()),
         ("classification", Inputs(classes="required")),
         ("multi-label-classification", Inputs(classes="required")),
-        ("object-detection", Inputs(classes="required")),
+        ("object-detection", Inputs(classes="required", box_format="optional")),
         ("structured-answering", Inputs(prompt="optional", output_structure="required")),
         ("counting", Inputs(classes="required")),
     ],
@@ -68,3 +68,28 @@ def test_every_field_is_missed_refused_or_free(task: Task, field: str) -> None:
             task.ask(request)
     else:
         task.ask(request)
+
+
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        (
+            "prompt",
+            "Leave prompt empty, or choose unconstrained or visual-question-answering to ask your own.",
+        ),
+        (
+            "classes",
+            (
+                "Leave classes empty, or choose classification, multi-label-classification, object-detection "
+                "or counting."
+            ),
+        ),
+        ("output_structure", "Leave it empty, or choose structured-answering."),
+    ],
+)
+def test_who_gives_a_field_to_the_wrong_task_reads_the_right_ones(field: str, advice: str) -> None:
+    """They are named in the order in which forms show them."""
+    request = replace(wanted_by(TASKS["caption"]), **{field: getattr(GIVEN, field)})
+    with pytest.raises(PromptError) as caught:
+        TASKS["caption"].ask(request)
+    assert str(caught.value).endswith(f"would do nothing. {advice}")

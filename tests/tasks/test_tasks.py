@@ -7,7 +7,18 @@ import pytest
 
 from gemma4_block.contract import Answer, Prompt
 from gemma4_block.errors import PromptError
-from gemma4_block.tasks import TASKS, Result, TaskRequest, TaskType, text
+from gemma4_block.tasks import (
+    GROUP_TASKS,
+    TASKS,
+    Classification,
+    Detections,
+    GroupTaskType,
+    MultiLabelClassification,
+    Result,
+    TaskRequest,
+    TaskType,
+    text,
+)
 
 IMAGE = np.zeros((2, 3, 3), np.uint8)
 QUESTION_TASKS: tuple[TaskType, ...] = ("unconstrained", "visual-question-answering")
@@ -36,6 +47,12 @@ def full_request(name: TaskType) -> TaskRequest:
 def test_every_task_type_has_a_task() -> None:
     """The names that a workflow may write are those of the tasks, in the same order."""
     assert tuple(TASKS) == get_args(TaskType)
+
+
+def test_the_tasks_for_groups_are_those_with_words_for_them() -> None:
+    """A task that names what is in one image is not offered for several."""
+    described = tuple(task.name for task in TASKS.values() if task.group_description is not None)
+    assert described == tuple(GROUP_TASKS) == get_args(GroupTaskType)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +146,36 @@ def test_the_answer_is_the_output(name: TaskType) -> None:
         image_tokens=0,
     )
     assert TASKS[name].read(answer, full_request(name)) == Result(output='{"a": 1} ')
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("caption", "A cat."),
+        ("classification", '{"class_name": "cat"}'),
+        ("multi-label-classification", '{"cat": true, "dog": false}'),
+        ("object-detection", '[{"box_2d": [1, 2, 30, 40], "label": "cat"}]'),
+        ("structured-answering", '{"color": "red"}'),
+        ("structured-answering", "[1, 2]"),
+        ("counting", '{"cat": 1, "dog": 0}'),
+    ],
+)
+def test_a_task_gives_what_it_says(name: TaskType, answer: str) -> None:
+    """The declared kinds of a step's outputs are made from it."""
+    said = Answer(
+        text=answer, thinking="", finish_reason="stop", input_tokens=1, output_tokens=1, image_tokens=0
+    )
+    result, gives = TASKS[name].read(said, full_request(name)), TASKS[name].gives
+    predictions: dict[str, type | tuple[type, ...]] = {
+        "none": type(None),
+        "classes": (Classification, MultiLabelClassification),
+        "boxes": Detections,
+    }
+    parsed: dict[str, type | tuple[type, ...]] = {
+        "none": type(None),
+        "object": dict,
+        "list": list,
+        "any": object,
+    }
+    assert isinstance(result.predictions, predictions[gives.predictions])
+    assert isinstance(result.parsed, parsed[gives.parsed])

@@ -1,7 +1,7 @@
-"""Which images of a long sequence are asked about."""
+"""Select evenly spread images from a long sequence, such as the frames of a video."""
 
 
-def sample_evenly(count: int, limit: int) -> tuple[int, ...]:
+def select_evenly(count: int, limit: int) -> tuple[int, ...]:
     """Return the places of at most `limit` out of `count` images, evenly spread, first and last among them.
 
     Place `i` of `k` is `round(i * (count - 1) / (k - 1))`. Nothing is drawn by chance: the same numbers give
@@ -14,11 +14,11 @@ def sample_evenly(count: int, limit: int) -> tuple[int, ...]:
     Returns:
         Places from 0, ascending, none twice; all of them where they fit. Of a single one, the middle.
 
-    >>> sample_evenly(10, 4)
+    >>> select_evenly(10, 4)
     (0, 3, 6, 9)
-    >>> sample_evenly(3, 8)
+    >>> select_evenly(3, 8)
     (0, 1, 2)
-    >>> sample_evenly(9, 1)
+    >>> select_evenly(9, 1)
     (4,)
 
     """

@@ -1,8 +1,8 @@
 """The form of the step: what it accepts, and what a released one promises.
 
-`python -m tests.blocks.test_manifest` writes the promise again, into `gemma4_v1.schema.json`. Workflows
-that people have saved rely on it: what they use must not go or change meaning; that takes a new version
-of the block.
+`python -m tests.blocks.test_gemma4_manifest` writes the promise again, into `gemma4_v1.schema.json`.
+Workflows that people have saved rely on it: what they use must not go or change meaning; that takes a new
+version of the block.
 """
 
 import json
@@ -14,7 +14,10 @@ import pytest
 from pydantic import ValidationError
 from roboflow_workflows.execution_engine.entities.workload import Runtime
 
-from gemma4_block.blocks.gemma4 import Gemma4Manifest
+from gemma4_block.blocks.fields import GroupFields, ImageFields, StepFields, read_fields
+from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
+from gemma4_block.blocks.model_step_manifest import ModelStepManifest
+from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 from gemma4_block.catalogue import MODEL_IDS
 from gemma4_block.tasks import TASKS, Task
 from tests.blocks.promises import promise_of
@@ -155,6 +158,16 @@ def test_restrictions_depend_on_the_model(model_version: str, codes: set[str], i
     found = manifest.get_actual_restrictions()
     assert {restriction.code for restriction in found.items} == codes
     assert found.complete is is_complete
+
+
+@pytest.mark.parametrize(
+    ("manifest", "form"), [(Gemma4Manifest, ImageFields), (MultiImageManifest, GroupFields)]
+)
+def test_a_run_checks_what_the_form_offers(manifest: type[ModelStepManifest], form: type[StepFields]) -> None:
+    """Every field of a form is checked again where its selector is resolved, and its default passes."""
+    offered = manifest.model_fields
+    assert set(offered) - set(form.model_fields) == PLAIN_FIELDS | {"images", "prompt", "system_prompt"}
+    read_fields(form, {name: offered[name].default for name in form.model_fields})
 
 
 def test_the_step_runs_offline_everywhere_but_on_hosted_servers() -> None:
