@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gemma4_block.blocks.label_detections import LabelDetectionsBlock
     from gemma4_block.blocks.multi_image import MultiImageBlock
     from gemma4_block.contract import EngineProvider
-    from gemma4_block.engine.gemma4_hf import Gemma4HF
+    from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 
 __all__ = ["REGISTERED_INITIALIZERS", "Gemma4HF", "__version__", "load_blocks"]
 
@@ -31,7 +31,7 @@ def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageB
 
 def _get_engine_provider() -> "EngineProvider":
     # Blocks live for one request; the process's one pool of loaded models outlives them.
-    from gemma4_block.engine.pool import get_engine_pool
+    from gemma4_block.engine.pool.pool import get_engine_pool
 
     return get_engine_pool()
 
@@ -45,7 +45,7 @@ if not TYPE_CHECKING:  # A type checker that saw __getattr__ would accept every 
     def __getattr__(name: str) -> type:
         """Import `Gemma4HF`, and transformers with it, when it is first asked for (PEP 562)."""
         if name == "Gemma4HF":
-            from gemma4_block.engine.gemma4_hf import Gemma4HF
+            from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 
             return Gemma4HF
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,7 @@ from roboflow_workflows.errors import (
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
 import gemma4_block.demo
-from gemma4_block.engine.pool import EnginePool
+from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -395,7 +395,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
+    from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 
     directory = tmp_path_factory.mktemp("adapter")
     base = load_checkpoint(DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"))).model

@@ -9,9 +9,9 @@ import torch
 
 import gemma4_block.demo
 from gemma4_block.contract import GenerationConfig, Prompt
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.loading import load_engine
-from gemma4_block.engine.pool import choose_auto_quantization
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.engine.pool.pool import choose_auto_quantization
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 

@@ -14,7 +14,7 @@ from inference import InferencePipeline
 
 from gemma4_block.cli.workflows import Row, WorkflowRunner, load_example
 from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
-from gemma4_block.engine.pool import get_engine_pool
+from gemma4_block.engine.pool.pool import get_engine_pool
 from gemma4_block.errors import PromptError
 from gemma4_block.testing import ScriptedProvider
 

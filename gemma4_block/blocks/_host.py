@@ -145,7 +145,7 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
 
     """
     # Torch comes with it.
-    from gemma4_block.engine.images import to_rgb
+    from gemma4_block.images import to_rgb
 
     try:
         pixels = image.numpy_image

@@ -30,7 +30,7 @@ from gemma4_block.settings import get_settings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from gemma4_block.engine.stages import Profile
+    from gemma4_block.engine.profiling import Profile
 
 _PACKAGES: Final = ("torch", "transformers", "inference")
 
@@ -80,7 +80,7 @@ def bench(
         }
         pixels = [read_image(path) for path in pictures] if pictures else [draw_picture().pixels]
         with Console(stderr=True).status(f"Timing {model_version} ..."):
-            from gemma4_block.engine.pool import get_engine_pool
+            from gemma4_block.engine.pool.pool import get_engine_pool
 
             timing = StepTimer(fields, pixels, get_engine_pool()).measure(
                 repeats=repeats, forgets=forget, profiles=profile
@@ -126,7 +126,7 @@ def profile_table(call: TimedCall, profile: "Profile") -> "Table":
     """
     from rich.table import Table
 
-    from gemma4_block.engine.stages import STAGES
+    from gemma4_block.engine.profiling import STAGES
 
     table = Table(box=None, pad_edge=False)
     table.add_column("stage")
@@ -170,7 +170,7 @@ def describe_machine() -> dict[str, object]:
     """Return what figures depend on, for JSON, and how much memory this process took."""
     import torch
 
-    from gemma4_block.engine.machine import inspect_machine
+    from gemma4_block.engine.hardware.machine import inspect_machine
 
     settings = get_settings()
     machine = inspect_machine(settings.device)

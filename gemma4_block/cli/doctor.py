@@ -18,8 +18,8 @@ from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFou
 from gemma4_block.settings import Dtype, GenerationDefaults, Settings, get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
-    from gemma4_block.engine.machine import Machine
-    from gemma4_block.engine.plan import Precision
+    from gemma4_block.engine.hardware.machine import Machine
+    from gemma4_block.engine.loading.forecast import Precision
 
 Status = Literal["ok", "-", "WARN", "FAIL"]
 """`-`: is not there and need not be; `WARN`: works, but badly; `FAIL`: who needs it gets an error."""
@@ -81,7 +81,7 @@ def examine() -> Iterator[Finding]:
     if packages.status == "FAIL":
         return
     try:
-        from gemma4_block.engine.machine import inspect_machine
+        from gemma4_block.engine.hardware.machine import inspect_machine
 
         machine = inspect_machine(settings.device)
     except (ConfigurationError, ImportError, OSError) as error:
@@ -124,7 +124,7 @@ def examine_settings(settings: Settings) -> Finding:
 
 def examine_device(machine: "Machine", dtype: Dtype) -> Finding:
     """Return where models work, how much memory is free there, and whether it computes in bfloat16."""
-    from gemma4_block.engine.quantization import SLOW_BFLOAT16
+    from gemma4_block.engine.loading.precision import SLOW_BFLOAT16
 
     free = "unknown" if machine.free_bytes is None else f"{machine.free_bytes / _GB:.2f} GB"
     weights = "each checkpoint's own precision" if dtype == "auto" else dtype
@@ -156,9 +156,9 @@ def examine_threads(machine: "Machine") -> Finding:
 
 def examine_variant(variant: Variant, machine: "Machine", settings: Settings) -> Finding:
     """Return where a model is, what `auto` makes of it, and whether its weights fit and work fast."""
-    from gemma4_block.engine.plan import guess_precision, plan_precision
-    from gemma4_block.engine.quantization import is_slow_in
-    from gemma4_block.engine.resolution import locate
+    from gemma4_block.engine.loading.forecast import guess_precision, plan_precision
+    from gemma4_block.engine.loading.precision import is_slow_in
+    from gemma4_block.engine.pool.resolver import locate
 
     try:
         found = locate(variant.model_id, settings)
@@ -177,8 +177,8 @@ def examine_variant(variant: Variant, machine: "Machine", settings: Settings) ->
 
 def describe_need(variant: Variant, precision: "Precision", machine: "Machine") -> str:
     """Say what `auto` takes and how large the weights are, and where they are too large or slow."""
-    from gemma4_block.engine.plan import find_weights_gb
-    from gemma4_block.engine.quantization import is_slow_in
+    from gemma4_block.engine.loading.forecast import find_weights_gb
+    from gemma4_block.engine.loading.precision import is_slow_in
 
     size_gb = find_weights_gb(variant, precision)
     name = "4 bits" if precision.quantization == "nf4" else str(precision.dtype).removeprefix("torch.")
@@ -192,7 +192,7 @@ def describe_need(variant: Variant, precision: "Precision", machine: "Machine") 
 
 def has_room(variant: Variant, precision: "Precision", machine: "Machine") -> bool:
     """Say whether the weights alone fit into what is free; True where nobody can tell."""
-    from gemma4_block.engine.plan import find_weights_gb
+    from gemma4_block.engine.loading.forecast import find_weights_gb
 
     size_gb = find_weights_gb(variant, precision)
     return size_gb is None or machine.free_bytes is None or size_gb * _GB <= machine.free_bytes

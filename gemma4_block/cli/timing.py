@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from gemma4_block.engine.stages import Profile
+    from gemma4_block.engine.profiling import Profile
 
 
 @runtime_checkable
@@ -222,7 +222,7 @@ class _TimedProvider:
         if not self.engines:
             # Importing torch and transformers takes longer than loading the demo model, and no longer with a
             # larger one.
-            import gemma4_block.engine.loading  # noqa: F401
+            import gemma4_block.engine.pool.factory  # noqa: F401
 
             started = time.perf_counter()
             engine = self.provider.get(model_version, quantization)

@@ -29,7 +29,7 @@ from gemma4_block.demo.scenes import (
 from gemma4_block.demo.scoring import (
     Row,
 )
-from gemma4_block.engine.loading import load_engine
+from gemma4_block.engine.pool.factory import load_engine
 from gemma4_block.settings import Settings
 
 CHECKPOINT_DIRECTORY = Path(__file__).parent / "checkpoint"

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from gemma4_block.contract import Answer, GenerationConfig
-from gemma4_block.engine.batching import PreparedPrompt
-from gemma4_block.engine.calls import Job, Outcome
-from gemma4_block.engine.grammar import Grammars
-from gemma4_block.engine.reply import has_stop_text, place_scores, read_reply
-from gemma4_block.engine.row import Row
-from gemma4_block.engine.sampling import Sampler
-from gemma4_block.engine.vocabulary import Vocabulary
+from gemma4_block.engine.gemma4.detokenizer import has_stop_text, place_scores, read_reply
+from gemma4_block.engine.gemma4.special_tokens import Vocabulary
+from gemma4_block.engine.preprocess.prepared import PreparedPrompt
+from gemma4_block.engine.sampling.grammar import Grammars
+from gemma4_block.engine.sampling.sampler import Sampler
+from gemma4_block.engine.scheduler.request import Job, Outcome
+from gemma4_block.engine.scheduler.sequence import Row
 from gemma4_block.errors import PromptError
 
 

@@ -25,11 +25,11 @@ from transformers import DynamicCache, Gemma4ForCausalLM, Gemma4TextConfig, PreT
 from transformers import GenerationConfig as HfGenerationConfig
 
 from gemma4_block.contract import GenerationConfig
-from gemma4_block.engine.decoding import _choose
-from gemma4_block.engine.grammar import Grammar, Grammars
-from gemma4_block.engine.row import Row
-from gemma4_block.engine.sampling import Sampler
-from gemma4_block.engine.vocabulary import Vocabulary, read_vocabulary
+from gemma4_block.engine.gemma4.special_tokens import Vocabulary, read_vocabulary
+from gemma4_block.engine.runner.decode import _choose
+from gemma4_block.engine.sampling.grammar import Grammar, Grammars
+from gemma4_block.engine.sampling.sampler import Sampler
+from gemma4_block.engine.scheduler.sequence import Row
 from gemma4_block.reading import BOX_CONTRACTS, boxes_schema
 
 VOCABULARY_SIZE = 262_144

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt, RgbImage
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.stages import Profile, Stage
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.profiling import Profile, Stage
 from tests.benchmarks.workloads import NEW_TOKENS, Step
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from gemma4_block.contract import GenerationConfig, Prompt
-from gemma4_block.engine.few_rows import FewRowsLinear
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.gemma4.few_row_linear import FewRowsLinear
 from tests.benchmarks.endless import build_endless
 
 _TURNS = 5

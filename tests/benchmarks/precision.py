@@ -28,9 +28,9 @@ import transformers.models.gemma4.modeling_gemma4  # noqa: F401 - an import is n
 from rich.console import Console
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.loading import load_engine
-from gemma4_block.engine.stages import Profile, Stage
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.pool.factory import load_engine
+from gemma4_block.engine.profiling import Profile, Stage
 from gemma4_block.settings import Dtype, Settings
 from tests.benchmarks.machine import read_memory
 from tests.miniatures import build_miniature

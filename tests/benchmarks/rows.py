@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gemma4_block.contract import ImageSeqLength
-from gemma4_block.engine.stages import STAGES, Stage
+from gemma4_block.engine.profiling import STAGES, Stage
 from tests.benchmarks.contestants import Contestant, Ours
 from tests.benchmarks.floors import Floor, Floors
 from tests.benchmarks.reports import Report, ratio_goals, time_in_turns

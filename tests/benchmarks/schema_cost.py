@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, JsonSchema, Prompt
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.reports import Goal, Report, time_in_turns
 from tests.benchmarks.workloads import Step, many_crops
 
 if TYPE_CHECKING:
-    from gemma4_block.engine.stages import Profile
+    from gemma4_block.engine.profiling import Profile
 
 # Random weights end neither a text nor a number of any length, so there is none. Keys, quotes and much of the
 # words are forced.

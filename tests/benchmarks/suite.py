@@ -14,8 +14,8 @@ import transformers
 
 from gemma4_block.contract import ImageSeqLength
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.machine import inspect_machine
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.hardware.machine import inspect_machine
 from tests.benchmarks.contestants import MAKERS, Ours
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
-from gemma4_block.engine.loading import load_engine
+from gemma4_block.engine.pool.factory import load_engine
 from gemma4_block.settings import Settings
 from tests.benchmarks.validity import find_problem, judge_all
 from tests.miniatures import build_miniature

@@ -25,7 +25,7 @@ from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, 
 from gemma4_block.demo import phrases
 from gemma4_block.demo.evaluation import CHECKPOINT_DIRECTORY
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.loading import load_engine
+from gemma4_block.engine.pool.factory import load_engine
 from gemma4_block.settings import Settings
 from tests.miniatures import build_miniature
 

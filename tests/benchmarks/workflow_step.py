@@ -7,7 +7,7 @@ import numpy as np
 
 from gemma4_block.cli.workflows import WorkflowRunner
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 from gemma4_block.testing import ScriptedProvider
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.reports import Goal, Report, time_in_turns

@@ -11,7 +11,7 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 
 from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.demo.scenes import SHAPE_KINDS, Scene, draw_crop, draw_scene
-from gemma4_block.engine.pool import EnginePool
+from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.settings import Settings
 
 Row = dict[str, Any]

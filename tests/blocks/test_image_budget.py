@@ -12,7 +12,7 @@ import pytest
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
 import gemma4_block.demo
-from gemma4_block.engine.pool import EnginePool
+from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.settings import Settings
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"

@@ -17,7 +17,7 @@ from roboflow_workflows.execution_engine.entities.base import Batch, ImageParent
 
 from gemma4_block.blocks.multi_image import MultiImageBlock
 from gemma4_block.contract import Answer, GenerationConfig, JsonSchema, Prompt
-from gemma4_block.engine.pool import EnginePool
+from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.errors import CheckpointError, PromptError
 from gemma4_block.settings import Settings
 from gemma4_block.testing import ScriptedEngine, ScriptedProvider

@@ -16,8 +16,8 @@ from gemma4_block.cli.timing import StepTimer, TimedCall, Timing
 from gemma4_block.cli.workflows import terminal_manners
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, Quantization
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.pool import EnginePool
-from gemma4_block.engine.stages import Profile
+from gemma4_block.engine.pool.pool import EnginePool
+from gemma4_block.engine.profiling import Profile
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings
 from gemma4_block.testing import ScriptedEngine, ScriptedProvider

@@ -24,7 +24,7 @@ from gemma4_block.cli.doctor import (
     examine_threads,
     examine_variant,
 )
-from gemma4_block.engine.machine import Machine
+from gemma4_block.engine.hardware.machine import Machine
 from gemma4_block.settings import Dtype, Settings, get_generation_defaults, get_settings
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
@@ -170,7 +170,7 @@ def test_a_torch_that_cannot_be_imported_is_a_failure(
     examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The report ends with the reason and without a stack trace."""
-    monkeypatch.setitem(sys.modules, "gemma4_block.engine.machine", None)
+    monkeypatch.setitem(sys.modules, "gemma4_block.engine.hardware.machine", None)
     report = examine()
     assert (report.exit_code, list(report.lines)[-1]) == (1, "device")
     assert report.lines["device"][0] == "FAIL"

@@ -15,7 +15,7 @@ from gemma4_block.demo.evaluation import (
 )
 from gemma4_block.demo.judges import UNTRAINED_QUESTIONS
 from gemma4_block.demo.trainer import Plan
-from gemma4_block.engine.loading import load_engine
+from gemma4_block.engine.pool.factory import load_engine
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings
 

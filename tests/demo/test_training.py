@@ -13,7 +13,7 @@ from gemma4_block.demo.batches import build_batch, draw_training_scene
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.demo.trainer import Plan, Trainer
 from gemma4_block.demo.training import _batches, train
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 
 PLAN = Plan(tower_steps=3, steps=5, decay_steps=2, curriculum_steps=1, tower_batch=2, batch=2)
 

@@ -8,7 +8,7 @@ import torch
 
 import gemma4_block.demo
 from gemma4_block.demo.scenes import RgbImage, draw_scene
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import torch
 
 from gemma4_block.contract import FinishReason
-from gemma4_block.engine.batching import PreparedPrompt
-from gemma4_block.engine.calls import Call, Job
-from gemma4_block.engine.scheduler import Scheduler
-from gemma4_block.engine.stages import StageClock
+from gemma4_block.engine.preprocess.prepared import PreparedPrompt
+from gemma4_block.engine.profiling import StageClock
+from gemma4_block.engine.scheduler.request import Call, Job
+from gemma4_block.engine.scheduler.scheduler import Scheduler
 
 
 class Reply:

@@ -11,7 +11,7 @@ from transformers import CONFIG_MAPPING, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.catalogue import VARIANTS, Variant, find_variant
 from gemma4_block.demo.architecture import build_config
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 
 from ..miniatures import CONFIGS, Shape, build_adapter, build_miniature  # noqa: TID252 - tests are no package
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from gemma4_block.engine.batching import mark_images, pad_images, pad_texts
-from gemma4_block.engine.vision import PreparedImage
+from gemma4_block.engine.preprocess.prepared import mark_images, pad_images, pad_texts
+from gemma4_block.engine.runner.vision import PreparedImage
 
 CPU = torch.device("cpu")
 

@@ -16,10 +16,11 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
-from gemma4_block.engine import machine, slow_precision
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.clipping import ClippedLinear
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.gemma4.clipped_linear import ClippedLinear
+from gemma4_block.engine.hardware import machine
+from gemma4_block.engine.loading import slow_precision
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.errors import CheckpointError, ConfigurationError
 
 from .conftest import DEMO_CHECKPOINT
@@ -101,7 +102,7 @@ def _link_into_hub_cache(cache: Path, hub_id: str) -> None:
 
 _LOAD_BY_HUB_ID = """
 import sys
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 from gemma4_block.errors import CheckpointError
 try:
     Gemma4HF.from_pretrained(sys.argv[1], device="cpu", local_files_only=sys.argv[2] == "True")

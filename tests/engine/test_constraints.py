@@ -10,7 +10,7 @@ import pytest
 
 from gemma4_block.contract import Answer, GenerationConfig, JsonSchema, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings
 
@@ -155,7 +155,7 @@ def test_a_grammar_that_becomes_too_complex_fails_alone(engine: Gemma4HF, pictur
 
 def test_the_operator_s_limit_reaches_the_engine(picture: RgbImage) -> None:
     """A schema is as long as the operator says."""
-    from gemma4_block.engine.loading import load_engine
+    from gemma4_block.engine.pool.factory import load_engine
 
     settings = Settings(device="cpu", max_schema_characters=10)
     engine = load_engine(DEMO_CHECKPOINT, quantization="none", settings=settings)

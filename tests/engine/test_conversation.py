@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoProcessor
 
 from gemma4_block.contract import Prompt, RgbImage
-from gemma4_block.engine.conversation import Renderer
+from gemma4_block.engine.gemma4.template import Renderer
 from gemma4_block.errors import CheckpointError
 
 from .conftest import DEMO_CHECKPOINT

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.few_rows import FewRowsLinear, speed_up_few_rows
+from gemma4_block.engine.gemma4.few_row_linear import FewRowsLinear, speed_up_few_rows
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 
 from .conftest import DEMO_CHECKPOINT
 

@@ -10,9 +10,9 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.row import Row
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.scheduler.sequence import Row
 from tests.miniatures import Shape, build_miniature
 
 CPU = LoadOptions(device=torch.device("cpu"), dtype="float32")

@@ -13,9 +13,9 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
-from gemma4_block.engine.arguments import fill_generation
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.arguments import fill_generation
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import Settings, get_generation_defaults
 

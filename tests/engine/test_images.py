@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from gemma4_block.engine.images import to_rgb
 from gemma4_block.errors import PromptError
+from gemma4_block.images import to_rgb
 
 RED_RGB = np.array([[[200, 30, 10]]], dtype=np.uint8)
 

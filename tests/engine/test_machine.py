@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gemma4_block.engine.machine import has_bfloat16, inspect_machine, read_free_bytes
+from gemma4_block.engine.hardware.machine import has_bfloat16, inspect_machine, read_free_bytes
 from gemma4_block.errors import ConfigurationError
 
 MEMINFO = "MemTotal:       24683656 kB\nMemFree:        1000 kB\nMemAvailable:   2000 kB\n"

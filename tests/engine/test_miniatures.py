@@ -9,8 +9,8 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.errors import ConfigurationError
 from tests.miniatures import Shape, build_miniature
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gemma4_block.engine.calls import Call, Job
-from gemma4_block.engine.scheduler import Scheduler
+from gemma4_block.engine.scheduler.request import Call, Job
+from gemma4_block.engine.scheduler.scheduler import Scheduler
 
 from .fake_model import FakeModel, make_call, make_scheduler, queue_up
 

@@ -9,8 +9,8 @@ import torch
 
 import gemma4_block.demo
 from gemma4_block.catalogue import Variant, find_variant
-from gemma4_block.engine.machine import Machine
-from gemma4_block.engine.plan import Precision, find_weights_gb, guess_precision, plan_precision
+from gemma4_block.engine.hardware.machine import Machine
+from gemma4_block.engine.loading.forecast import Precision, find_weights_gb, guess_precision, plan_precision
 from gemma4_block.errors import CheckpointError
 from gemma4_block.settings import Dtype
 

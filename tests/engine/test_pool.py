@@ -21,7 +21,7 @@ from gemma4_block.contract import (
     Prompt,
     Quantization,
 )
-from gemma4_block.engine.pool import (
+from gemma4_block.engine.pool.pool import (
     EnginePool,
     LoadedModel,
     choose_auto_quantization,
@@ -281,7 +281,7 @@ def test_the_process_has_one_pool() -> None:
 def test_the_pool_imports_no_model_library() -> None:
     """Blocks import the pool when a workflow is compiled; transformers waits until a model is loaded."""
     command = (
-        "import sys; from gemma4_block.engine.pool import get_engine_pool; get_engine_pool().loaded(); "
+        "import sys; from gemma4_block.engine.pool.pool import get_engine_pool; get_engine_pool().loaded(); "
         "print({'torch', 'transformers', 'inference_models', 'huggingface_hub'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)  # noqa: S603 - our own command

@@ -9,8 +9,8 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.prefill import Unread
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.runner.prefill import Unread
 from tests.miniatures import Shape, build_adapter, build_miniature
 
 

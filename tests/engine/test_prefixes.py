@@ -10,9 +10,9 @@ from transformers import AutoModelForMultimodalLM
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.prefill import Unread
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.runner.prefill import Unread
 from gemma4_block.settings import Settings
 from tests.miniatures import SLIDING_WINDOW, Shape, build_miniature
 

@@ -7,8 +7,8 @@ import torch
 from transformers import Gemma4Config, Gemma4TextConfig
 
 from gemma4_block.contract import Quantization
-from gemma4_block.engine.machine import Machine
-from gemma4_block.engine.quantization import (
+from gemma4_block.engine.hardware.machine import Machine
+from gemma4_block.engine.loading.precision import (
     choose_device,
     choose_dtype,
     choose_quantization,

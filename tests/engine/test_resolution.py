@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma4_block.engine.resolution import Found, locate, resolve
+from gemma4_block.engine.pool.resolver import Found, locate, resolve
 from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
@@ -399,7 +399,7 @@ import json, sys
 from pathlib import Path
 from inference_models.models.auto_loaders.core import OFFLINE_CACHE_MANIFEST_VERSION
 from inference_models.models.auto_loaders.model_cache_paths import generate_model_package_cache_path
-from gemma4_block.engine.resolution import resolve
+from gemma4_block.engine.pool.resolver import resolve
 from gemma4_block.settings import Settings
 
 for model_id in ("gemma-4-e2b-it", "my-project/3"):

@@ -8,13 +8,13 @@ import torch
 from transformers import GenerationConfig as HfGenerationConfig
 
 from gemma4_block.contract import GenerationConfig
-from gemma4_block.engine.row import Row
-from gemma4_block.engine.sampling import Sampler
-from gemma4_block.engine.vocabulary import Vocabulary
+from gemma4_block.engine.gemma4.special_tokens import Vocabulary
+from gemma4_block.engine.sampling.sampler import Sampler
+from gemma4_block.engine.scheduler.sequence import Row
 from gemma4_block.errors import PromptError
 
 if TYPE_CHECKING:
-    from gemma4_block.engine.grammar import Grammar
+    from gemma4_block.engine.sampling.grammar import Grammar
 
 EOS, OPENS, CLOSES, TURN, IMAGE, A, B, C = 1, 2, 3, 4, 5, 6, 7, 8
 SIZE = 9

@@ -12,9 +12,9 @@ from types import FrameType
 import pytest
 import torch
 
-from gemma4_block.engine.batching import PreparedPrompt
-from gemma4_block.engine.calls import Call, Job
-from gemma4_block.engine.scheduler import Scheduler
+from gemma4_block.engine.preprocess.prepared import PreparedPrompt
+from gemma4_block.engine.scheduler.request import Call, Job
+from gemma4_block.engine.scheduler.scheduler import Scheduler
 from gemma4_block.errors import EngineError, OutOfMemoryError
 
 from .fake_model import FakeModel, Reply, make_call, make_scheduler, queue_up
@@ -294,7 +294,9 @@ def _lines_of_a_leader(scheduler: Scheduler, call: Call, stop_at: int) -> int:
     def trace(frame: FrameType, event: str, _: object) -> Callable[..., object] | None:
         nonlocal seen
         code = frame.f_code.co_filename
-        if not code.endswith(("gemma4_block/engine/scheduler.py", "gemma4_block/engine/calls.py")):
+        if not code.endswith(
+            ("gemma4_block/engine/scheduler/scheduler.py", "gemma4_block/engine/scheduler/request.py")
+        ):
             return None
         # Python looks for Ctrl-C at calls and loops, not between a block and the release of its lock.
         if event == "line" and "with self._changed" not in linecache.getline(code, frame.f_lineno):

@@ -10,10 +10,10 @@ import torch
 
 from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_crop, draw_scene
-from gemma4_block.engine import scoring
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.prefill import Unread
-from gemma4_block.engine.scoring import plant_tree, score_texts
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.runner import scoring
+from gemma4_block.engine.runner.prefill import Unread
+from gemma4_block.engine.runner.scoring import plant_tree, score_texts
 from gemma4_block.tasks import classification
 from tests.miniatures import Shape, build_miniature
 

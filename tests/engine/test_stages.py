@@ -14,10 +14,10 @@ import torch
 
 from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.calls import Call
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.stages import Profile, StageClock, StageTime
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.profiling import Profile, StageClock, StageTime
+from gemma4_block.engine.scheduler.request import Call
 from gemma4_block.settings import Settings
 
 from .conftest import DEMO_CHECKPOINT
@@ -288,11 +288,11 @@ def test_shared_passes_are_worded() -> None:
 
 LOGGING = """
 import logging
-from gemma4_block.engine.logs import set_log_level
+from gemma4_block.engine.pool.log_level import set_log_level
 {before}
 set_log_level("DEBUG")
 set_log_level("DEBUG")
-logging.getLogger("gemma4_block.engine.service").debug("Prompts answered: %d", 2)
+logging.getLogger("gemma4_block.engine.local").debug("Prompts answered: %d", 2)
 logging.getLogger("another").debug("Nothing of this.")
 """
 

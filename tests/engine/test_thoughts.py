@@ -2,7 +2,7 @@
 
 import pytest
 
-from gemma4_block.engine.thoughts import split_thoughts, strip_channel_name
+from gemma4_block.engine.gemma4.thoughts import split_thoughts, strip_channel_name
 
 OPENS, CLOSES = 100, 101
 

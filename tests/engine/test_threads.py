@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import gemma4_block.demo
-from gemma4_block.engine import threads
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.loading import load_engine
-from gemma4_block.engine.threads import find_own_spinning, find_spinning
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.hardware import threads
+from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning
+from gemma4_block.engine.pool.factory import load_engine
 from gemma4_block.settings import Settings
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"

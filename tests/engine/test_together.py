@@ -13,8 +13,8 @@ import torch
 
 from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.demo.scenes import draw_scene
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.gemma4_hf import Gemma4HF
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
 from gemma4_block.errors import OutOfMemoryError, PromptError
 from gemma4_block.settings import Settings
 from tests.miniatures import Shape, build_miniature

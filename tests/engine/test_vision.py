@@ -12,10 +12,10 @@ from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt, RgbImage
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.byte_cache import ByteCache
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.clipping import ClippedLinear, ClippedMLP
-from gemma4_block.engine.gemma4_hf import Gemma4HF
-from gemma4_block.engine.vision import FeatureCache, image_key
+from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
+from gemma4_block.engine.gemma4.clipped_linear import ClippedLinear, ClippedMLP
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.runner.vision import FeatureCache, image_key
 from gemma4_block.settings import Settings
 from tests.miniatures import Shape, build_miniature
 

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 import gemma4_block.demo
 from gemma4_block.contract import Quantization
-from gemma4_block.engine.checkpoint import LoadOptions, load_checkpoint
-from gemma4_block.engine.weight_files import measure_float32_bytes
+from gemma4_block.engine.loading.checkpoint import LoadOptions, load_checkpoint
+from gemma4_block.engine.loading.weight_files import measure_float32_bytes
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 

@@ -1,0 +1,102 @@
+"""Read the arguments of the calls that `inference_models` users know."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gemma4_block.contract import GenerationConfig, RgbImage
+from gemma4_block.images import ColorOrder, to_rgb
+from gemma4_block.settings import get_generation_defaults
+
+Image = npt.NDArray[Any] | torch.Tensor
+
+_SYSTEM_PROMPT_MARK = "<system_prompt>"
+
+
+def split_system_prompt(prompt: str | None) -> tuple[str, str]:
+    """Return question and system prompt, each the environment's default where it is missing.
+
+    The split is at the first `<system_prompt>`; what follows, further marks included, is the system prompt.
+    """
+    defaults = get_generation_defaults()
+    question, _, system = ("" if prompt is None else prompt).partition(_SYSTEM_PROMPT_MARK)
+    return (
+        question if question.strip() else defaults.image_prompt,
+        system if system.strip() else defaults.system_prompt,
+    )
+
+
+def read_images(images: Image | list[Image], color_format: ColorOrder | None) -> tuple[RgbImage, ...]:
+    """Return one image, a list, or a `(N, C, H, W)` tensor as RGB images.
+
+    Args:
+        images: What the caller passed.
+        color_format: None means BGR for arrays and RGB for tensors.
+
+    Returns:
+        RGB images in the order given.
+
+    Raises:
+        PromptError: One of them cannot be an image.
+
+    """
+    if isinstance(images, torch.Tensor) and images.ndim == 4:  # noqa: PLR2004 - a batch of images
+        images = list(images.unbind())
+    listed = images if isinstance(images, list) else [images]
+    by_type: dict[bool, ColorOrder] = {True: "bgr", False: "rgb"}
+    return tuple(
+        to_rgb(image, by_type[isinstance(image, np.ndarray)] if color_format is None else color_format)
+        for image in listed
+    )
+
+
+def fill_generation(
+    *,
+    max_new_tokens: int | None,
+    do_sample: bool | None,
+    temperature: float | None,
+    top_p: float | None,
+    top_k: int | None,
+    repetition_penalty: float | None,
+    seed: int | None,
+    stop: Sequence[str],
+) -> GenerationConfig:
+    """Fill what a call leaves open with `INFERENCE_MODELS_GEMMA4_DEFAULT_*`.
+
+    Args:
+        max_new_tokens: None means the default, as for all others.
+        do_sample: Draw tokens by chance.
+        temperature: Where tokens are drawn by chance.
+        top_p: Where tokens are drawn by chance.
+        top_k: Where tokens are drawn by chance.
+        repetition_penalty: None means none.
+        seed: None means a new draw every time.
+        stop: Texts that end the answer.
+
+    Returns:
+        How to answer.
+
+    Raises:
+        ConfigurationError: The options cannot work together.
+
+    """
+    defaults = get_generation_defaults()
+    is_sampled = defaults.do_sample if do_sample is None else do_sample
+    if is_sampled:
+        temperature = defaults.temperature if temperature is None else temperature
+        top_p = defaults.top_p if top_p is None else top_p
+        top_k = defaults.top_k if top_k is None else top_k
+    return GenerationConfig(
+        max_new_tokens=defaults.max_new_tokens if max_new_tokens is None else max_new_tokens,
+        do_sample=is_sampled,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        # A text alone would be taken for a list of letters; the contract refuses it.
+        stop=stop if isinstance(stop, str) else tuple(stop),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,1 @@
+"""Where a model runs: devices, free memory, threads."""

@@ -1,0 +1,146 @@
+"""Say what a model finds on this machine: device, bfloat16, free memory, threads."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from gemma4_block.engine.hardware.threads import find_own_spinning
+from gemma4_block.engine.loading.precision import find_device
+
+# Ampere. Source: NVIDIA's table of compute capabilities.
+_FIRST_WITH_BFLOAT16 = (8, 0)
+# Names of processor features in torch.cpu.get_capabilities: x86 first, then ARM.
+_BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+_ROOT: Final = Path("/")
+# How the two versions of Linux's control groups name a limit, what is used of it, and what of that is files
+# which the kernel would drop.
+_LIMITS: Final = (
+    ("memory.max", "memory.current", ("inactive_file", "active_file")),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """Where a model would work.
+
+    Attributes:
+        device: The one that the operator's settings choose.
+        has_bfloat16: Whether it computes in bfloat16, and does not only store it; None where torch is too old
+            to tell.
+        free_bytes: Memory that weights may take; None where nobody can tell.
+        threads: How many torch works with.
+        spinning: What is wrong with how they wait, and what to do; None where nothing is.
+
+    """
+
+    device: torch.device
+    has_bfloat16: bool | None
+    free_bytes: int | None
+    threads: int
+    spinning: str | None
+
+
+def inspect_machine(device_name: str) -> Machine:
+    """Look at this process and the device that a name means to it.
+
+    Args:
+        device_name: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        What there is now.
+
+    Raises:
+        ConfigurationError: There is no such device.
+
+    """
+    device = find_device(device_name)
+    if device.type == "cuda":
+        can_bfloat16: bool | None = torch.cuda.get_device_capability(device) >= _FIRST_WITH_BFLOAT16
+        free_bytes: int | None = torch.cuda.mem_get_info(device)[0]
+    else:
+        # Public from torch 2.11 on.
+        can_tell = hasattr(torch.cpu, "get_capabilities")
+        can_bfloat16 = has_bfloat16(torch.cpu.get_capabilities()) if can_tell else None
+        free_bytes = read_free_bytes(_ROOT)
+    return Machine(
+        device=device,
+        has_bfloat16=can_bfloat16,
+        free_bytes=free_bytes,
+        threads=torch.get_num_threads(),
+        spinning=find_own_spinning(device),
+    )
+
+
+def has_bfloat16(features: Mapping[str, object]) -> bool:
+    """Say whether a processor multiplies in bfloat16.
+
+    >>> has_bfloat16({"avx2": True, "avx512_bf16": False})
+    False
+    >>> has_bfloat16({"neon": True, "bf16": True})
+    True
+    """
+    return any(features.get(name) for name in _BFLOAT16_FEATURES)
+
+
+def read_free_bytes(root: Path) -> int | None:
+    """Return the main memory that a program may still take on Linux, None elsewhere.
+
+    Args:
+        root: Of the file system.
+
+    Returns:
+        What the kernel calls available, or what is left of a container's or service's limit where that is
+        less.
+
+    """
+    try:
+        available = _read_sizes(root / "proc" / "meminfo")["MemAvailable:"] * 1024
+    except (OSError, ValueError, KeyError):
+        return None
+    left = (_read_left_bytes(directory) for directory in _find_control_groups(root))
+    return min([available, *(size for size in left if size is not None)])
+
+
+def _find_control_groups(root: Path) -> Iterator[Path]:
+    """Yield the folders of the groups that this process is in, from the innermost to the outermost.
+
+    In a container the path may be that of the host, of which only the outermost folder is there.
+    """
+    mounts = {"": root / "sys" / "fs" / "cgroup", "memory": root / "sys" / "fs" / "cgroup" / "memory"}
+    try:
+        lines = (root / "proc" / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", maxsplit=2)
+        if controllers in mounts:
+            folder = Path(path.lstrip("/"))
+            yield from (mounts[controllers] / part for part in (folder, *folder.parents))
+    yield from mounts.values()
+
+
+def _read_left_bytes(directory: Path) -> int | None:
+    """Return what is left of a group's limit; None where it has none."""
+    for limit_name, used_name, file_names in _LIMITS:
+        try:
+            limit = int((directory / limit_name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # Not there, or the word max.
+            continue
+        try:
+            sizes = _read_sizes(directory / "memory.stat")
+            used = int((directory / used_name).read_text(encoding="utf-8"))
+            used -= sum(sizes.get(name, 0) for name in file_names)
+        except (OSError, ValueError):
+            used = 0
+        return max(0, limit - used)
+    return None
+
+
+def _read_sizes(path: Path) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    words = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {name: int(size) for name, size, *_ in words}

@@ -1,0 +1,276 @@
+"""Load a checkpoint directory: model, processor, adapter, preprocessing; every fault is named."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+
+from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
+from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
+from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
+from gemma4_block.engine.hardware.machine import Machine, inspect_machine
+from gemma4_block.engine.hardware.threads import warn_of_spinning
+from gemma4_block.engine.loading.adapter import apply_adapter
+from gemma4_block.engine.loading.precision import (
+    choose_dtype,
+    choose_quantization,
+    is_slow_in,
+    make_4_bit_config,
+)
+from gemma4_block.engine.loading.slow_precision import warn_of_slow_4_bits, warn_of_slow_bfloat16
+from gemma4_block.engine.loading.weight_files import measure_float32_bytes
+from gemma4_block.errors import CheckpointError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from inference_models.models.common.roboflow.model_packages import InferenceConfig
+    from transformers import BitsAndBytesConfig, PreTrainedConfig
+
+_MODEL_TYPES = ("gemma4", "gemma4_unified")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadOptions:
+    """How to load; a checkpoint loaded twice with equal options is the same model.
+
+    Attributes:
+        device: Where the weights go.
+        dtype: `auto`, `bfloat16`, `float32` or the torch dtype; see `choose_dtype`.
+        quantization: Used where `quantization_config` is None.
+        quantization_config: The caller's own bitsandbytes settings; they win.
+        trust_remote_code: Run code that the checkpoint brings.
+        local_files_only: Never ask a hub.
+
+    """
+
+    device: torch.device
+    dtype: "torch.dtype | str" = "auto"
+    quantization: Quantization = "auto"
+    quantization_config: "BitsAndBytesConfig | None" = None
+    trust_remote_code: bool = False
+    local_files_only: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A loaded checkpoint.
+
+    Attributes:
+        model: In evaluation mode on its device.
+        processor: Tokenizer, image processor and chat template.
+        inference_config: The host's preprocessing of a fine-tuned package, or None.
+        image_seq_lengths: Visual token budgets it was trained for, smallest first.
+        context_tokens: Positions that the model knows, for prompt and reply together.
+
+    """
+
+    model: Any
+    processor: Any
+    inference_config: "InferenceConfig | None"
+    image_seq_lengths: tuple[ImageSeqLength, ...]
+    context_tokens: int
+
+
+def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
+    """Load a directory of weights, or an adapter beside its `base/`.
+
+    What makes the model slow here is told in the log: threads that are set up badly, once in this process,
+    and a precision that the processor is slow in.
+
+    Args:
+        directory: Holds config.json and weights, or adapter_config.json and `base/`.
+        options: How to load.
+
+    Returns:
+        The model in evaluation mode, with all that belongs to it.
+
+    Raises:
+        CheckpointError: Files are missing, damaged, of another model, or do not fit together.
+        ConfigurationError: The precision cannot work on this device or model.
+        OutOfMemoryError: The device's memory does not hold the weights.
+
+    """
+    warn_of_spinning(options.device)
+    weights = weights_directory(directory)
+    if not weights.is_dir() and weights != directory:
+        raise CheckpointError(
+            f"{directory} holds an adapter (adapter_config.json) but no folder base/ with the weights it was "
+            "trained on. Put the base checkpoint, or a link to it, there."
+        )
+    config = load_config(weights, trust_remote_code=options.trust_remote_code)
+    machine = inspect_machine(str(options.device))
+    quantization_config = _choose_4_bits(options, config, machine)
+    is_4_bit = quantization_config is not None and quantization_config.load_in_4bit
+    float32_bytes = measure_float32_bytes(weights, "nf4" if is_4_bit else "none")
+    dtype = choose_dtype(
+        options.dtype, checkpoint=dtype_of(config), machine=machine, float32_bytes=float32_bytes
+    )
+    model = _load_weights(weights, options, config, dtype, quantization_config)
+    if options.dtype == "auto" and is_slow_in(dtype, machine):
+        warn_of_slow_bfloat16(directory, machine, float32_bytes)
+    if is_4_bit and is_slow_in(torch.bfloat16, machine):
+        warn_of_slow_4_bits(directory)
+    if weights != directory:
+        model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
+    clip_by_numbers(model)
+    speed_up_few_rows(model)
+    model.eval()
+    return Checkpoint(
+        model=model,
+        processor=_load_processor(weights, options),
+        inference_config=_load_inference_config(directory),
+        image_seq_lengths=_trained_image_seq_lengths(config),
+        context_tokens=config.get_text_config().max_position_embeddings,
+    )
+
+
+def weights_directory(directory: Path) -> Path:
+    """Return where the weights are: `base/` beside an adapter, else the directory itself."""
+    return directory / "base" if (directory / "adapter_config.json").is_file() else directory
+
+
+def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfig":
+    """Read the config of a directory of weights.
+
+    Args:
+        directory: Holds config.json.
+        trust_remote_code: Run code that the checkpoint brings.
+
+    Returns:
+        The config of a Gemma 4 model.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another model.
+
+    """
+    if not (directory / "config.json").is_file():
+        raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            directory, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        # Valid JSON that is no object makes transformers raise the last two.
+        raise CheckpointError(
+            f"{directory / 'config.json'} cannot be read: {error}. Fetch the file again."
+        ) from error
+    if config.model_type not in _MODEL_TYPES:
+        raise CheckpointError(
+            f"{directory} is a {config.model_type!r} checkpoint; "
+            f"this engine runs {' and '.join(_MODEL_TYPES)}."
+        )
+    return config
+
+
+def dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
+    """Return the precision that a config says its weights have, or None where it says nothing."""
+    dtype = config.dtype
+    return getattr(torch, dtype) if isinstance(dtype, str) else dtype
+
+
+def _choose_4_bits(
+    options: LoadOptions, config: "PreTrainedConfig", machine: Machine
+) -> "BitsAndBytesConfig | None":
+    if options.quantization_config is not None:
+        return options.quantization_config
+    quantization = choose_quantization(options.quantization, device=options.device, config=config)
+    return make_4_bit_config(config, machine) if quantization == "nf4" else None
+
+
+def _load_weights(
+    directory: Path,
+    options: LoadOptions,
+    config: "PreTrainedConfig",
+    dtype: torch.dtype,
+    quantization_config: "BitsAndBytesConfig | None",
+) -> Any:  # noqa: ANN401 - the auto class returns one of several models
+    if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
+        raise CheckpointError(
+            f"{directory} holds a config.json but no weights (*.safetensors). "
+            "Finish the download or the copy."
+        )
+    try:
+        model, report = AutoModelForMultimodalLM.from_pretrained(
+            directory,
+            config=config,
+            dtype=dtype,
+            device_map=options.device,
+            quantization_config=quantization_config,
+            trust_remote_code=options.trust_remote_code,
+            local_files_only=options.local_files_only,
+            # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow
+            # and large.
+            attn_implementation="sdpa",
+            # The report below names the tensor; transformers would only point at its log.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{options.device} has too little memory for the weights in {directory}. Choose quantization "
+            "nf4, a smaller variant, or another device."
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"The weights in {directory} cannot be loaded: {error}. The file may be cut off; fetch it again."
+        ) from error
+    if report["mismatched_keys"]:
+        name, given, expected = min(report["mismatched_keys"])
+        raise CheckpointError(
+            f"The weights in {directory} are of another model than its config.json: {name!r} is "
+            f"{tuple(given)} where {tuple(expected)} is asked for. Put the files of one model together."
+        )
+    if report["missing_keys"]:
+        names = sorted(report["missing_keys"])
+        raise CheckpointError(
+            f"The weights in {directory} lack {len(names)} tensors that its config.json asks for, first "
+            f"{names[0]!r}. They would be random; fetch the files again."
+        )
+    return model
+
+
+def _load_processor(directory: Path, options: LoadOptions) -> Any:  # noqa: ANN401 - see above
+    try:
+        return AutoProcessor.from_pretrained(
+            directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{directory} lacks tokenizer or processor files, or they are damaged: {error}. Fetch them again."
+        ) from error
+
+
+def _load_inference_config(directory: Path) -> "InferenceConfig | None":
+    path = directory / "inference_config.json"
+    if not path.is_file():
+        return None
+    from inference_models.errors import BaseInferenceModelsError
+    from inference_models.models.common.roboflow.model_packages import ResizeMode, parse_inference_config
+
+    modes = {
+        ResizeMode.STRETCH_TO,
+        ResizeMode.LETTERBOX,
+        ResizeMode.CENTER_CROP,
+        ResizeMode.LETTERBOX_REFLECT_EDGES,
+        ResizeMode.FIT_LONGER_EDGE,
+    }
+    try:
+        return parse_inference_config(config_path=str(path), allowed_resize_modes=modes)
+    except BaseInferenceModelsError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+
+
+def _trained_image_seq_lengths(config: "PreTrainedConfig") -> tuple[ImageSeqLength, ...]:
+    """Read the budgets that a small or fine-tuned checkpoint says it was trained for; all five otherwise."""
+    trained = getattr(config, "trained_image_seq_lengths", None)
+    if trained is None:
+        return IMAGE_SEQ_LENGTHS
+    known = tuple(length for length in IMAGE_SEQ_LENGTHS if isinstance(trained, list) and length in trained)
+    if not known:
+        raise CheckpointError(
+            f"config.json says trained_image_seq_lengths {trained!r}; it must be a list of some of "
+            f"{', '.join(map(str, IMAGE_SEQ_LENGTHS))}."
+        )
+    return known

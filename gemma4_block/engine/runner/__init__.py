@@ -1,0 +1,1 @@
+"""The model at work: prefill, decode, KV cache, prefix cache, attention masks, scoring."""

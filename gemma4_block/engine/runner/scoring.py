@@ -1,0 +1,146 @@
+"""Score given texts as what the model would say next, all of them in one pass over a shared prompt."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import torch
+
+from gemma4_block.engine.runner.masks import build_masks
+from gemma4_block.engine.runner.prefill import Reading
+
+# Logits of so many positions are held at once: 0.5 GB with Gemma 4's vocabulary.
+_MOST_LOGITS = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenTree:
+    """Continuations of one prompt that share their beginnings.
+
+    Attributes:
+        tokens: Id of each node, parents before children. Tokens after which nothing is scored are left out.
+        parents: Place of each node's parent; -1 where that is the end of the prompt.
+        edges: For each text its steps: where it stands, a node or -1, and the id that it says there.
+
+    """
+
+    tokens: tuple[int, ...]
+    parents: tuple[int, ...]
+    edges: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def plant_tree(texts: Sequence[Sequence[int]]) -> TokenTree:
+    """Merge the beginnings of texts.
+
+    Args:
+        texts: Token ids, at least one each.
+
+    Returns:
+        The tree.
+
+    Example:
+        >>> plant_tree([(5, 6), (5, 7), (8,)])
+        TokenTree(tokens=(5,), parents=(-1,), edges=(((-1, 5), (0, 6)), ((-1, 5), (0, 7)), ((-1, 8),)))
+
+    """
+    nodes: dict[tuple[int, int], int] = {}
+    edges: list[tuple[tuple[int, int], ...]] = []
+    for text in texts:
+        place, steps = -1, []
+        for index, token_id in enumerate(text):
+            steps.append((place, token_id))
+            if index < len(text) - 1:
+                place = nodes.setdefault((place, token_id), len(nodes))
+        edges.append(tuple(steps))
+    return TokenTree(
+        tokens=tuple(token_id for _, token_id in nodes),
+        parents=tuple(parent for parent, _ in nodes),
+        edges=tuple(edges),
+    )
+
+
+def score_texts(
+    model: Any,  # noqa: ANN401 - one of several models
+    reading: Reading,
+    texts: Sequence[Sequence[Sequence[int]]],
+) -> list[list[float]]:
+    """Return the log-probability of every text right after its prompt.
+
+    Args:
+        model: A loaded Gemma 4.
+        reading: The prompts; it is used up.
+        texts: For each prompt its texts as token ids, at least one.
+
+    Returns:
+        Natural logarithms, in the same order. A text's is the sum over its tokens, each given all before it.
+
+    """
+    most = max(1, _MOST_LOGITS // len(texts))
+    scores: list[list[float]] = [[] for _ in texts]
+    parts = [_parts(row, most) for row in texts]
+    nothing = TokenTree(tokens=(), parents=(), edges=())
+    rounds = list(zip_longest(*parts, fillvalue=nothing))
+    for place, trees in enumerate(rounds):
+        # Further parts go on from the same reading; the last may use it up.
+        part = reading if place == len(rounds) - 1 else deepcopy(reading)
+        for row, found in enumerate(_score_trees(model, part, trees)):
+            scores[row] += found
+    return scores
+
+
+def _parts(texts: Sequence[Sequence[int]], most: int) -> list[TokenTree]:
+    """Cut texts, in order, into trees of about as many nodes as may be held at once."""
+    parts: list[list[Sequence[int]]] = [[]]
+    for text in texts:
+        if parts[-1] and sum(len(other) for other in parts[-1]) + len(text) > most:
+            parts.append([])
+        parts[-1].append(text)
+    return [plant_tree(part) for part in parts]
+
+
+def _score_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> list[list[float]]:  # noqa: ANN401
+    first = reading.logits.log_softmax(dim=-1)[:, None]
+    if any(tree.tokens for tree in trees):
+        later = _read_trees(model, reading, trees).log_softmax(dim=-1)
+        # The place -1, the end of the prompt, is last.
+        known = torch.cat([later, first], dim=1)
+    else:
+        known = first
+    return [
+        [sum(float(row[place, token_id]) for place, token_id in steps) for steps in tree.edges]
+        for row, tree in zip(known, trees, strict=True)
+    ]
+
+
+def _read_trees(model: Any, reading: Reading, trees: Sequence[TokenTree]) -> torch.Tensor:  # noqa: ANN401
+    """Return the logits `(B, N, V)` float32 after each node, every branch blind to the others."""
+    device = reading.logits.device
+    size = max(len(tree.tokens) for tree in trees)
+    ids = torch.zeros(len(trees), size, dtype=torch.long)
+    sees = torch.zeros(len(trees), size, size, dtype=torch.bool)
+    depth = torch.zeros(len(trees), size, dtype=torch.long)
+    for row, tree in enumerate(trees):
+        for place, (token_id, parent) in enumerate(zip(tree.tokens, tree.parents, strict=True)):
+            ids[row, place] = token_id
+            if parent >= 0:
+                sees[row, place] = sees[row, parent]
+                depth[row, place] = depth[row, parent] + 1
+            sees[row, place, place] = True
+    positions = torch.tensor(reading.context.lengths, device=device)[:, None] + depth.to(device)
+    masks = build_masks(
+        reading.context.mask(device),
+        positions,
+        sees.to(device),
+        sliding_window=model.config.get_text_config().sliding_window,
+    )
+    outputs = model(
+        input_ids=ids.to(device),
+        attention_mask=masks,
+        position_ids=positions,
+        past_key_values=reading.context.cache,
+        use_cache=True,
+    )
+    logits: torch.Tensor = outputs.logits
+    return logits.float()

@@ -1,0 +1,1 @@
+"""Which token comes next: the sampler, and the grammar that a structured answer is held to."""
