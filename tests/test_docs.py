@@ -254,7 +254,8 @@ def test_every_figure_has_its_command() -> None:
     """A section of docs/measured.md names what measures it again, or says that nothing does."""
     _, *sections = re.split(r"^## ", PAGES["docs/measured.md"], flags=re.MULTILINE)
     ways = ("python -m ", "make bench", "make demo", "No command repeats this.")
-    assert [text.splitlines()[0] for text in sections if not any(way in text for way in ways)] == []
+    texts = {section.splitlines()[0]: " ".join(section.split()) for section in sections}
+    assert [title for title, text in texts.items() if not any(way in text for way in ways)] == []
 
 
 def mask(text: str) -> list[str]:
@@ -302,6 +303,10 @@ def test_every_room_has_its_line() -> None:
     rooms = {folder.relative_to(package).as_posix() for folder in folders} - {"engine"}
     listed = {row.split("`")[1].rstrip("/") for row in _table("room")}
     assert rooms <= listed
+    modules = {name: f"gemma4_block.{name.removesuffix('.py').replace('/', '.')}" for name in listed}
+    missing = {name for name, module in modules.items() if importlib.util.find_spec(module) is None}
+    # TODO(limits): the limits are still checked by the blocks and the preprocessor; then nothing is missing.
+    assert missing <= {"limits.py"}
 
 
 def anchors(path: Path) -> set[str]:
