@@ -1,18 +1,17 @@
 """Blocks for Roboflow Inference Workflows that run Gemma 4 on your own machine.
 
-The host reads `load_blocks` and `REGISTERED_INITIALIZERS` from here. Nothing heavy is imported until it
-calls them.
+The host reads `load_blocks` and `REGISTERED_INITIALIZERS` from here, and Python users import `Gemma4HF`.
+Nothing heavy is imported until one of them is used.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gemma4_block.blocks.gemma4 import Gemma4Block
-    from gemma4_block.blocks.label_detections import LabelDetectionsBlock
-    from gemma4_block.blocks.multi_image import MultiImageBlock
+    from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
     from gemma4_block.contract import EngineProvider
+    from gemma4_block.engine.compat import Gemma4HF
 
-__all__ = ["REGISTERED_INITIALIZERS", "__version__", "load_blocks"]
+__all__ = ["REGISTERED_INITIALIZERS", "Gemma4HF", "__version__", "load_blocks"]
 
 # Also in pyproject.toml. Read from there it would fail in a checkout that is not installed, and an
 # import error in a plugin takes down every workflow of a server.
@@ -21,9 +20,7 @@ __version__ = "0.1.0"
 
 def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageBlock]]":
     """Return the block classes, the same ones at every call; the host asks again for every new workflow."""
-    from gemma4_block.blocks.gemma4 import Gemma4Block
-    from gemma4_block.blocks.label_detections import LabelDetectionsBlock
-    from gemma4_block.blocks.multi_image import MultiImageBlock
+    from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
 
     return [Gemma4Block, LabelDetectionsBlock, MultiImageBlock]
 
@@ -37,3 +34,19 @@ def _get_engine_provider() -> "EngineProvider":
 
 REGISTERED_INITIALIZERS = {"engine_provider": _get_engine_provider}
 """Init parameters of the blocks. The host calls each value when it builds a block."""
+
+
+if not TYPE_CHECKING:  # A type checker that saw __getattr__ would accept every name.
+
+    def __getattr__(name: str) -> type:
+        """Import `Gemma4HF`, and transformers with it, when it is first asked for (PEP 562)."""
+        if name == "Gemma4HF":
+            from gemma4_block.engine.compat import Gemma4HF
+
+            return Gemma4HF
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the names that are imported when they are first asked for too."""
+    return sorted({*globals(), *__all__})

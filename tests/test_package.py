@@ -61,3 +61,23 @@ def test_the_wheel_leaves_the_developers_tools_out(wheel_paths: set[str]) -> Non
     assert {"gemma4_block/demo/evaluation/report.py", "gemma4_block/demo/training/trainer.py"} <= tools
     assert {path for path in wheel_paths if path.endswith(".py")} == modules - tools
     assert [path for path in wheel_paths if "/evaluation/" in path or "/training/" in path] == []
+
+
+def test_every_public_name_is_listed_and_there() -> None:
+    """`dir` shows what `__all__` promises, imported yet or not."""
+    assert set(gemma4_block.__all__) <= set(dir(gemma4_block))
+    assert all(hasattr(gemma4_block, name) for name in gemma4_block.__all__)
+
+
+def test_gemma4_hf_is_one_class() -> None:
+    """The package hands out the class itself, the same one every time."""
+    assert gemma4_block.Gemma4HF.__name__ == "Gemma4HF"
+    assert gemma4_block.Gemma4HF is gemma4_block.Gemma4HF
+
+
+def test_an_unknown_name_is_refused_in_the_usual_words() -> None:
+    """The host asks for names that a plugin may leave out, and needs the usual error."""
+    with pytest.raises(AttributeError, match=r"^module 'gemma4_block' has no attribute 'Gemma5HF'$"):
+        gemma4_block.Gemma5HF  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'Gemma5HF'"):
+        from gemma4_block import Gemma5HF  # noqa: F401

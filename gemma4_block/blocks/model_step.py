@@ -122,7 +122,8 @@ def answer_all(
         generation: How to answer.
 
     Returns:
-        One entry for each, in order: the question with its answer, or the error that was there, that a limit raised, or
+        One entry for each, in order: the question with its answer, or the error that was there, that a
+        limit raised, or
         that the engine gave.
 
     Raises:

@@ -15,7 +15,7 @@ from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
 
 CHECKPOINT_DIRECTORY = Path(__file__).parents[1] / "checkpoint"
 SAVED_REPORT = Path(__file__).parent / "report.json"
-"""What the command of this folder found of the shipped checkpoint; README shows it."""
+"""What the command of this folder found of the shipped checkpoint; docs/demo-model.md shows it."""
 
 # Root of the judged scenes; training draws from (20261124, step).
 HELD_OUT_SEED = 20261125
