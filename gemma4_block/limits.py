@@ -1,4 +1,4 @@
-"""The one door to every engine: what the operator allows, and what the engine can do, is checked here."""
+"""Check every call of an engine: what the operator allows, and what the engine can do."""
 
 import time
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from threading import Event
 
 from gemma4_block.contract import Answer, Choices, Engine, GenerationConfig, JsonSchema, Prompt, RgbImage
 from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.images import to_rgb
 from gemma4_block.json_schema import compile_schema
 from gemma4_block.settings import Settings
 
@@ -38,7 +39,7 @@ class Limits:
 
     @classmethod
     def of_requests(cls, settings: Settings) -> "Limits":
-        """Return what the operator allows to requests, which come from anybody."""
+        """Return the limits of requests, which come from anybody."""
         return cls(
             max_prompt_characters=settings.max_prompt_characters,
             max_schema_characters=settings.max_schema_characters,
@@ -52,7 +53,7 @@ class Limits:
 
     @classmethod
     def of_process(cls, settings: Settings) -> "Limits":
-        """Return what protects a process from its own program, which may ask for any number of tokens."""
+        """Return the limits of this process's own program, which may ask for any number of tokens."""
         return cls(
             max_prompt_characters=settings.max_prompt_characters,
             max_schema_characters=settings.max_schema_characters,
@@ -96,7 +97,7 @@ class Limits:
             )
         for image in prompt.images:
             self._check_image(image)
-        # What is chosen from needs no grammar; the schema of choices is for engines that cannot score.
+        # `Choices` are scored and need no grammar; their own schema is for engines that cannot score.
         if isinstance(prompt.constraint, JsonSchema):
             try:
                 self.check_schema(prompt.constraint.text)
@@ -150,7 +151,8 @@ class Limits:
         return time.monotonic() + min(allowed) if allowed else None
 
     def _check_image(self, image: RgbImage) -> None:
-        height, width = image.shape[:2]
+        # Whatever else was given is refused here, before any engine meets it.
+        height, width = to_rgb(image, "rgb").shape[:2]
         if height * width > self.max_image_pixels:
             raise PromptError(
                 f"The image is {width} x {height} pixels; {self.max_image_pixels} in all are "
@@ -162,7 +164,7 @@ def check_text(name: str, text: str, *, max_characters: int) -> None:
     """Refuse a text that the model cannot be asked.
 
     Args:
-        name: What a message calls it.
+        name: Its name in messages.
         text: What a user wrote.
         max_characters: The operator's limit.
 
@@ -212,7 +214,7 @@ def ask(
     max_seconds: float | None = None,
     cancelled: Event | None = None,
 ) -> list[Answer | PromptError]:
-    """Ask an engine what may be asked, in one call; it is not called for nothing.
+    """Ask an engine all prompts that are allowed, in one call; where there are none, do not call it.
 
     Args:
         engine: Runs the model.

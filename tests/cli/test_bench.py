@@ -278,7 +278,7 @@ def test_a_picture_that_cannot_be_asked_about_is_named(
 ) -> None:
     """An answer that was refused would look fast."""
     settings = Settings(max_image_pixels=5000)
-    monkeypatch.setattr("gemma4_block.blocks.asking.get_settings", lambda: settings)
+    monkeypatch.setattr("gemma4_block.blocks.model_step.get_settings", lambda: settings)
     timer = StepTimer(ASK, [PICTURE, np.zeros((99, 99, 3), np.uint8)], EnginePool(settings))
     with pytest.raises(typer.Exit), terminal_manners():
         timer.run()
