@@ -1,4 +1,4 @@
-"""Let a server say that nobody waits for an answer any more, across the host's threads."""
+"""Cancel the answers of a request whose client has gone, across the host's threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

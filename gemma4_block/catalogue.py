@@ -9,7 +9,7 @@ class Variant:
     """One model that a workflow can name.
 
     Attributes:
-        model_id: What workflows and commands call it.
+        model_id: Its name in workflows and commands.
         hub_id: Its repository on the Hugging Face Hub; None for the embedded model.
         directory: Where its files are; None where they must be fetched first.
         title: Its name for people.
@@ -49,7 +49,7 @@ def _license(hub_id: str) -> str:
 
 # Parameters and 4-bit sizes. Source: the models built on the meta device with transformers 5.15.1;
 # tests/engine/test_architectures.py counts again. Context, licence, hub ids and "effective" sizes.
-# Source: the model cards of google/gemma-4-*-it.
+# Source: the model cards, at https://huggingface.co/ and the hub id.
 VARIANTS: tuple[Variant, ...] = (
     Variant(
         model_id="gemma-4-e2b-it",

@@ -1,4 +1,4 @@
-"""What can go wrong, one small tree; each message says what was given, what is allowed and what to do."""
+"""The errors of this package, one small tree; a message says what was given, what is allowed, what to do."""
 
 
 class Gemma4BlockError(Exception):

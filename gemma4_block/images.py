@@ -1,4 +1,4 @@
-"""Turn whatever a caller calls an image into RGB uint8, by declared rule or with a refusal."""
+"""Convert the images of callers to RGB uint8 by declared rules, or refuse them."""
 
 from typing import TYPE_CHECKING, Any, Literal, get_args
 

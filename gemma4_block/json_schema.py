@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from llguidance import LLParserLimits
     from llguidance._lib import JsonCompileOptions
 
-# The form that json.dumps writes. Free white space would let a model write blanks for ever.
+# The form that json.dumps writes. Free white space would let a model generate blanks without end.
 _FORM: "JsonCompileOptions" = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
-    # What a grammar cannot ensure is refused, not ignored.
+    # Refuse keywords that a grammar cannot ensure, instead of ignoring them.
     "lenient": False,
 }
 
@@ -58,5 +58,5 @@ def grammar_limits() -> "LLParserLimits":
     """
     from llguidance import LLParserLimits
 
-    # Source: LLParserLimits of llguidance 1.9; a state is 1 to 2 kB, so these are 100 MB at most.
+    # A state takes 1 to 2 kB, so these are 100 MB at most. Source: LLParserLimits in llguidance/_lib.pyi 1.9.
     return LLParserLimits(max_lexer_states=50_000, verbose_errors=False)

@@ -20,7 +20,7 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 class Settings(BaseSettings):
-    """What the operator of the machine decides; requests cannot change it. Prefix: `GEMMA4_BLOCK_`."""
+    """The settings of the machine's operator; requests cannot change them. Prefix: `GEMMA4_BLOCK_`."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
 
 
 class GenerationDefaults(BaseSettings):
-    """What is used where a call does not say. Prefix: `INFERENCE_MODELS_GEMMA4_DEFAULT_`.
+    """The generation options where a call does not say. Prefix: `INFERENCE_MODELS_GEMMA4_DEFAULT_`.
 
     The names and values are those of inference_models, so that an environment that works there works here.
     Source: inference_models/configuration.py, version 0.39.5.

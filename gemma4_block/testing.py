@@ -20,7 +20,7 @@ from gemma4_block.errors import EngineError, Gemma4BlockError, PromptError
 _ALL = Capabilities(image_seq_lengths=IMAGE_SEQ_LENGTHS)
 
 Line = str | Answer | PromptError
-"""What a script says to one prompt; a text stands for an ordinary answer."""
+"""A script's answer to one prompt; a text stands for an ordinary answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,7 +174,7 @@ def _in_order(lines: Sequence[Line]) -> Callable[[Prompt], Line]:
 def _answer(line: Line, prompt: Prompt) -> Answer | PromptError:
     if not isinstance(line, str):
         return line
-    # Whoever asserts on counts scripts a whole Answer; words are near enough for the rest.
+    # Counting words is near enough: a test that asserts on counts scripts a whole Answer.
     image_tokens = len(prompt.images) * (0 if prompt.image_seq_length is None else prompt.image_seq_length)
     return Answer(
         text=line,

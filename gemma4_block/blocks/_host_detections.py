@@ -64,7 +64,7 @@ TAKEN_DATA_FIELDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Label:
-    """What a detection is named after.
+    """The new name of a detection.
 
     Attributes:
         text: Its new name.

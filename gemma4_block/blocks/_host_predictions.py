@@ -88,7 +88,7 @@ def _build_classification(
     for entry in built["predictions"]:
         entry["confidence"] = confidences[entry["class"]]
     if predictions.top.confidence is None:
-        # What draws a classification shows the likeliest class, which is the first where none is likelier.
+        # The host's visualization shows the likeliest class, which is the first where none is likelier.
         built["predictions"].sort(key=lambda entry: entry["class"] != predictions.top.class_name)
     return built
 

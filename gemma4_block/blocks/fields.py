@@ -1,4 +1,4 @@
-"""What the fields of a step may say, checked once their selectors are resolved."""
+"""Check the fields of a step, once their selectors are resolved."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
@@ -30,9 +30,9 @@ WhenTooMany = Literal["refuse", "sample"]
 """`refuse`: the group is not asked about; `sample`: an evenly spread selection of its images is."""
 
 DEFAULT_MAX_IMAGES = 8
-"""At 280 tokens each they take about as long to read as a page of text."""
+"""At 280 tokens each their prefill takes about as long as that of a page of text."""
 
-# A class is a name; what needs a sentence belongs in a prompt.
+# A class is a name; a whole sentence belongs in a prompt.
 _MAX_CLASS_CHARACTERS = 200
 
 
@@ -106,7 +106,7 @@ def resolve_generation(fields: GenerationFields) -> GenerationConfig:
     """Fill what a step leaves open with the operator's defaults.
 
     Args:
-        fields: What the step says.
+        fields: Of the step.
 
     Returns:
         How to answer.
@@ -168,7 +168,7 @@ def read_text(name: str, text: object) -> str | None:
     """Check a prompt or system prompt.
 
     Args:
-        name: What a message calls it.
+        name: Its name in messages.
         text: What the workflow gave.
 
     Returns:

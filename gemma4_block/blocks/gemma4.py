@@ -60,8 +60,7 @@ class Gemma4Block(ModelStepBlock):
 
 
 def _check_common_texts(step: ImageFields, prompt: PerImage, system_prompt: PerImage) -> None:
-    # What is wrong with a text for all images is wrong with the request; a text for one image only
-    # costs that image its answer.
+    # A bad text for all images fails the step; one for a single image costs only that image its answer.
     task = TASKS[step.task_type]
     has_own_prompts = isinstance(prompt, Batch)
     check_inputs(

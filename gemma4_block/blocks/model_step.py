@@ -1,4 +1,4 @@
-"""What the two steps that ask a model share: their engine, and how questions are put to it."""
+"""The base of the two steps that ask a model: their engine, and how questions are put to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class ModelStepBlock(WorkflowBlock):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What one row wants to know.
+    """The question of one row.
 
     Attributes:
         request: The same for the task, which reads the answer with it.
@@ -65,12 +65,12 @@ def word_question(
     """Word the question of one row.
 
     Args:
-        fields: What the step says for all rows.
+        fields: Of the step, the same for all rows.
         engine: Knows what its checkpoint was trained for.
         images: What the question is about.
         prompt: The user's, as the workflow gave it.
         system_prompt: The user's, as the workflow gave it.
-        classes: What may be answered.
+        classes: The possible answers.
         box_format: How the checkpoint writes boxes.
 
     Returns:
@@ -96,7 +96,7 @@ def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence
     """Return the visual token budget that a step says, or what suits its task, checkpoint and images.
 
     Args:
-        fields: What the step says.
+        fields: Of the step.
         engine: Knows what its checkpoint was trained for.
         images: Those of one prompt.
 

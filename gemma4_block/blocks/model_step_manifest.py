@@ -184,7 +184,7 @@ class ModelStepManifest(WorkflowBlockManifest):
                 beside the others.
 
         """
-        # What a selector will give is checked when it gives it; it is neither missing nor empty.
+        # The value of a selector is checked at run time; here it is neither missing nor empty.
         check_inputs(
             task_type,
             TASKS[task_type].takes,

@@ -71,7 +71,7 @@ class MultiImageBlock(ModelStepBlock):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _GroupQuestion(Question):
-    """What is asked about one group.
+    """The question about one group.
 
     Attributes:
         places: Which of its images are asked about, from 0.

@@ -38,7 +38,7 @@ OUTPUT_MEANINGS = {
     "empty (None).",
     "classes": "The classes that were asked for; empty (None) where the task has none.",
 }
-"""What each output is, for people. The host has no place for it, so the step's long description shows it."""
+"""The meaning of each output, for people. The host has no place for it; the long description shows it."""
 
 # These are of one image each, or of classes.
 _OF_SINGLE_IMAGES = {"predictions", "count", "classes"}
@@ -54,7 +54,7 @@ GROUP_OUTPUT_MEANINGS = {
     "asked_images": "The numbers of the images that the model saw, from 1, in the order in which the prompt "
     "names them: all of them, or the sample. Empty where there was nothing to ask.",
 }
-"""What each output is, for people."""
+"""The meaning of each output, for people."""
 
 
 _KINDS = {

@@ -1,4 +1,4 @@
-"""What the steps with a model hand to the next ones, one row for each image or group."""
+"""The output rows of the steps with a model, one for each image or group: output names and values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +19,8 @@ def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, mod
 
     Args:
         task: Reads the answer.
-        request: What was asked.
-        answer: What was answered.
+        request: The question it answers.
+        answer: The model's answer.
         image: The workflow's image, which predictions belong to.
         model_id: Which model answered.
 
@@ -67,8 +67,8 @@ def answered_group(
 
     Args:
         task: Reads the answer.
-        request: What was asked.
-        answer: What was answered.
+        request: The question it answers.
+        answer: The model's answer.
         model_id: Which model answered.
         image_count: How many images the group has.
         places: Which of them were asked about, from 0.

@@ -1,4 +1,4 @@
-"""The same road from a terminal. A command's module imports what is heavy inside its function."""
+"""The commands of the terminal. A command's module imports what is heavy inside its function."""
 
 import typer
 

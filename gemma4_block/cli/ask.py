@@ -1,4 +1,4 @@
-"""Ask the model about an image file, on the road that a workflow takes."""
+"""Ask the model about an image file, by a workflow of one step."""
 
 import json
 from collections.abc import Mapping
@@ -119,7 +119,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def read_structure(structure: str) -> dict[str, JsonValue]:
-    """Read what an answer looks like.
+    """Read an output structure.
 
     Args:
         structure: A JSON object, or the name of a file that holds one.

@@ -1,4 +1,4 @@
-"""Time the user's own model on the user's own pictures, on the road that a workflow takes."""
+"""Time a workflow step on the user's own model and pictures."""
 
 import json
 from collections.abc import Iterator

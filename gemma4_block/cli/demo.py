@@ -38,7 +38,7 @@ _SHAPE_COUNT: Final = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """What is asked about: BGR pixels, and the scene where it was drawn here."""
+    """A picture to ask about: BGR pixels, and the scene where it was drawn here."""
 
     pixels: "npt.NDArray[np.uint8]"
     scene: "Scene | None"

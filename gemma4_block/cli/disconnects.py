@@ -15,7 +15,7 @@ class CancelOnDisconnect:
     """ASGI middleware: when a client has gone before the reply, its answers end where they stand.
 
     Args:
-        app: What replies.
+        app: The application that replies.
 
     """
 
@@ -31,7 +31,7 @@ class CancelOnDisconnect:
         messages: asyncio.Queue[Message] = asyncio.Queue()
 
         async def listen() -> None:
-            # The server tells it to whoever asks, and an application that works asks nothing.
+            # The server reports a disconnect only to `receive`, which an application at work does not call.
             while not gone.is_set():
                 message = await receive()
                 messages.put_nowait(message)

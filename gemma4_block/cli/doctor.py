@@ -189,7 +189,7 @@ def describe_need(variant: Variant, precision: "Precision", machine: "Machine") 
 
 
 def has_room(variant: Variant, precision: "Precision", machine: "Machine") -> bool:
-    """Say whether the weights alone fit into what is free; True where nobody can tell."""
+    """Say whether the weights alone fit into what is free; True where either is unknown."""
     from gemma4_block.engine.loading import find_weights_gb
 
     size_gb = find_weights_gb(variant, precision)

@@ -1,4 +1,4 @@
-"""Draw what every task makes of a picture: one picture a task."""
+"""Draw the answer of every task into a picture, one picture a task."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -60,7 +60,7 @@ def serve(
         with _bound_socket(host, port) as listener, TemporaryDirectory(prefix="gemma4-block-") as folder:
             typer.echo("Starting the inference server ...")
             with warnings.catch_warnings():
-                # The host's own deprecations are no news to whoever starts it.
+                # The operator cannot mend the host's own deprecations.
                 warnings.simplefilter("ignore")
                 app = make_app()
             _run(app, listener, Path(folder))

@@ -46,9 +46,9 @@ class TimedCall:
 
     Attributes:
         seconds: From the pictures to the rows.
-        engine_seconds: Of these, what the engine took.
+        engine_seconds: Of these, the engine's.
         answers: One for each picture, in order.
-        profile: Where the engine's time went; None where nobody wanted to know.
+        profile: Where the engine's time went; None where it was not asked for.
 
     """
 
@@ -59,16 +59,16 @@ class TimedCall:
 
     @property
     def output_tokens(self) -> int:
-        """How many tokens were written for all pictures."""
+        """How many tokens were generated for all pictures."""
         return sum(answer.output_tokens for answer in self.answers)
 
     @property
     def workflow_seconds(self) -> float:
-        """What the host and the block took around the engine."""
+        """Seconds that the host and the block took around the engine."""
         return self.seconds - self.engine_seconds
 
     def find_other_seconds(self, profile: "Profile") -> float:
-        """Return what the engine took outside of its stages, or waited for pictures to be preprocessed."""
+        """Return the engine's seconds outside of its stages, or in which it waited for preprocessing."""
         # Several pictures are preprocessed in threads beside the model.
         beside = ("preprocess",) if len(self.answers) > 1 else ()
         stages = profile.stages.items()
@@ -100,7 +100,7 @@ class Timing:
 
     @property
     def output_tokens_per_second(self) -> float:
-        """How many tokens are written in a second, for all pictures together."""
+        """How many tokens are generated in a second, for all pictures together."""
         return self.typical.output_tokens / self.typical.seconds
 
 

@@ -1,4 +1,4 @@
-"""What the model answered."""
+"""The answer of the model, and why it ended."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -34,7 +34,7 @@ class TokenScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What the model said to one prompt.
+    """The model's answer to one prompt.
 
     Attributes:
         text: The answer without thoughts, control tokens and outer white space.

@@ -1,4 +1,4 @@
-"""What an engine is, which one is meant, and where a step gets it from."""
+"""The engine, the reference that names one, and the provider that a step gets it from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class ServedModel:
     """A model that a server runs; equal references mean the same engine.
 
     Attributes:
-        server: What the operator calls the server.
-        model: What the server calls the model.
+        server: The operator's name for it.
+        model: The server's name for it.
 
     """
 
@@ -53,7 +53,7 @@ ModelReference = LocalModel | ServedModel
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What an engine can do with a prompt.
+    """The features that an engine has.
 
     Attributes:
         image_seq_lengths: The visual token budgets that the checkpoint was trained for, smallest first.
@@ -75,15 +75,15 @@ class Capabilities:
 
 
 class Engine(Protocol):
-    """Whatever runs the model. May be used from many threads."""
+    """Runs a model. May be used from many threads."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """The features that it has."""
 
     @property
     def nbytes(self) -> int:
-        """What it takes of this machine's memory, in bytes: the weights, and what it keeps between calls."""
+        """This machine's memory that it takes, in bytes: the weights, and its caches between calls."""
 
     def answer(
         self,

@@ -1,4 +1,4 @@
-"""What the model is asked: text, images, visual token budget, and what the answer may be."""
+"""The prompt to a model: text, images, visual token budget, and the constraint on the answer."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,7 +12,9 @@ RgbImage = npt.NDArray[np.uint8]
 """`(H, W, 3)` uint8, RGB."""
 
 ImageSeqLength = Literal[70, 140, 280, 560, 1120]
-"""Most soft tokens that one image may become. Source: image_processing_gemma4.py of transformers 5.15."""
+"""Most soft tokens that one image may become.
+
+Source: transformers/models/gemma4/image_processing_gemma4.py of transformers 5.15."""
 
 IMAGE_SEQ_LENGTHS: tuple[ImageSeqLength, ...] = get_args(ImageSeqLength)
 
@@ -59,7 +61,7 @@ class Choices:
 
     Attributes:
         groups: At least one group of at least one text, none of which is empty.
-        schema: What an engine that cannot score is held to instead; its answer is then JSON.
+        schema: The constraint for an engine that cannot score; its answer is then JSON.
 
     """
 
@@ -67,7 +69,7 @@ class Choices:
     schema: JsonSchema
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to choose from.
+        """Refuse groups that leave nothing to choose from.
 
         Raises:
             ConfigurationError: A group or a text is empty, or there is no group.
@@ -80,7 +82,7 @@ class Choices:
 
 
 Constraint = JsonSchema | Choices
-"""What an answer may be. It binds the answer, not the thoughts before it."""
+"""The constraint on an answer. It does not bind the thoughts before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +94,7 @@ class Prompt:
         images: Zero, one or many; they come before the text.
         system: Text of the system turn; None means no system turn.
         image_seq_length: Visual token budget per image; None means the checkpoint's own.
-        constraint: What the answer may be; None means anything.
+        constraint: On the answer; None allows anything.
         needs_token_scores: Whether the answer should say how sure the model was of each of its tokens.
 
     """

@@ -1,4 +1,4 @@
-"""What the demo checkpoint is asked about a scene, and what it should answer."""
+"""The questions to the demo checkpoint about a scene, and their answers."""
 
 import json
 from collections import Counter

@@ -79,7 +79,7 @@ PRESENT = (
     "Do you see a {}?",
     "Does the image show a {}?",
 )
-# Pieces of questions that nobody trained an answer for: the demo describes the image instead.
+# Pieces of questions without an answer in training: the demo describes the image instead.
 STRAY_STARTS = (
     "Why is", "Who made", "Where was", "When did", "Can you explain", "Write a poem about", "Tell me about",
     "Give me", "Should I buy", "What happens to", "Translate", "Summarize", "Is it possible to see",

@@ -1,4 +1,4 @@
-"""What runs the model: checkpoints, conversations, batches, generation, and the pool of loaded engines.
+"""Run the model: load checkpoints, preprocess prompts, schedule, prefill and decode sequences, pool engines.
 
-Importing this room loads neither torch nor transformers; its modules do.
+Importing this package loads neither torch nor transformers; its modules do.
 """

@@ -1,4 +1,4 @@
-"""Keep what was used last, at most so many bytes of it."""
+"""Keep the values that were used last, up to a number of bytes."""
 
 from collections.abc import Hashable
 from threading import Lock
@@ -20,7 +20,7 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class ByteCache(Generic[Key, Value]):
-    """What was used last. May be used from many threads.
+    """The values that were used last. May be used from many threads.
 
     Args:
         max_bytes: Most that all values together take; 0 keeps nothing.
@@ -46,11 +46,11 @@ class ByteCache(Generic[Key, Value]):
             return self._values.get(key)
 
     def keep(self, key: Key, value: Value) -> None:
-        """Keep a value, and drop those that were not asked for the longest time; nobody may change it."""
+        """Keep a value, which must not be changed, and drop those whose last use is longest ago."""
         if not self.holds(value.nbytes):
             return
         with self._lock:
-            # A larger value would otherwise be made room for beside the one that it replaces.
+            # LRUCache would count a larger value beside the one that it replaces, and drop others for both.
             self._values.pop(key, None)
             self._values[key] = value
 

@@ -1,7 +1,7 @@
-"""What the engine asks of a family of models.
+"""The types and protocols behind which the engine uses a family of models.
 
-A family is a room of its own, such as `gemma4`, which loads into these types. Nothing else knows its modules,
-its tokens or its template.
+A family is a package of its own, such as `gemma4`, which loads into these types. Nothing else knows its
+modules, its tokens or its template.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class SpecialTokens:
     Attributes:
         stop_ids: Any of them ends the reply.
         end_of_turn: The id that the model ends its turn with.
-        pad_id: Fills rows that are shorter than others.
+        pad_id: Pads the shorter sequences of a batch.
         image_id: Stands where a soft token of an image goes.
         opens_thought: Begins a thought; None for a tokenizer without thoughts.
         closes_thought: Ends it.
@@ -43,7 +43,7 @@ class SpecialTokens:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingDefaults:
-    """What the checkpoint's generation config says; None where it says nothing."""
+    """The sampling options of the checkpoint's generation config; None where it sets none."""
 
     temperature: float | None = None
     top_k: int | None = None
@@ -53,7 +53,7 @@ class SamplingDefaults:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conversation:
-    """A prompt as the checkpoint's template writes it.
+    """A prompt as the checkpoint's template renders it.
 
     Attributes:
         input_ids: All token ids, image placeholders expanded.
@@ -72,7 +72,7 @@ class Patches:
     Attributes:
         pixel_values: `(P, C)` float32 without padding, on the CPU.
         position_ids: `(P, 2)` int64, column and row of each patch.
-        soft_tokens: How many tokens the model reads in the image's place.
+        soft_tokens: How many tokens the image takes in the prompt.
 
     """
 
@@ -213,7 +213,7 @@ class LanguageModel(Protocol):
 
 
 class ChatTemplate(Protocol):
-    """Writes prompts as the checkpoint was trained to read them. May be used from many threads."""
+    """Renders prompts in the form that the checkpoint was trained on. May be used from many threads."""
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text in which nothing is a control token."""
@@ -224,7 +224,7 @@ class ChatTemplate(Protocol):
         """Return the token ids of a prompt, ready for the model's turn.
 
         Args:
-            prompt: What is asked.
+            prompt: The question.
             soft_token_counts: Soft tokens of each of its images.
             enable_thinking: Ask the template for the thinking form.
 
@@ -242,13 +242,13 @@ class ImageProcessor(Protocol):
 
     @property
     def image_seq_length(self) -> ImageSeqLength:
-        """The visual token budget where nobody names one."""
+        """The visual token budget where a prompt names none."""
 
     def cut(self, image: RgbImage, image_seq_length: ImageSeqLength) -> Patches:
         """Scale an image to its budget and cut it."""
 
     def count_soft_tokens(self, patches: int) -> int:
-        """Return how many tokens the model reads in the place of so many patches."""
+        """Return how many soft tokens so many patches become."""
 
 
 class Detokenizer(Protocol):

@@ -10,20 +10,20 @@ from typing import Literal
 import torch
 
 Stage = Literal["preprocess", "vision", "prefill", "decode", "score", "read"]
-"""`preprocess`: images and texts become tensors; `vision`: the tower; `prefill`: prompts are read; `decode`:
-answers are written; `score`: alternatives are compared; `read`: tokens become texts."""
+"""`preprocess`: images and texts become tensors; `vision`: the tower encodes images; `prefill`: prompts fill
+the KV cache; `decode`: tokens are generated; `score`: choices are scored; `read`: tokens are detokenized."""
 
 STAGES: tuple[Stage, ...] = ("preprocess", "vision", "prefill", "decode", "score", "read")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageTime:
-    """What a call spent in one stage.
+    """The time of a call in one stage.
 
     Attributes:
         seconds: Together; a pass that also worked for other calls counts in full.
         passes: How often.
-        most_rows: The most images, prompts or answers that were worked on at once, those of other calls too.
+        most_rows: The most images, prompts or sequences in one pass, those of other calls too.
         shared_passes: How many of the passes also worked for other calls.
 
     """
@@ -44,8 +44,8 @@ class Profile:
     """Where the time of one call went. Threads of their own may preprocess beside the other stages.
 
     Attributes:
-        is_wanted: Whether somebody will read it. Else the seconds of a GPU's stages are wrong, because nobody
-            waits for it to end them.
+        is_wanted: Whether the caller asked for it. Else the seconds of stages on a GPU are wrong, because the
+            clock does not wait for the GPU.
         stages: Those that the call had.
 
     """
@@ -55,7 +55,7 @@ class Profile:
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def add(self, stage: Stage, seconds: float, rows: int, *, calls: int = 1) -> None:
-        """Count a pass over some rows that worked for some calls."""
+        """Count a pass over so many images, prompts or sequences, which worked for so many calls."""
         with self._lock:
             before = self.stages.get(stage, StageTime())
             self.stages[stage] = StageTime(
@@ -74,7 +74,7 @@ class StageClock:
 
     Args:
         device: The model's.
-        wait_for: Returns when a device has done what it was told.
+        wait_for: Blocks until a device has done its work.
 
     """
 
@@ -99,7 +99,7 @@ class StageClock:
 
     @contextmanager
     def measure(self, stage: Stage, rows: int) -> Iterator[None]:
-        """Measure a pass over some rows."""
+        """Measure a pass over so many images, prompts or sequences."""
         started = self._now()
         yield
         seconds = self._now() - started
@@ -115,7 +115,7 @@ class StageClock:
 def must_wait(device: torch.device, profiles: Iterable[Profile]) -> bool:
     """Say whether the clock must wait for the device at both ends of a stage.
 
-    A GPU works on after the call that told it to. Waiting costs time, so only where somebody wants to know.
+    A GPU works on after the call that started the work. Waiting costs time, so only a wanted profile does it.
 
     >>> must_wait(torch.device("cuda"), [Profile(is_wanted=False), Profile(is_wanted=True)])
     True

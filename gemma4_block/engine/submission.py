@@ -81,7 +81,7 @@ class PromptSubmitter:
 
         Args:
             request: Whose it is.
-            prompt: What is asked.
+            prompt: The prompt as tensors.
             generation: How to answer.
 
         Returns:
@@ -124,7 +124,7 @@ class PromptSubmitter:
         except BaseException as error:
             self._scheduler.fail(request, _explain(error))
             raise
-        # Whoever waits for the outcome may read the profile as soon as there is one.
+        # The caller may read the profile as soon as the outcome is there.
         request.profile.add("preprocess", time.perf_counter() - started, 1)
         if isinstance(outcome, TokenSequence) and not outcome.has_ended:
             self._scheduler.submit(outcome)

@@ -1,4 +1,4 @@
-"""What the four numbers of a box mean, each form in one place: axis order, scale, keys, wording, schema."""
+"""The formats of a box's four numbers, each in one place: axis order, scale, keys, wording, schema."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gemma4_block.reading.json_text import JsonValue
 BoxFormat = Literal["yxyx_0_1000", "xyxy_0_1000", "xyxy_0_1", "xyxy_pixels"]
 
 DEFAULT_BOX_FORMAT: BoxFormat = "yxyx_0_1000"
-"""Source: object detection in Gemma 4's model card; the demo checkpoint is trained on it."""
+"""Source: object detection in https://huggingface.co/google/gemma-4-E2B-it; the demo is trained on it too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,11 +18,11 @@ class BoxContract:
     """How a checkpoint was taught to write a box.
 
     Attributes:
-        name: What workflows call it.
+        name: Its name in workflows.
         title: Its name for people.
         description: One sentence for people who choose.
         order: Which axis comes first.
-        scale: What the image's right and lower edges are called; None means pixels of the original image.
+        scale: The number at the image's right and lower edges; None means pixels of the original image.
         box_key: Where an entry holds its four numbers.
         label_key: Where it holds its class.
         is_integer: Whether the numbers have no fraction.

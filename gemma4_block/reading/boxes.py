@@ -9,7 +9,8 @@ from gemma4_block.reading.excerpt import excerpt
 from gemma4_block.reading.json_scalars import is_number
 from gemma4_block.reading.json_text import JsonValue
 
-# What else models call it. Source: the roboflow_workflows reader and answers of other model families.
+# Source of box_2d, bbox_2d and most label keys: BOX_2D_KEYS and LABEL_KEYS of roboflow_workflows 0.2.13,
+# core_steps/common/vlm_decoding/detection_formats.py. The others are our choice, for models that know others.
 _BOX_KEYS = ("box_2d", "bbox_2d", "bbox", "box", "bounding_box")
 _LABEL_KEYS = ("label", "class_name", "class", "name", "description")
 _LIST_KEYS = ("detections", "objects", "boxes", "bounding_boxes", "predictions", "results")
@@ -20,7 +21,7 @@ _SIDE_KEYS = (
     ("left", "top", "right", "bottom"),
 )
 
-# float takes 309 digits, and nobody writes a coordinate with so many.
+# float takes 309 digits, and no coordinate has so many.
 _MAX_NUMBER_CHARACTERS = 32
 
 _Box = tuple[float, float, float, float]
@@ -76,8 +77,8 @@ def read_boxes(
         value: A list of entries, an object that holds one, or a single entry.
         contract: What the numbers mean.
         image_size_wh: Of the original image, in pixels.
-        task: What a message calls the task.
-        answer: What the model wrote, for the error.
+        task: The task's name in messages.
+        answer: The model's answer, for the error.
         cut_off: Why the answer ends early and what to do about it, for the error; None where it is whole.
 
     Returns:

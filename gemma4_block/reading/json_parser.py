@@ -7,10 +7,10 @@ from typing import TypeAlias
 from gemma4_block.reading.json_scalars import is_number, read_span, read_words, skip_padding
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
-"""What `json.loads` returns, without NaN and the infinities."""
+"""A value of `json.loads`, without NaN and the infinities."""
 
 MAX_DEPTH = 64
-"""No task asks for more than 4; what walks over a value may recurse this far in safety."""
+"""No task asks for more than 4; functions that walk over a value may recurse this far in safety."""
 
 _MORE_MEMBERS = re.compile(r"""\s*,\s*["'“\w][^,:\[\]{}]*:""")
 
@@ -36,7 +36,7 @@ class Parsed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Broken:
-    """What looked like a value and is none.
+    """Text that looked like a value and is none.
 
     Attributes:
         end: Where to look for the next one.
@@ -67,7 +67,7 @@ def parse(text: str, start: int) -> Parsed | Broken:
     becomes None and its neighbours stay.
 
     Args:
-        text: What a model wrote.
+        text: Written by a model.
         start: Where `{` or `[` stands.
 
     Returns:
@@ -162,7 +162,7 @@ class _Parser:
         if span is None:
             return False
         self._at = span.end
-        # What touches the end of the text may go on: `12` may be the beginning of `120`.
+        # A scalar that touches the end of the text may be cut: `12` may be the beginning of `120`.
         if span.end == len(self._text) and not span.is_quoted:
             return True
         if self._waits_for_key():

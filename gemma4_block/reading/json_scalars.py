@@ -22,7 +22,7 @@ _CLOSING_QUOTES = {
     **dict.fromkeys(_DOUBLE_MARKS, re.compile(rf'\\.|(?P<quote>[{_DOUBLE_MARKS}"])', re.DOTALL)),
     **dict.fromkeys(_SINGLE_MARKS, re.compile(rf"\\.|(?P<quote>[{_SINGLE_MARKS}'])", re.DOTALL)),
 }
-# What comes after the end of a text; another text only after white space, where a comma was forgotten.
+# Follows the end of a quoted text; another text only after white space, where a comma was forgotten.
 _AFTER_TEXT = re.compile(
     rf"""\s*(?:[,:}}\]]|\\[nrt]|//|/\*|\#|```|{_TAG}|\Z)|\s+[\[{{"'{_SINGLE_MARKS[0]}{_DOUBLE_MARKS[0]}]"""
 )
@@ -73,7 +73,7 @@ def read_span(text: str, start: int) -> Span | None:
     `"the "big" one"` is one text.
 
     Args:
-        text: What a model wrote.
+        text: Written by a model.
         start: Where something that means something begins.
 
     Returns:

@@ -44,8 +44,8 @@ def read_json(text: str, *, task: str, cut_off: str | None = None) -> JsonReadin
     numbers beyond float become None, half a surrogate pair U+FFFD. The time taken grows with the length.
 
     Args:
-        text: What a model wrote.
-        task: What the message calls the task.
+        text: Written by a model.
+        task: The task's name in messages.
         cut_off: Why the text ends early and what to do about it, for the error; None where it is whole.
 
     Returns:

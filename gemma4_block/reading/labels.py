@@ -11,7 +11,7 @@ def find_class(label: str, classes: Sequence[str]) -> str | None:
     space, and space, underscore or hyphen between words; then without regard to punctuation around it too.
 
     Args:
-        label: What a model wrote.
+        label: Written by a model.
         classes: What it may mean.
 
     Returns:

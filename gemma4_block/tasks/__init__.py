@@ -1,4 +1,4 @@
-"""What we ask the model and how we read its answer, one file a task."""
+"""The tasks: how each words its question and reads the answer, one file a task."""
 
 from gemma4_block.tasks.image_budget import fit_image_seq_length
 from gemma4_block.tasks.image_names import name_images

@@ -6,7 +6,7 @@ from typing import Final
 
 from gemma4_block.contract import ImageSeqLength, RgbImage
 
-# Patches of 16 pixels, pooled 3 by 3. Source: image_processing_gemma4.py of transformers 5.15.
+# Patches of 16 pixels, pooled 3 by 3. Source: image_processing_gemma4.py in transformers 5.15.
 _SOFT_TOKEN_SIDE_PX: Final = 48
 
 

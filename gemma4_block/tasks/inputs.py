@@ -1,4 +1,4 @@
-"""What a task must be given, and what would do nothing."""
+"""Refuse fields that a task needs and that are missing, and fields that would do nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class Inputs:
 
     Attributes:
         prompt: The user's own words.
-        classes: What may be answered.
-        output_structure: What the answer looks like.
+        classes: The possible answers.
+        output_structure: The form of the answer.
         box_format: How the checkpoint writes boxes. It has a default, so it is never missing or too much.
 
     """

@@ -105,7 +105,8 @@ TASK = JsonTask(
     name=_NAME,
     title="Multi-label classification",
     description="Which of your classes are in the image, with the measured probability of each by itself.",
-    # The middle budget, because a class may be a small part of the image. Source: https://huggingface.co/google/gemma-4-E2B-it.
+    # The middle budget, because a class may be a small part of the image.
+    # Source: https://huggingface.co/google/gemma-4-E2B-it, where 280 is the default.
     image_seq_length=280,
     takes=Inputs(classes="required"),
     gives=Outputs(predictions="classes", parsed="object"),

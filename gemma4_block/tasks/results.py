@@ -1,4 +1,4 @@
-"""What a task reads from an answer."""
+"""The results that tasks read from answers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ PredictionsKind = Literal["none", "classes", "boxes"]
 """`classes`: which classes fit the image; `boxes`: where their objects are."""
 
 ParsedKind = Literal["none", "object", "list", "any"]
-"""What the JSON of an answer is: `object` and `list` always, `any` where the user's schema decides."""
+"""The type of an answer's JSON: `object` and `list` always, `any` where the user's schema decides."""
 
 CONFIDENCE_DIGITS = 4
 """After the point, where a confidence is written into a text."""
@@ -87,7 +87,7 @@ class Detections:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outputs:
-    """What a task reads from every answer beside its text.
+    """The values that a task reads from every answer beside its text.
 
     Attributes:
         predictions: Classes or boxes.
@@ -104,7 +104,7 @@ Predictions = Classification | MultiLabelClassification | Detections
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What a task read from an answer.
+    """The values that a task read from one answer.
 
     Attributes:
         output: The answer as text; of classes in the form that the host's own parsers read.

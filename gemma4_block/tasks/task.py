@@ -1,4 +1,4 @@
-"""What a task is, and the two kinds of tasks: those that answer in text, and those that answer in JSON."""
+"""A task, and the two kinds of tasks: those that answer in text, and those that answer in JSON."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -31,15 +31,15 @@ GroupTaskType = Literal["unconstrained", "visual-question-answering", "structure
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskRequest:
-    """What one row of a workflow wants to know.
+    """The question of one row of a workflow.
 
     Attributes:
         images: What the question is about.
         image_seq_length: Visual token budget per image.
         prompt: The user's own question; None or blank means none was given.
         system_prompt: Text of the system turn; None or blank means no system turn.
-        classes: What may be answered, each once; empty where none were given.
-        output_structure: What the answer looks like; None or empty where nothing was given.
+        classes: The possible answers, each once; empty where none were given.
+        output_structure: The form of the answer; None or empty where nothing was given.
         box_format: How the checkpoint writes boxes.
 
     """
@@ -58,7 +58,7 @@ class Task(ABC):
     """Something to ask about images, and how its answer is read.
 
     Attributes:
-        name: What workflows call it.
+        name: Its name in workflows.
         title: Its name for people.
         description: One sentence for people who choose.
         group_description: The same where several images are asked about together; None where it makes no
@@ -82,7 +82,7 @@ class Task(ABC):
         """Word the question.
 
         Args:
-            request: What a row wants to know.
+            request: The question of a row.
 
         Returns:
             The prompt for the engine.
@@ -97,8 +97,8 @@ class Task(ABC):
         """Read the answer.
 
         Args:
-            answer: What the model said.
-            request: What it was asked.
+            answer: The model's answer.
+            request: The question it answers.
 
         Returns:
             What the task makes of it.
@@ -124,7 +124,7 @@ class TextTask(Task):
         """Word the question.
 
         Args:
-            request: What a row wants to know.
+            request: The question of a row.
 
         Returns:
             The prompt for the engine.
@@ -164,7 +164,7 @@ class JsonTask(Task):
         """Word the question and say what may be answered.
 
         Args:
-            request: What a row wants to know.
+            request: The question of a row.
 
         Returns:
             The prompt for the engine.
@@ -187,8 +187,8 @@ class JsonTask(Task):
         """Read the answer.
 
         Args:
-            answer: What the model said.
-            request: What it was asked.
+            answer: The model's answer.
+            request: The question it answers.
 
         Returns:
             What it means.

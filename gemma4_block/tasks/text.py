@@ -1,4 +1,4 @@
-"""The wording of the tasks whose answer is plain text, for whoever trains a model on it."""
+"""The wording of the tasks whose answer is plain text, for training a model on it."""
 
 from gemma4_block.tasks.caption import CAPTION
 from gemma4_block.tasks.detailed_caption import DETAILED_CAPTION

@@ -1,4 +1,4 @@
-"""What the evaluation asks about held-out scenes, and the truth."""
+"""The questions of the evaluation about held-out scenes, and the true answers."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
 
 CHECKPOINT_DIRECTORY = Path(__file__).parents[1] / "checkpoint"
 SAVED_REPORT = Path(__file__).parent / "report.json"
-"""What the command of this folder found of the shipped checkpoint; docs/demo-model.md shows it."""
+"""The results of this folder's command for the shipped checkpoint; docs/demo-model.md shows them."""
 
 # Root of the judged scenes; training draws from (20261124, step).
 HELD_OUT_SEED = 20261125
@@ -23,7 +23,7 @@ HELD_OUT_SEED = 20261125
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
         rows: The measures, with targets where there are demands.

@@ -32,7 +32,7 @@ class Row:
 
     @property
     def demand(self) -> str:
-        """What the value should be, for people; empty where nothing is demanded."""
+        """The demand on the value, for people; empty where there is none."""
         if self.limit is not None:
             return f"at most {self.limit:.3f}"
         return "" if self.target is None else f"{self.target:.3f}"
@@ -138,7 +138,7 @@ def read_boxes(answer: str) -> list[LabelledBox] | None:
     """Read a detection answer: a JSON list of `box_2d` and `label`.
 
     Args:
-        answer: What the model said.
+        answer: The model's answer.
 
     Returns:
         The boxes in the answer's order; None where it is no such list.

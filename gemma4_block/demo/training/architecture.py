@@ -30,9 +30,9 @@ PATCH_SIZE_PX = 12
 POOLING_KERNEL_SIZE = 2
 VOCAB_SIZE = 1024
 
-# The low ids are those of Google's tokenizer, so that whatever is right for one is right for the other.
-# Source: tokenizer_config.json of google/gemma-4-E2B-it. The image, audio and video ids, which are
-# above 255,000 there, follow the newline here.
+# The low ids are those of Google's tokenizer, so that code for one works for the other.
+# Source: tokenizer_config.json of https://huggingface.co/google/gemma-4-E2B-it. The image, audio and video
+# ids, which are above 255,000 there, follow the newline here.
 _TOKEN_IDS = {
     "<pad>": 0,
     "<eos>": 1,

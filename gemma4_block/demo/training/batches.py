@@ -30,7 +30,7 @@ _SOFT_TOKEN_PX = PATCH_SIZE_PX * POOLING_KERNEL_SIZE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Truth:
-    """What is under each soft token, row by row of the grid; every array starts with the token axis.
+    """The truth under each soft token, row by row of the grid; every array starts with the token axis.
 
     Attributes:
         kinds: `(N,)` int64, 0 background, then `ALL_LABELS`, then digits.

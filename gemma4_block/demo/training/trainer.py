@@ -1,4 +1,4 @@
-"""What learns: the model, throw-away heads that help its tower to see, optimizers and averaged weights."""
+"""The learner: the model, throw-away heads that help its tower to see, optimizers and averaged weights."""
 
 from dataclasses import dataclass
 from pathlib import Path

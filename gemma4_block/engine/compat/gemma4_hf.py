@@ -36,7 +36,7 @@ class Gemma4HF:
     All methods may be called from many threads, which then share the model.
 
     Args:
-        checkpoint: What was loaded.
+        checkpoint: The loaded one.
         image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
         settings: The operator's; None reads the environment.
 

@@ -1,4 +1,4 @@
-"""Turn generated ids into thoughts and answer."""
+"""Detokenize generated ids into thoughts and answer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ class Gemma4Detokenizer:
         ended_at = next((place for place, token_id in enumerate(ids) if token_id in tokens.stop_ids), None)
         spoken = ids if ended_at is None else ids[:ended_at]
         if ended_at is None and tokens.pad_id not in tokens.stop_ids:
-            # A row that met a stop text is padded until the longest of its batch ends.
+            # In the tensor of `generate`, a sequence that met a stop text is padded to the longest.
             spoken = ids[: next((i for i, token_id in enumerate(ids) if token_id == tokens.pad_id), len(ids))]
         parts = split_thoughts(spoken, opens=tokens.opens_thought, closes=tokens.closes_thought)
         thought = self._decode([ids[place] for place in parts.thought_places])

@@ -5,8 +5,9 @@ from typing import Final
 import torch
 from torch import nn
 
-# Source: steps of 2, 4 and 8 rows take 206, 204 and 336 ms, and 242, 336 and 418 ms the usual way, by
-# tests/benchmarks/few_rows.py on an AMD EPYC with AVX2. Products of more rows were no faster.
+# Numbers of rows that are faster. Source: tests/benchmarks/few_rows.py, where decode steps of 2, 4 and 8 rows
+# take 206, 204 and 336 ms, and 242, 336 and 418 ms the usual way, on an AMD EPYC with AVX2. More rows were no
+# faster.
 _FILLED_ROWS: Final = (4, 8)
 
 
@@ -20,15 +21,15 @@ class FewRowsLinear(nn.Linear):
             return super().forward(input)
         flat = input.reshape(rows, -1)
         wanted = next(count for count in _FILLED_ROWS if rows <= count)
-        # Other numbers of rows are slower.
+        # Products of other numbers of rows are slower, so rows of zeros are added.
         filled = nn.functional.pad(flat, (0, 0, 0, wanted - rows))
         product = torch.mm(self.weight, filled.t()).t()[:rows]
-        # What follows is slow on what is laid out the other way.
+        # Later operations are slow on a transposed layout.
         return product.contiguous().reshape(*input.shape[:-1], -1)
 
 
 def speed_up_few_rows(model: nn.Module) -> None:
-    """Let every linear layer of a model in float32 on a CPU do so; others stay as they are."""
+    """Turn every linear layer in float32 on a CPU into a `FewRowsLinear`; others stay as they are."""
     for module in model.modules():
         if type(module) is not nn.Linear:
             continue

@@ -1,4 +1,4 @@
-"""Cut images into the patches that Gemma 4's vision tower reads."""
+"""Cut images into the patches of Gemma 4's vision tower."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class Gemma4ImageProcessor:
         return check_image_seq_length(self._processor.max_soft_tokens)
 
     def cut(self, image: RgbImage, image_seq_length: ImageSeqLength) -> Patches:
-        """Scale an image to its budget and cut it; what is set on the shared processor stays as it is."""
+        """Scale an image to its budget and cut it; the settings of the shared processor stay as they are."""
         encoded = self._processor(
             images=[image],
             # A budget that is set on the processor is ignored where the call names another, and other
@@ -43,5 +43,5 @@ class Gemma4ImageProcessor:
         )
 
     def count_soft_tokens(self, patches: int) -> int:
-        """Return how many tokens the model reads in the place of so many patches."""
+        """Return how many soft tokens so many patches become."""
         return patches // self._patches_per_token

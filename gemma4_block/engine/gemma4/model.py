@@ -1,4 +1,4 @@
-"""The loaded Gemma 4 behind the engine's types; nothing outside of this room knows the model's attributes."""
+"""The loaded Gemma 4 behind the engine's types; no other package knows the model's attributes."""
 
 import copy
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from gemma4_block.engine.family import AttentionMasks
 class Gemma4Model:
     """A `LanguageModel`: Gemma 4 of any size, text model and vision tower.
 
-    In E2B and E4B the upper layers keep no keys and values: 20 of 35, and 18 of 42. What they make of a
-    position goes nowhere but into the logits there, so all positions but the last skip them.
+    In E2B and E4B the upper layers keep no keys and values: 20 of 35, and 18 of 42. Their output at a
+    position is used for the logits of that position only, so all positions but the last skip them.
 
     Args:
         module: The transformers model in evaluation mode.
@@ -65,8 +65,8 @@ class Gemma4Model:
 
     def make_cache(self) -> DynamicCache:
         """Return an empty KV cache with the layers that this model needs."""
-        # Only this kind of cache keeps the image masks of the larger variants right. Source: issue 6028 of
-        # github.com/unslothai/unsloth.
+        # Only this kind of cache keeps the image masks of the larger variants right. Source:
+        # https://github.com/unslothai/unsloth/issues/6028.
         return DynamicCache(config=self._config)
 
     def measure_cache(self, length: int) -> int:
@@ -76,8 +76,8 @@ class Gemma4Model:
         )
 
     def replace_placeholders(self, ids: Sequence[int]) -> list[int]:
-        """Return generated ids with padding where the model has written a placeholder."""
-        # The whole model reads padding there as well.
+        """Return generated ids with padding in the place of placeholders, which stand for nothing."""
+        # transformers' whole model puts padding there as well.
         pad_id = self._config.pad_token_id
         return [pad_id if token_id in self._placeholders else token_id for token_id in ids]
 
@@ -100,7 +100,7 @@ class Gemma4Model:
     ) -> None:
         """Put all tokens but the last into the cache, through the layers that keep any."""
         embedded = self._embed(input_ids, features)
-        self._read(
+        self._forward(
             self._lower,
             {name: tensor[:, :-1] for name, tensor in embedded.items()},
             attention_mask=attention_mask[:, :-1],
@@ -132,7 +132,7 @@ class Gemma4Model:
         self, input_ids: torch.Tensor, masks: AttentionMasks, positions: torch.Tensor, cache: DynamicCache
     ) -> None:
         """Put more tokens of text into the cache, through the layers that keep any."""
-        self._read(
+        self._forward(
             self._lower, {"input_ids": input_ids}, attention_mask=masks, positions=positions, cache=cache
         )
 
@@ -146,8 +146,8 @@ class Gemma4Model:
         only_last: bool,
     ) -> torch.Tensor:
         """Put more tokens of text into the cache, and return the logits `(B, Q or 1, V)` float32."""
-        # Without images the whole model only adds work: it looks for them at every step.
-        hidden: torch.Tensor = self._read(
+        # The text model alone: the whole model also looks for images at every step.
+        hidden: torch.Tensor = self._forward(
             self._decoder, {"input_ids": input_ids}, attention_mask=masks, positions=positions, cache=cache
         ).last_hidden_state
         logits: torch.Tensor = self.module.get_output_embeddings()(hidden[:, -1:] if only_last else hidden)
@@ -156,7 +156,7 @@ class Gemma4Model:
             logits = torch.tanh(logits / cap) * cap
         return logits.float()
 
-    def _read(
+    def _forward(
         self,
         layers: Any,  # noqa: ANN401 - the text model, or its lower part
         tokens: dict[str, torch.Tensor],
@@ -202,7 +202,7 @@ def _lower_layers(decoder: Any) -> Any:  # noqa: ANN401 - one of several classes
     """
     config = decoder.config
     shared = getattr(config, "num_kv_shared_layers", 0)
-    # Where images are read both ways, the mask is made by the whole model.
+    # Where attention within images is bidirectional, the whole model makes the mask.
     if not shared or config.use_bidirectional_attention is not None:
         return None
     lower = copy.copy(decoder)

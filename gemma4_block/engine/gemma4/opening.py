@@ -1,7 +1,7 @@
 """Put what transformers has loaded behind the engine's types."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemma4_block.engine.family import SamplingDefaults, SpecialTokens
 from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
@@ -12,8 +12,11 @@ from gemma4_block.engine.gemma4.model import Gemma4Model
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
 from gemma4_block.engine.gemma4.template import Gemma4Template
 
+if TYPE_CHECKING:
+    from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
 MODEL_TYPES = ("gemma4", "gemma4_unified")
-"""What config.json calls this family."""
+"""The values of `model_type` in config.json that this family has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +27,7 @@ class OpenedGemma4:
     template: Gemma4Template
     image_processor: Gemma4ImageProcessor
     detokenizer: Gemma4Detokenizer
+    tokenizer: "TokenizersBackend"
     special_tokens: SpecialTokens
     sampling_defaults: SamplingDefaults
     context_tokens: int
@@ -55,6 +59,7 @@ def open_gemma4(module: Any, processor: Any) -> OpenedGemma4:  # noqa: ANN401 - 
             patches_per_token=1 if hasattr(vision, "model_patch_size") else vision.pooling_kernel_size**2,
         ),
         detokenizer=Gemma4Detokenizer(processor.tokenizer, special_tokens),
+        tokenizer=processor.tokenizer,
         special_tokens=special_tokens,
         sampling_defaults=SamplingDefaults(
             temperature=said.temperature,

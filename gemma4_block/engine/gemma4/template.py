@@ -1,8 +1,8 @@
 """Render a prompt with the checkpoint's own template, and let no text of a user act as a control token.
 
-The template is rendered with stand-ins for the texts. What the template wrote is tokenised with control
-tokens; the texts are put in its places tokenised as plain text, so `<|image|>` or `<turn|>` in a question
-is read, not obeyed.
+The template is rendered with stand-ins for the texts. The template's own text is tokenised with control
+tokens; the users' texts replace the stand-ins tokenised as plain text, so `<|image|>` or `<turn|>` in a
+question has no effect.
 """
 
 import copy
@@ -45,7 +45,7 @@ class Gemma4Template:
         """Return the token ids of a prompt, ready for the model's turn.
 
         Args:
-            prompt: What is asked.
+            prompt: The question.
             soft_token_counts: Soft tokens of each of its images.
             enable_thinking: Ask the template for the thinking form.
 
@@ -63,7 +63,7 @@ class Gemma4Template:
         ids: list[int] = []
         used: list[str] = []
         for index, piece in enumerate(_STAND_IN.split(rendered)):
-            # The split alternates between what the template wrote and the names of the stand-ins.
+            # The split alternates between text of the template and the names of the stand-ins.
             if index % 2:
                 used.append(piece)
                 ids += self.encode_text(texts[piece])

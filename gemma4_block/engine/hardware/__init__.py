@@ -1,4 +1,4 @@
-"""Where a model runs: devices, free memory, threads."""
+"""Inspect the machine that a model runs on: devices, free memory, threads."""
 
 from gemma4_block.engine.hardware.devices import choose_device, find_device
 from gemma4_block.engine.hardware.machine import (

@@ -1,4 +1,4 @@
-"""Say what a model finds on this machine: device, bfloat16, free memory, threads."""
+"""Inspect this machine for a model: device, bfloat16, free memory, threads."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 from gemma4_block.engine.hardware.devices import find_device
 from gemma4_block.engine.hardware.threads import find_own_spinning
 
-# Ampere. Source: NVIDIA's table of compute capabilities.
+# Compute capability of Ampere. Source: is_bf16_supported in torch/cuda/__init__.py of torch 2.15.
 _FIRST_WITH_BFLOAT16 = (8, 0)
 # Names of processor features in torch.cpu.get_capabilities: x86 first, then ARM.
 _BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
@@ -32,7 +32,7 @@ class Machine:
         device: The one that the operator's settings choose.
         has_bfloat16: Whether it computes in bfloat16, and does not only store it; None where torch is too old
             to tell.
-        free_bytes: Memory that weights may take; None where nobody can tell.
+        free_bytes: Memory that weights may take; None where it is unknown.
         threads: How many torch works with.
         spinning: What is wrong with how they wait, and what to do; None where nothing is.
 
@@ -77,10 +77,10 @@ def inspect_machine(device_name: str) -> Machine:
 
 
 def read_free_memory(device: torch.device) -> int | None:
-    """Return how many bytes a loaded model can still take on its device; None where nobody can tell."""
+    """Return how many bytes a loaded model can still take on its device; None where that is unknown."""
     if device.type != "cuda":
         return find_free_bytes(read_available_bytes(), _ROOT)
-    # What torch holds and does not use is not free to others, but it is to the model.
+    # Memory that torch has reserved and does not use is free to the model, though not to other programs.
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free: int = torch.cuda.mem_get_info(device)[0] + unused
     return free
@@ -109,7 +109,7 @@ def find_free_bytes(available_bytes: int | None, root: Path) -> int | None:
     """Return the main memory that a program may still take.
 
     Args:
-        available_bytes: What the whole system can give; None where nobody can tell.
+        available_bytes: Main memory that the whole system can give; None where that is unknown.
         root: Of the file system that says, on Linux, what limits this process has.
 
     Returns:

@@ -37,8 +37,8 @@ def find_spinning(environment: Mapping[str, str], *, threads: int, has_libgomp: 
     )
     if threads == 1 or is_passive:
         return None
-    # Source: measured, an E2B of 6 layers on two cores of which another program kept one busy: 32.9 s with
-    # two threads, 4.1 s with one, and 4.0 s with two that wait passively.
+    # Source: docs/measured.md, Threads: 32.9 s with two threads that spin, 4.1 s with one, and 4.0 s with two
+    # that wait passively.
     return (
         f"torch works with {threads} threads, which spin while they wait: with a busy program beside them an "
         "answer took 8 times as long. Start the process with OMP_WAIT_POLICY=PASSIVE, or with "

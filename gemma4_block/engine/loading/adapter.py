@@ -1,14 +1,14 @@
 """Put a LoRA adapter on its base, or say that it belongs to another."""
 
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
+from torch import nn
 
 from gemma4_block.errors import CheckpointError
 
 
-def apply_adapter(model: Any, directory: Path, *, is_quantized: bool) -> Any:  # noqa: ANN401 - one of several models
+def apply_adapter(model: nn.Module, directory: Path, *, is_quantized: bool) -> nn.Module:
     """Return the base with its adapter: merged, or on top where the base is in 4 bits.
 
     Args:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
@@ -32,7 +33,7 @@ from gemma4_block.errors import CheckpointError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
-    from transformers import BitsAndBytesConfig, PreTrainedConfig
+    from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
 
@@ -122,21 +123,20 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     dtype = choose_dtype(
         options.dtype, checkpoint=dtype_of(config), machine=machine, float32_bytes=float32_bytes
     )
-    model = _load_weights(weights, options, config, dtype, quantization_config)
+    model: nn.Module = _load_weights(weights, options, config, dtype, quantization_config)
     if options.dtype == "auto" and is_slow_in(dtype, machine):
         warn_of_slow_bfloat16(directory, machine, float32_bytes)
     if is_4_bit and is_slow_in(torch.bfloat16, machine):
         warn_of_slow_4_bits(directory)
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
-    processor = _load_processor(weights, options)
-    opened = open_gemma4(model, processor)
+    opened = open_gemma4(model, _load_processor(weights, options))
     return Checkpoint(
         model=opened.model,
         template=opened.template,
         image_processor=opened.image_processor,
         detokenizer=opened.detokenizer,
-        tokenizer=processor.tokenizer,
+        tokenizer=opened.tokenizer,
         special_tokens=opened.special_tokens,
         sampling_defaults=opened.sampling_defaults,
         inference_config=_load_inference_config(directory),
@@ -204,14 +204,14 @@ def _load_weights(
     config: "PreTrainedConfig",
     dtype: torch.dtype,
     quantization_config: "BitsAndBytesConfig | None",
-) -> Any:  # noqa: ANN401 - the auto class returns one of several models
+) -> "PreTrainedModel":
     if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
         raise CheckpointError(
             f"{directory} holds a config.json but no weights (*.safetensors). "
             "Finish the download or the copy."
         )
     try:
-        model, report = AutoModelForMultimodalLM.from_pretrained(
+        loaded, report = AutoModelForMultimodalLM.from_pretrained(
             directory,
             config=config,
             dtype=dtype,
@@ -247,18 +247,20 @@ def _load_weights(
             f"The weights in {directory} lack {len(names)} tensors that its config.json asks for, first "
             f"{names[0]!r}. They would be random; fetch the files again."
         )
+    model: PreTrainedModel = loaded
     return model
 
 
-def _load_processor(directory: Path, options: LoadOptions) -> Any:  # noqa: ANN401 - see above
+def _load_processor(directory: Path, options: LoadOptions) -> "ProcessorMixin":
     try:
-        return AutoProcessor.from_pretrained(
+        processor: ProcessorMixin = AutoProcessor.from_pretrained(
             directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{directory} lacks tokenizer or processor files, or they are damaged: {error}. Fetch them again."
         ) from error
+    return processor
 
 
 def _load_inference_config(directory: Path) -> "InferenceConfig | None":

@@ -1,4 +1,4 @@
-"""Which engines this process holds, and how a model's name becomes one of them."""
+"""Hold the engines of this process, and find the one that a model's name means."""
 
 from gemma4_block.engine.pool.factory import load_local, make_engine
 from gemma4_block.engine.pool.log_level import set_log_level

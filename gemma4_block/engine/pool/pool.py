@@ -27,8 +27,7 @@ EngineMaker = Callable[[ModelReference, Settings], Engine]
 class EnginePool:
     """The engines of a process; an `EngineProvider`.
 
-    All methods may be called from many threads. Loading one model blocks those who ask for it, and nobody
-    else.
+    All methods may be called from many threads. Loading a model blocks only the threads that ask for it.
 
     Args:
         settings: The operator's; None reads the environment when the first engine is asked for.
@@ -54,7 +53,7 @@ class EnginePool:
     def get(self, model_version: str, quantization: Quantization = "auto") -> Engine:
         """Return the one engine of a model and precision, loading it where needed; blocks while it loads.
 
-        An engine that failed to load is not kept: whoever waited gets the error, the next one tries again.
+        An engine that failed to load is not kept: callers that waited get the error, the next tries again.
 
         Args:
             model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
@@ -91,7 +90,7 @@ class EnginePool:
     def unload(self, reference: ModelReference) -> bool:
         """Forget a loaded engine and return whether there was one.
 
-        Its memory is free as soon as nobody works with it any more.
+        Its memory is free once the last reference to it is gone.
         """
         with self._lock:
             engine = self._engines.get(reference)
@@ -115,7 +114,7 @@ class EnginePool:
         except BaseException as error:
             with self._lock:
                 del self._engines[reference]
-            # Somebody's Ctrl-C is not the other threads' Ctrl-C.
+            # Ctrl-C in the loading thread must not end the threads that wait for it too.
             interrupted = EngineError(
                 f"Loading {describe_reference(reference)} was interrupted. Ask for it again."
             )

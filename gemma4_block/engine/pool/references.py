@@ -64,7 +64,7 @@ def choose_auto_quantization(directory: Path, settings: Settings) -> Quantizatio
 
 
 def describe_reference(reference: ModelReference) -> str:
-    """Return what a message calls an engine."""
+    """Return the name of an engine for messages."""
     match reference:
         case LocalModel():
             return str(reference.directory if reference.adapter is None else reference.adapter)

@@ -1,4 +1,4 @@
-"""Find the directory of a model that somebody named, on this machine only; the name is not trusted."""
+"""Find the directory of a model by its name, on this machine only; the name is not trusted."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from gemma4_block.settings import Settings
 
 # Longer than any id, and than any path that a person keeps models under.
 MAX_NAME_CHARACTERS = 1024
-# Source: NAME_MAX of the file systems of Linux and macOS.
+# Source: NAME_MAX in linux/limits.h of Linux and sys/syslimits.h of macOS.
 MAX_PART_BYTES = 255
 
-# What the Roboflow platform calls a trained model: a project's slug and a version.
+# A trained model's id on the Roboflow platform: a project's slug and a version.
 _PROJECT_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-# What an error repeats of a name that may be a whole document.
+# A name may be a whole document, so an error repeats only its beginning.
 _SHOWN_CHARACTERS = 80
 
 
@@ -85,7 +85,7 @@ class _Place:
 
     Attributes:
         name: The place, for people.
-        directory: What is there under the model's name; None for nothing.
+        directory: The model's directory there; None where there is none.
         problem: Why it could not even be looked at; empty where it could.
 
     """

@@ -1,4 +1,4 @@
-"""From generated tokens to the answer: text, thoughts, and how sure the model was."""
+"""Turn generated tokens into the answer: text, thoughts, and how sure the model was."""
 
 from gemma4_block.engine.postprocess.answers import AnswerReader
 

@@ -1,4 +1,4 @@
-"""From a sequence that has ended to the answer that its caller gets."""
+"""Turn a sequence that has ended into the answer that its caller gets."""
 
 import torch
 
@@ -11,11 +11,11 @@ from gemma4_block.errors import PromptError
 
 
 class AnswerReader:
-    """Knows the tokens of one checkpoint. May be used from many threads.
+    """Detokenizes the sequences of one checkpoint. May be used from many threads.
 
     Args:
         detokenizer: Of the checkpoint.
-        grammars: Of its tokenizer; they know what each token writes.
+        grammars: Of its tokenizer; they know the bytes of each token.
         defaults: Of the checkpoint, for choices that are drawn by chance.
 
     """
@@ -26,7 +26,7 @@ class AnswerReader:
         self._defaults = defaults
 
     def read(self, outcome: Outcome, generation: GenerationConfig) -> Answer | PromptError:
-        """Return what a prompt's outcome means to its caller.
+        """Return the answer that a prompt's outcome stands for.
 
         Args:
             outcome: Of a request that is done.

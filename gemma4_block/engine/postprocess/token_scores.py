@@ -13,7 +13,7 @@ def place_scores(
 
     Args:
         text: The answer, without outer white space.
-        pieces: What each token wrote, in UTF-8; one may end inside a character.
+        pieces: The UTF-8 bytes of each token; one may end inside a character.
         log_probabilities: One for each of them.
 
     Returns:

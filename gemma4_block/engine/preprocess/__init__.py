@@ -1,4 +1,4 @@
-"""From a prompt to tensors, in threads of their own, a little ahead of the model."""
+"""Turn prompts into tensors, in threads of their own, a little ahead of the model."""
 
 from gemma4_block.engine.preprocess.model_inputs import make_model_inputs, pad_texts, read_model_inputs
 from gemma4_block.engine.preprocess.prefetcher import Prefetcher

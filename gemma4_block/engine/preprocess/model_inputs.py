@@ -85,7 +85,7 @@ def read_model_inputs(
     """Return the prompts that tensors made by `make_model_inputs` hold.
 
     Args:
-        inputs: Of any number of rows.
+        inputs: Of any number of prompts.
         image_token_id: Marks the places of images.
         image_processor: Knows how many patches become a soft token.
 

@@ -8,7 +8,7 @@ from gemma4_block.errors import EngineError
 
 
 class Prefetcher:
-    """Prepares prompts in other threads. What is prepared waits in memory, so only so many are.
+    """Prepares prompts in other threads, a limited number ahead, because they wait in memory.
 
     Args:
         executor: Its threads prepare.

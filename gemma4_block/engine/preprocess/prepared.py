@@ -10,12 +10,12 @@ from gemma4_block.contract import ImageSeqLength, RgbImage
 from gemma4_block.engine.byte_cache import ByteCache
 
 ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength | None, tuple[int, int] | None]
-"""What makes two images the same to a checkpoint: pixels, shape, budget, and the size they are brought to.
+"""Equal for images that a checkpoint sees as the same: hash of the pixels, shape, budget, size to resize to.
 
 Patches that the caller has made have no budget."""
 
 FeatureCache = ByteCache[ImageKey, torch.Tensor]
-"""What the vision tower made of the images that were asked about last, `(soft_tokens, hidden)` each."""
+"""The vision tower's features of the images that were asked about last, `(soft_tokens, hidden)` each."""
 
 ChoiceIds = tuple[tuple[tuple[int, ...], ...], ...]
 """Groups of alternatives as token ids."""
@@ -23,14 +23,14 @@ ChoiceIds = tuple[tuple[tuple[int, ...], ...], ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedImage:
-    """An image that the vision tower can read, or that it has read before.
+    """An image for the vision tower, or its features where the tower has encoded it before.
 
     Attributes:
-        key: What it is known by.
-        soft_tokens: How many the model reads in its place.
+        key: Its key in the feature cache.
+        soft_tokens: How many tokens it takes in the prompt.
         pixel_values: `(P, C)` patches without padding, on the CPU; None where `features` is not.
         position_ids: `(P, 2)` int64, column and row of each patch; None where `features` is not.
-        features: `(soft_tokens, hidden)` on the model's device; None where the tower must read it.
+        features: `(soft_tokens, hidden)` on the model's device; None where the tower must encode it.
 
     """
 
@@ -49,12 +49,12 @@ class PreparedPrompt:
         index: Its place in the call.
         input_ids: Token ids, image placeholders expanded.
         image_tokens: How many of them are placeholders.
-        images: What stands in the places of the placeholders, in order.
+        images: In the order of their placeholders.
         prefix_length: How many tokens there are up to the last placeholder; 0 without any,
             or where nothing follows.
         schema: JSON Schema that the answer is held to; None where it is free.
-        choices: What the answer is chosen from, each alternative also as text in `choice_texts`; empty where
-            it is generated.
+        choices: The alternatives that are scored, also as texts in `choice_texts`; empty where the answer is
+            generated.
         choice_texts: The same as the prompt gave them.
         needs_token_scores: Whether the answer should say how sure the model was of each token.
 
@@ -71,20 +71,20 @@ class PreparedPrompt:
     needs_token_scores: bool = False
 
     def without_images(self) -> "PreparedPrompt":
-        """Return the same without what its images became."""
+        """Return the same prompt without the tensors of its images."""
         return replace(self, images=())
 
 
 def image_key(
     image: RgbImage, image_seq_length: ImageSeqLength, image_size_wh: tuple[int, int] | None
 ) -> ImageKey:
-    """Return what an image is known by; images with one key have the same pixels, budget and size."""
+    """Return the key of an image; images with one key have the same pixels, budget and size."""
     digest = blake2b(image.tobytes(), digest_size=32).digest()
     return digest, image.shape, image_seq_length, image_size_wh
 
 
 def find_prefix(input_ids: Sequence[int], image_token_id: int) -> int:
-    """Return how many tokens of a prompt others may begin with as well.
+    """Return the length of the prefix that other prompts may share.
 
     Args:
         input_ids: Of the prompt.

@@ -64,16 +64,16 @@ class Preprocessor:
 
         Args:
             index: Its place in the call.
-            prompt: What is asked.
+            prompt: The question.
             enable_thinking: Ask the template for the thinking form.
             image_size_wh: Width and height that replace those of inference_config.json.
-            features: Images that the tower has read need no pixels; None prepares the pixels of all.
+            features: Images whose features are cached need no pixels; None prepares the pixels of all.
 
         Returns:
             Ids and image tensors.
 
         Raises:
-            PromptError: An image cannot be read, or the prompt has more tokens than the model reads.
+            PromptError: An image cannot be read, or the prompt is longer than the model's context.
             ConfigurationError: `image_size_wh` would do nothing.
             CheckpointError: The chat template cannot be used.
 

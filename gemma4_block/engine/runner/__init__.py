@@ -1,4 +1,4 @@
-"""The model at work: prefill, decode, KV cache, prefix cache, attention masks, scoring."""
+"""Run the model on sequences: prefill, decode, KV cache, prefix cache, attention masks, scoring."""
 
 from gemma4_block.engine.runner.forward import ForwardPasses
 from gemma4_block.engine.runner.prefill import PrefixCache

@@ -1,4 +1,4 @@
-"""Generate answers token by token, together. Sequences join and leave between steps."""
+"""Decode a batch of sequences token by token. Sequences join and leave between steps."""
 
 import torch
 
@@ -9,7 +9,7 @@ from gemma4_block.engine.scheduler import Sequence
 
 
 class RunningBatch:
-    """The sequences that are being generated, and their KV cache.
+    """The sequences that are being decoded, and their KV cache.
 
     A step that fails leaves both as they were, so that it can be tried again with fewer sequences.
 
@@ -17,23 +17,23 @@ class RunningBatch:
         passes: Of the model.
 
     Attributes:
-        sequences: Those that go on, one for each row of the cache.
+        sequences: Those that go on, one for each row of the KV cache.
 
     """
 
     def __init__(self, passes: ForwardPasses) -> None:
         self._passes = passes
         self._batch: BatchCache | None = None
-        # Of a step whose tokens could not be chosen yet.
+        # Of a step whose forward pass is done and whose tokens are not chosen yet.
         self._logits: torch.Tensor | None = None
         self.sequences: list[Sequence] = []
 
     def add(self, prefilled: Prefilled, sequences: list[Sequence]) -> None:
-        """Choose the first token of new sequences, and let those that go on join.
+        """Choose the first token of new sequences, and add those that go on to the batch.
 
         Args:
-            prefilled: What the model has read of them; it is used up.
-            sequences: One for each row.
+            prefilled: Their KV cache and logits; it is used up.
+            sequences: Those that were prefilled.
 
         """
         for sequence in sequences:
@@ -50,7 +50,7 @@ class RunningBatch:
         self.sequences = [*self.sequences, *(sequences[place] for place in going_on)]
 
     def step(self) -> None:
-        """Read what was chosen last, choose the next token of every sequence, and let ended ones go."""
+        """Decode one token of every sequence, and drop those that ended."""
         assert self._batch is not None, "a step needs sequences"
         if self._logits is None:
             texts = [sequence.uncached_ids for sequence in self.sequences]
@@ -67,7 +67,7 @@ class RunningBatch:
         self.drop_stopped()
 
     def drop_stopped(self) -> None:
-        """Let sequences go that are not running any more."""
+        """Drop sequences that are not running any more."""
         going_on = [place for place, one in enumerate(self.sequences) if one.state == "running"]
         if len(going_on) == len(self.sequences):
             return
@@ -80,7 +80,7 @@ class RunningBatch:
             self._logits = self._logits[going_on]
 
     def clear(self) -> None:
-        """Let all sequences go, whatever state a failure has left them in."""
+        """Drop all sequences, whatever state a failure has left them in."""
         self.sequences, self._batch, self._logits = [], None, None
 
 
@@ -96,7 +96,7 @@ def choose_tokens(sequences: list[Sequence], logits: torch.Tensor) -> None:
     for place, sequence in enumerate(sequences):
         if not sequence.is_greedy:
             drawn[place] = sequence.draw(logits[place])
-    # One transfer from the device serves all rows.
+    # One transfer from the device serves all sequences.
     for sequence, (token_id, log_probability) in zip(sequences, drawn.tolist(), strict=True):
         sequence.take(int(token_id), log_probability)
         sequence.take_forced(logits.shape[-1])

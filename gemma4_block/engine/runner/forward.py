@@ -1,4 +1,4 @@
-"""Forward passes over a batch with a KV cache: whole prompts first, then more tokens of text in any row."""
+"""Forward passes over a batch with a KV cache: whole prompts first, then more text for each sequence."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from gemma4_block.engine.preprocess import pad_texts
 from gemma4_block.engine.runner.kv_cache import BatchCache, Prefix
 from gemma4_block.engine.runner.masks import build_masks
 
-# A pass over few positions takes about as long as a pass over one, so it is not worth cutting in two. A CPU
-# is sooner busy. Source: measured there with E2B's widths by tests/benchmarks/speed.py, 274 ms for five
-# positions whole and 157 ms cut.
+# A pass over so few positions is not cut in two, because it takes about as long as a pass over one. On a CPU
+# the limit is lower: with E2B's widths five positions took 274 ms whole and 157 ms cut. To measure it again,
+# compare the prefill stage of row W8 of tests/benchmarks/speed.py with and without the cut.
 _FEW_POSITIONS = 16
 _FEW_POSITIONS_CPU = 4
 
@@ -21,8 +21,8 @@ class ForwardPasses:
 
     Args:
         model: The loaded model.
-        pad_id: Fills shorter rows; an id that the model knows.
-        image_id: Stands in the places of images.
+        pad_id: Pads shorter sequences; an id that the model knows.
+        image_id: The placeholder of a soft token.
 
     Attributes:
         model: As given.
@@ -41,7 +41,7 @@ class ForwardPasses:
         *,
         prefix_lengths: Sequence[int],
     ) -> tuple[BatchCache, torch.Tensor, list[Prefix | None]]:
-        """Read whole prompts.
+        """Prefill whole prompts.
 
         Args:
             texts: Tokens of each prompt, image placeholders included.
@@ -57,7 +57,7 @@ class ForwardPasses:
         batch = BatchCache(self.model.make_cache(), [0] * len(texts))
         if any(prefix_lengths):
             batch.record()
-        # What the upper layers make of a last image token would be needed.
+        # The last token needs all layers, and `extend`, which passes it through them, takes only text.
         ends_in_text = all(text[-1] != self._image_id for text in texts)
         logits: torch.Tensor | None = None
         if self.model.has_layers_without_cache and ids.shape[1] > 1 and ends_in_text:
@@ -75,14 +75,14 @@ class ForwardPasses:
         return batch, logits, prefixes
 
     def extend(self, batch: BatchCache, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Read on, in some rows more than in others.
+        """Prefill more tokens of text, for some sequences more than for others.
 
         Args:
-            batch: Of the rows; it grows.
-            texts: Tokens for each row, at least one; no images.
+            batch: Of the sequences; it grows.
+            texts: New tokens of each sequence, at least one; no images.
 
         Returns:
-            The logits `(B, V)` float32 after the last of each row.
+            The logits `(B, V)` float32 after the last token of each sequence.
 
         """
         if self.is_cut(texts):
@@ -91,16 +91,16 @@ class ForwardPasses:
         return self.read(batch, texts)
 
     def is_cut(self, texts: Sequence[Sequence[int]]) -> bool:
-        """Say whether tokens are read faster in two passes: all but the last by fewer layers, then it."""
+        """Say whether two passes are faster: all tokens but the last through fewer layers, then the last."""
         few = _FEW_POSITIONS_CPU if self.model.device.type == "cpu" else _FEW_POSITIONS
         return self.model.has_layers_without_cache and max(map(len, texts)) > few
 
     def fill(self, batch: BatchCache, texts: Sequence[Sequence[int]]) -> None:
-        """Put tokens into the cache, without asking what comes next.
+        """Put tokens into the KV cache, without logits.
 
         Args:
-            batch: Of the rows; it grows, or stays as it was where the pass fails.
-            texts: Tokens for each row, none for some.
+            batch: Of the sequences; it grows, or stays as it was where the pass fails.
+            texts: New tokens of each sequence, none for some.
 
         """
         with batch.restored_on_failure():
@@ -109,14 +109,14 @@ class ForwardPasses:
         batch.trim()
 
     def read(self, batch: BatchCache, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Put tokens into the cache, and say what comes next.
+        """Put tokens into the KV cache, and return the logits after them.
 
         Args:
-            batch: Of the rows; it grows, or stays as it was where the pass fails.
-            texts: Tokens for each row, at least one.
+            batch: Of the sequences; it grows, or stays as it was where the pass fails.
+            texts: New tokens of each sequence, at least one.
 
         Returns:
-            The logits `(B, V)` float32 after the last of each row.
+            The logits `(B, V)` float32 after the last token of each sequence.
 
         """
         with batch.restored_on_failure():
@@ -128,7 +128,7 @@ class ForwardPasses:
     def _place(
         self, batch: BatchCache, texts: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, AttentionMasks, torch.Tensor]:
-        """Return ids, masks and positions of the next tokens of each row."""
+        """Return ids, masks and positions of the new tokens of each sequence."""
         known = [self.model.replace_placeholders(text) for text in texts]
         inputs = pad_texts(known, pad_token_id=self._pad_id, device=self.model.device)
         is_text = inputs["attention_mask"]
@@ -139,10 +139,10 @@ class ForwardPasses:
     def _mask(self, batch: BatchCache, is_text: torch.Tensor, positions: torch.Tensor) -> AttentionMasks:
         size = is_text.shape[1]
         if size == 1 and not batch.is_padded:
-            # All that a layer has kept is before this token and in its window.
+            # All keys that a layer keeps are before this token and in its window.
             return {"full_attention": None, "sliding_attention": None}
         earlier = torch.ones(size, size, dtype=torch.bool, device=is_text.device).tril()
-        # Padding sees itself, because a row that sees nothing has no number as its result.
+        # Padding sees itself, because the softmax over no key at all is NaN.
         itself = torch.eye(size, dtype=torch.bool, device=is_text.device)
         sees = (earlier & is_text.bool()[:, None]) | itself
         return build_masks(

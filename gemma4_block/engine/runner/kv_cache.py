@@ -1,4 +1,4 @@
-"""The KV cache of a batch: brought to one length, put together, taken apart, restored where a pass fails."""
+"""The KV cache of a batch: padded to one length, joined, cut to some sequences, restored after a failure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prefix:
-    """The KV cache of the beginning of a prompt.
+    """The KV cache of the prefix of a prompt.
 
     Attributes:
         length: How many tokens it has.
@@ -31,7 +31,7 @@ class Prefix:
 
 
 class BatchCache:
-    """The KV cache of the rows of a batch. Rows with fewer tokens are padded on the left.
+    """The KV cache of a batch, one row for each sequence. Shorter rows are padded on the left.
 
     Args:
         cache: Keys and values, as many places for each row as the longest has tokens.
@@ -60,14 +60,14 @@ class BatchCache:
         return (torch.arange(self.places, device=device) >= self.places - lengths[:, None]).long()
 
     def record(self) -> None:
-        """Keep every place of sliding layers until `trim`, not only those that the window still sees."""
+        """Keep every place of sliding layers until `trim`, not only those still in the window."""
         for layer in _layers_of(self.cache):
             if layer.is_sliding:
                 layer.activate_past_recording()
 
     @contextmanager
     def restored_on_failure(self) -> Iterator[None]:
-        """Bring the cache back to what it was where the forward pass inside fails; `grow` comes after it."""
+        """Restore the cache where the forward pass inside fails; where it does not, `grow` comes next."""
         self.record()
         layers = _layers_of(self.cache)
         held = [layer.keys.shape[-2] for layer in layers]
@@ -82,12 +82,12 @@ class BatchCache:
             raise
 
     def grow(self, counts: Sequence[int]) -> None:
-        """Take in what a forward pass has added.
+        """Count the tokens that a forward pass has added, and move padding to the left.
 
         Args:
             counts: How many tokens each row has got. Where one got fewer than another, its padding is
-                between its earlier and its new tokens; it moves to the left, so that windows over places are
-                windows over tokens.
+                between its earlier and its new tokens; it must be on the left, because a sliding window
+                counts places.
 
         """
         added = max(counts)
@@ -101,12 +101,12 @@ class BatchCache:
             device = layer.keys.device
             places = torch.arange(held, device=device)
             counted = torch.tensor(counts, device=device)[:, None]
-            # What a sliding layer has let go, no window sees any more, or it was padding.
+            # Clamped where a sliding layer has dropped the place: no window sees it, or it was padding.
             order = (places - (added - counted) * (places < held - counted)).clamp(min=0)
             layer.keys, layer.values = _gather(layer.keys, order), _gather(layer.values, order)
 
     def trim(self) -> None:
-        """Let go of places that are padding in every row, or that no window sees any more."""
+        """Drop places that are padding in every row, or that no window sees any more."""
         self.places = max(self.lengths)
         for layer in _layers_of(self.cache):
             kept = _kept(layer, self.places)
@@ -139,7 +139,7 @@ class BatchCache:
 
 
 def begin_from_prefixes(make_cache: Callable[[], DynamicCache], prefixes: Sequence[Prefix]) -> BatchCache:
-    """Begin rows that each go on from a prefix, which stays as it is.
+    """Return a batch whose sequences each begin with a prefix; the prefixes stay as they are.
 
     Args:
         make_cache: Makes an empty cache of the model.
@@ -155,7 +155,7 @@ def begin_from_prefixes(make_cache: Callable[[], DynamicCache], prefixes: Sequen
 
 
 def join_batches(make_cache: Callable[[], DynamicCache], batches: Sequence[BatchCache]) -> BatchCache:
-    """Put the rows of batches together, which stay as they are.
+    """Join batches, which stay as they are.
 
     Args:
         make_cache: Makes an empty cache of the model.

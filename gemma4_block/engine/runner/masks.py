@@ -1,4 +1,4 @@
-"""Say which positions a new position sees, where its place in the batch is not its place in the text."""
+"""Build attention masks for new positions of padded sequences, and for positions on branches of a tree."""
 
 import torch
 
@@ -10,10 +10,10 @@ def build_masks(
     *,
     sliding_window: int,
 ) -> dict[str, torch.Tensor]:
-    """Return the attention masks of new positions over what was read before and over each other.
+    """Return the attention masks of new positions over the KV cache and over each other.
 
     Args:
-        before: `(B, L)` int64, what was read, 0 at padding on the left.
+        before: `(B, L)` int64, 1 at cached tokens, 0 at padding on the left.
         positions: `(B, Q)` int64, places in the text of the new ones.
         sees: `(B, Q, Q)` bool, which of the new ones each of them sees; at least itself.
         sliding_window: Of the text model.

@@ -1,4 +1,4 @@
-"""Read prompts together: see each image once, and read once what several prompts begin with."""
+"""Prefill prompts as a batch: encode each image once, and prefill a prefix that prompts share once."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,19 @@ from gemma4_block.engine.runner.vision import encode_images
 from gemma4_block.engine.scheduler import Sequence
 
 PrefixKey = tuple[tuple[int, ...], tuple[ImageKey, ...]]
-"""What makes the beginnings of two prompts the same: their tokens, and the images in them."""
+"""Equal for equal prefixes of prompts: their tokens, and the images in them."""
 
 PrefixCache = ByteCache[PrefixKey, Prefix]
-"""The beginnings of prompts that were read last."""
+"""The KV caches of the prefixes that were used last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prefilled:
-    """Sequences whose tokens are all in a KV cache.
+    """The KV cache of sequences, with all their tokens in it.
 
     Attributes:
-        batch: Their rows, in order.
-        logits: `(B, V)` float32, what comes after each of them.
+        batch: One row for each, in order.
+        logits: `(B, V)` float32, after the last token of each.
 
     """
 
@@ -34,12 +34,12 @@ class Prefilled:
 
 
 class Prefiller:
-    """Reads prompts with one model. Its calls must not overlap.
+    """Prefills prompts with one model. Its calls must not overlap.
 
     Args:
         passes: Of the model.
-        features: Of images that were seen before.
-        prefixes: Beginnings that were read before.
+        features: Of images that were encoded before.
+        prefixes: That were prefilled before.
         clock: Measures vision and prefill.
 
     """
@@ -53,25 +53,25 @@ class Prefiller:
         self._clock = clock
 
     def read(self, sequences: list[Sequence]) -> Prefilled:
-        """Read prompts, and what was generated after them before they were put back.
+        """Prefill prompts, and the tokens generated after them where they were put back.
 
         Args:
             sequences: At least one.
 
         Returns:
-            Their rows, in order.
+            Their KV cache and logits, in order.
 
         """
         keys = [_prefix_key(sequence) for sequence in sequences]
         found = {key: prefix for key in keys if key and (prefix := self._prefixes.find(key)) is not None}
-        # Of those that begin alike, the first is read whole; the others go on from it.
+        # Of prompts that share a prefix, the first is prefilled whole; the others go on from its prefix.
         firsts = {key or place: place for place, key in reversed(list(enumerate(keys))) if key not in found}
         new = sorted(firsts.values())
         others = [place for place in range(len(sequences)) if place not in new]
         parts: list[Prefilled] = []
         if new:
             is_shared = [keys.count(keys[place]) > 1 for place in new]
-            prefilled, prefixes = self._read_whole([sequences[place] for place in new], is_shared)
+            prefilled, prefixes = self._prefill_whole([sequences[place] for place in new], is_shared)
             found |= {
                 key: prefix
                 for place, prefix in zip(new, prefixes, strict=True)
@@ -80,10 +80,10 @@ class Prefiller:
             parts.append(prefilled)
         if others:
             begun = [found[key] for place in others if (key := keys[place])]
-            parts.append(self._read_after([sequences[place] for place in others], begun))
+            parts.append(self._prefill_after([sequences[place] for place in others], begun))
         return self._join(parts, new + others)
 
-    def _read_whole(
+    def _prefill_whole(
         self, sequences: list[Sequence], is_shared: list[bool]
     ) -> tuple[Prefilled, list[Prefix | None]]:
         images = [image for one in sequences for image in one.prompt.images]
@@ -104,7 +104,7 @@ class Prefiller:
                 self._prefixes.keep(key, prefix)
         return Prefilled(batch=batch, logits=logits), prefixes
 
-    def _read_after(self, sequences: list[Sequence], prefixes: list[Prefix]) -> Prefilled:
+    def _prefill_after(self, sequences: list[Sequence], prefixes: list[Prefix]) -> Prefilled:
         with self._clock.measure("prefill", len(sequences)):
             batch = begin_from_prefixes(self._passes.model.make_cache, prefixes)
             own = [_all_ids(one)[one.prompt.prefix_length :] for one in sequences]
@@ -125,7 +125,7 @@ def _all_ids(sequence: Sequence) -> tuple[int, ...]:
 
 
 def _prefix_key(sequence: Sequence) -> PrefixKey | None:
-    """Return what a prompt begins with; None without images, because texts are read fast."""
+    """Return the key of a prompt's prefix; None without images, because text alone is prefilled fast."""
     prompt = sequence.prompt
     if not prompt.prefix_length:
         return None

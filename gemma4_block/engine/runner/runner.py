@@ -1,4 +1,4 @@
-"""The model at work for the scheduler: prefill, scoring, decode steps, and the caches between requests."""
+"""Run the model for the scheduler: prefill, scoring, decode steps, and the caches between requests."""
 
 import logging
 
@@ -20,8 +20,8 @@ class ModelRunner:
 
     Args:
         passes: Of the model.
-        features: Of images that were seen before.
-        prefixes: Beginnings of prompts that were read before.
+        features: Of images that were encoded before.
+        prefixes: Of prompts that were prefilled before.
         clock: Measures the stages.
 
     """
@@ -38,12 +38,12 @@ class ModelRunner:
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> None:
-        """Read prompts and choose the first token of each; those that go on join the running batch."""
+        """Prefill prompts and choose the first token of each; those that go on join the running batch."""
         self._running.add(self._prefiller.read(sequences), sequences)
 
     @torch.inference_mode()
     def score(self, sequences: list[Sequence]) -> None:
-        """Read prompts and score their choices."""
+        """Prefill prompts and score their choices."""
         prefilled = self._prefiller.read(sequences)
         texts = [[text for group in one.prompt.choices for text in group] for one in sequences]
         with self._clock.measure("score", len(sequences)):
@@ -53,23 +53,23 @@ class ModelRunner:
 
     @torch.inference_mode()
     def decode(self) -> None:
-        """Generate a token for every running sequence, or do nothing to any of them where that fails."""
+        """Generate a token for every running sequence; where that fails, leave all of them as they were."""
         with self._clock.measure("decode", len(self._running.sequences)):
             self._running.step()
 
     @torch.inference_mode()
     def drop_stopped(self) -> None:
-        """Let sequences go that are not running any more."""
+        """Drop sequences that are not running any more."""
         self._running.drop_stopped()
 
     def clear(self) -> None:
-        """Let all sequences go, and their memory."""
+        """Drop all sequences, and free their memory."""
         self._running.clear()
         if self._passes.model.device.type == "cuda":
             try:
                 torch.cuda.empty_cache()
             except RuntimeError:
-                # A device that has failed says so at every call; whoever waits is told by the first.
+                # A device that has failed raises at every call; the callers get the error of the first.
                 _LOGGER.exception("The GPU cannot give memory back.")
 
     def release_caches(self) -> bool:

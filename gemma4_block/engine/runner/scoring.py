@@ -1,4 +1,4 @@
-"""Score given texts as what the model would say next, all of them in one pass over a shared prompt."""
+"""Score given texts as continuations of a prompt, all of them in one forward pass after its prefill."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -22,7 +22,7 @@ class TokenTree:
     Attributes:
         tokens: Id of each node, parents before children. Tokens after which nothing is scored are left out.
         parents: Place of each node's parent; -1 where that is the end of the prompt.
-        edges: For each text its steps: where it stands, a node or -1, and the id that it says there.
+        edges: For each text its steps: the node that it is at, or -1, and its next id there.
 
     """
 
@@ -32,7 +32,7 @@ class TokenTree:
 
 
 def plant_tree(texts: Sequence[Sequence[int]]) -> TokenTree:
-    """Merge the beginnings of texts.
+    """Merge the shared prefixes of texts into a tree.
 
     Args:
         texts: Token ids, at least one each.
@@ -70,7 +70,7 @@ def score_texts(
 
     Args:
         model: Scores.
-        prefilled: The prompts; it is used up.
+        prefilled: KV cache and logits of the prompts; it is used up.
         texts: For each prompt its texts as token ids, at least one.
 
     Returns:
@@ -83,7 +83,7 @@ def score_texts(
     nothing = TokenTree(tokens=(), parents=(), edges=())
     rounds = list(zip_longest(*parts, fillvalue=nothing))
     for place, trees in enumerate(rounds):
-        # Further parts go on from the same prefilled; the last may use it up.
+        # Every part starts after the same prompts, and a pass grows their KV cache; the last may use it up.
         part = prefilled if place == len(rounds) - 1 else deepcopy(prefilled)
         for row, found in enumerate(_score_trees(model, part, trees)):
             scores[row] += found
@@ -103,8 +103,8 @@ def _parts(texts: Sequence[Sequence[int]], most: int) -> list[TokenTree]:
 def _score_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> list[list[float]]:
     first = prefilled.logits.log_softmax(dim=-1)[:, None]
     if any(tree.tokens for tree in trees):
-        later = _read_trees(model, prefilled, trees).log_softmax(dim=-1)
-        # The place -1, the end of the prompt, is last.
+        later = _pass_over_trees(model, prefilled, trees).log_softmax(dim=-1)
+        # The end of the prompt comes last, so that index -1 finds it.
         known = torch.cat([later, first], dim=1)
     else:
         known = first
@@ -114,8 +114,8 @@ def _score_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[Tok
     ]
 
 
-def _read_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> torch.Tensor:
-    """Return the logits `(B, N, V)` float32 after each node, every branch blind to the others."""
+def _pass_over_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> torch.Tensor:
+    """Return the logits `(B, N, V)` float32 after each node, which sees only its own branch."""
     device = prefilled.logits.device
     size = max(len(tree.tokens) for tree in trees)
     ids = torch.zeros(len(trees), size, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""See every image once: encode what is new, without padding, and keep the features of what was seen."""
+"""Run the vision tower once for each image, without padding, and cache the features."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,8 +8,9 @@ from gemma4_block.engine.family import LanguageModel
 from gemma4_block.engine.preprocess import FeatureCache, ImageKey, PreparedImage
 from gemma4_block.engine.profiling import StageClock
 
-# As many as eight images at a budget of 280. On a CPU a second image at once gains nothing. Source: measured
-# with the tower of E2B by tests/benchmarks/speed.py, 1.85 s an image against 1.90 s.
+# Most patches of a pass on a GPU: eight images at a budget of 280, our choice. On a CPU a pass takes one,
+# because two gain nothing: with E2B's tower 1.85 s an image instead of 1.90 s. To measure it again, compare
+# the vision stage of row W2 of tests/benchmarks/speed.py with and without that limit.
 _MOST_PATCHES = 8 * 280 * 9
 
 
@@ -18,22 +19,22 @@ def encode_images(
 ) -> list[torch.Tensor]:
     """Return the features of every image, `(soft_tokens, hidden)` on the model's device.
 
-    Images that are the same are read once. None is padded, because the time of the tower grows with the
-    square of its patches; on a GPU those with equally many are read together.
+    Equal images are encoded once. None is padded, because the time of the tower grows with the square of the
+    number of patches; on a GPU images with equally many patches are encoded together.
 
     Args:
-        model: Its tower reads.
+        model: Has the tower.
         images: Any number.
-        cache: Gets what is new.
-        clock: Measures the tower, where there is anything to read.
+        cache: Gets the new features.
+        clock: Measures the tower, where it runs.
 
     Returns:
-        One tensor for each image, in order. They may be shared, so nobody may write into them.
+        One tensor for each image, in order. They may be shared, so they must not be changed.
 
     """
     found: dict[ImageKey, torch.Tensor] = {}
     for image in images:
-        # Another call may have had it seen since this one was prepared.
+        # Another request may have had it encoded since this one was preprocessed.
         seen = cache.find(image.key) if image.features is None else image.features
         if seen is not None:
             found[image.key] = seen

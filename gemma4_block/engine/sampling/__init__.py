@@ -1,4 +1,4 @@
-"""Which token comes next: the rules of a reply, the grammar of a structured answer, the sampler."""
+"""Choose the next token: the rules of a reply, the grammar of a structured answer, the sampler."""
 
 from gemma4_block.engine.sampling.grammar import Grammar, Grammars
 from gemma4_block.engine.sampling.sampler import Sampler

@@ -43,7 +43,7 @@ class Grammars:
             schema: A JSON Schema as text.
 
         Returns:
-            Its own for every answer.
+            A state for one answer only.
 
         Raises:
             PromptError: The schema cannot be used.
@@ -77,7 +77,7 @@ class Grammars:
 
 
 class Grammar:
-    """Where one answer stands in its grammar."""
+    """The state of one answer in its grammar."""
 
     def __init__(self, matcher: "LLMatcher", special_tokens: SpecialTokens) -> None:
         self._matcher = matcher

@@ -19,11 +19,11 @@ _Number = TypeVar("_Number", int, float)
 
 
 class Sampler:
-    """How one sequence chooses. Its draws depend on its own seed alone, not on what else is in its batch.
+    """Chooses the tokens of one sequence; its draws depend on its own seed alone, not on its batch.
 
     Args:
-        generation: What was asked for.
-        defaults: What the checkpoint says, for what was not.
+        generation: The options of the request.
+        defaults: Of the checkpoint, for options that the request leaves open.
 
     """
 

@@ -1,4 +1,4 @@
-"""What may come next in a reply: thoughts first, where they are wanted, then the answer."""
+"""Say which tokens may come next in a reply: thoughts first, where they are wanted, then the answer."""
 
 from functools import lru_cache
 from typing import Literal
@@ -13,17 +13,17 @@ Phase = Literal["start", "thought", "answer"]
 
 
 class TokenRules:
-    """Where one reply stands. A grammar binds only what follows the thoughts.
+    """The state of one reply. A grammar constrains only the answer, not the thoughts before it.
 
     Args:
-        prompt_ids: What the reply follows; it may have opened a thought.
+        prompt_ids: The prompt, which may have opened a thought.
         generation: How to answer.
         special_tokens: The ids that steer.
-        grammar: What the answer may be; None means anything.
+        grammar: Constrains the answer; None allows anything.
         has_choices: Whether the answer is not generated, but scored among choices.
 
     Attributes:
-        phase: What the next token belongs to.
+        phase: The part of the reply that the next token belongs to.
         thought_tokens: How many tokens of thoughts there are.
         answer_tokens: How many tokens of the answer there are.
 

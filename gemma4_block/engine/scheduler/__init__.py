@@ -1,4 +1,4 @@
-"""Which sequences the model works on next: requests, sequences, admission, fairness, the thread."""
+"""Say which sequences are prefilled and decoded next: requests, admission, fairness, the model's thread."""
 
 from gemma4_block.engine.scheduler.admission import Admission
 from gemma4_block.engine.scheduler.loop import Worker

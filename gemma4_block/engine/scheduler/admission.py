@@ -1,4 +1,4 @@
-"""Which sequences the model may work on together: how many, how much padding, how much memory."""
+"""Say which sequences may run in one batch: how many, with how much padding, in how much memory."""
 
 import logging
 import time
@@ -11,26 +11,27 @@ from gemma4_block.engine.scheduler.sequence import Sequence
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-# A batch is padded to its longest sequence. Up to so many cells (sequences times tokens) padding costs next
-# to nothing, because a pass takes as long as reading the weights does.
-_CELLS_PADDED_FREELY: Final = 16_384
-# Sequences join and leave a batch by copies of its KV cache, and a pass needs work space of its own.
+# A batch is padded to its longest sequence. Up to so many tokens, padding included, that costs next to
+# nothing: a decode step takes as long as reading the weights from memory does. This number is our choice.
+_TOKENS_PADDED_FREELY: Final = 16_384
+# The share of free memory that the KV cache may take. Sequences join and leave a batch by copies of it, and a
+# forward pass needs memory of its own.
 _LARGEST_SHARE: Final = 0.5
-_READING_LASTS_S: Final = 0.5
+_BUDGET_LASTS_S: Final = 0.5
 _RECOVERS_AFTER_S: Final = 10.0
 
 
 class Admission:
-    """How much the model works on at the same time.
+    """Limits which sequences run in one batch.
 
     The KV cache that prompts and answers can grow to must fit into the memory that is free. Where memory runs
     out all the same, because other programs took it or the estimate was too low, less is admitted for a
     while; every ten seconds that go well double it, until the limit is gone.
 
     Args:
-        max_sequences: Most answers that are generated at once, and most prompts that are scored at once.
+        max_sequences: Most sequences that are decoded at once, and most that are scored at once.
         measure: Returns how many bytes the KV cache of so many tokens takes.
-        read_free: Returns how many bytes of the model's device are free; None where nobody can tell.
+        read_free: Returns how many bytes of the model's device are free; None where that is unknown.
         now: Seconds of a clock that never goes back.
 
     """
@@ -47,16 +48,16 @@ class Admission:
         self._measure = measure
         self._read_free = read_free
         self._now = now
-        # In bytes of final KV cache, from the last reading of free memory; None where nobody can tell.
+        # In bytes of final KV cache, as of `_budget_at`; None where free memory is unknown.
         self._budget: float | None = None
-        self._read_at = -_READING_LASTS_S
+        self._budget_at = -_BUDGET_LASTS_S
         # In bytes of final KV cache; None unless memory ran out lately.
         self._limit: int | None = None
         self._wanted = 0
         self._doubles_at = 0.0
 
     def has_place(self, count: int) -> bool:
-        """Say whether so many sequences may be worked on at once."""
+        """Say whether so many sequences may run at once."""
         return count <= self._max_sequences
 
     def fits(self, running: list[Sequence], new: list[Sequence]) -> bool:
@@ -67,7 +68,7 @@ class Admission:
         together = [*running, *new]
         if len(together) == 1:
             return True
-        if _count_cells(together) > _CELLS_PADDED_FREELY and not _is_dense(together):
+        if _count_padded_tokens(together) > _TOKENS_PADDED_FREELY and not _is_dense(together):
             return False
         needed = self._need(together)
         self._recover()
@@ -81,7 +82,7 @@ class Admission:
         self._wanted = max(self._wanted, self._need(tried))
         allowed = self._need(going_on)
         self._limit = allowed if self._limit is None else min(self._limit, allowed)
-        self._read_at = -_READING_LASTS_S
+        self._budget_at = -_BUDGET_LASTS_S
         self._doubles_at = self._now() + _RECOVERS_AFTER_S
         _LOGGER.warning(
             "Memory ran out with %d sequences; %d go on, the others wait. More are tried after %.0f s.",
@@ -104,16 +105,16 @@ class Admission:
 
     def _find_budget(self, running: list[Sequence]) -> float | None:
         # Asking the system takes longer than a step of a small model.
-        if self._now() >= self._read_at + _READING_LASTS_S:
+        if self._now() >= self._budget_at + _BUDGET_LASTS_S:
             free = self._read_free()
             held = len(running) * self._measure(max((one.length for one in running), default=0))
             self._budget = None if free is None else held + _LARGEST_SHARE * free
-            self._read_at = self._now()
+            self._budget_at = self._now()
         return self._budget
 
 
 def can_begin_together(sequences: list[Sequence]) -> bool:
-    """Say whether sequences can be read as one batch: they are of one kind and of similar length."""
+    """Say whether sequences can be prefilled as one batch: they are of one kind and of similar length."""
     return len({one.is_scoring for one in sequences}) == 1 and _is_dense(sequences)
 
 
@@ -124,8 +125,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def _is_dense(sequences: list[Sequence]) -> bool:
     """Say whether at most a third of a batch would be padding."""
-    return 2 * _count_cells(sequences) <= 3 * sum(one.length for one in sequences)
+    return 2 * _count_padded_tokens(sequences) <= 3 * sum(one.length for one in sequences)
 
 
-def _count_cells(sequences: list[Sequence]) -> int:
+def _count_padded_tokens(sequences: list[Sequence]) -> int:
     return len(sequences) * max(one.length for one in sequences)

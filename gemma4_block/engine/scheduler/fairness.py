@@ -1,4 +1,4 @@
-"""Keep the prompts of some callers from holding up the answers of others for long."""
+"""Keep the prefill of some requests from holding up the decoding of others for long."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Final
 from gemma4_block.engine.scheduler.sequence import Sequence
 
 # Fewer are not worth a prefill of their own: a decode step of four sequences takes little longer than of one.
-# Source: steps of 1, 2, 4 and 8 rows by tests/benchmarks/few_rows.py.
+# Source: steps of 1, 2, 4 and 8 sequences by tests/benchmarks/few_rows.py.
 _FEW: Final = 4
 _SECONDS_AT_ONCE: Final = 1.0
 
@@ -16,10 +16,11 @@ _SECONDS_AT_ONCE: Final = 1.0
 class Pacer:
     """Shares the time of a model between prefill and decode.
 
-    On a CPU, the prefill of a prompt with an image may take as long as a whole answer, and no answer gets on
-    meanwhile. If all prompts were read first, all callers would wait for the last. So the prompts of several
-    callers are read few at a time, and then answers are generated for as long as that took. Prompts of one
-    request hold up nobody else. On a device that reads many prompts a second, all of this changes little.
+    On a CPU, the prefill of a prompt with an image may take as long as the decoding of a whole answer, and no
+    sequence is decoded meanwhile. If all prompts were prefilled first, all callers would wait for the last.
+    So the prompts of several requests are prefilled a few at a time, and then sequences are decoded for as
+    long as that took. Prompts of one request alone are not held back. Where prefill is fast, as on a GPU,
+    this changes little.
 
     Args:
         now: Seconds of a clock that never goes back.
@@ -29,11 +30,11 @@ class Pacer:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._prefill_s_each = 0.0
-        # For how long answers are to be generated before more prompts are read.
+        # For how long sequences are to be decoded before more prompts are prefilled.
         self._owed_s = 0.0
 
     def allows(self, sequence: Sequence, picked: list[Sequence], running: list[Sequence]) -> bool:
-        """Say whether a prompt may be read now, with those picked before, while answers are running."""
+        """Say whether a prompt may be prefilled now, with those picked before, while others are running."""
         if all(other.request is sequence.request for other in (*picked, *running)):
             return True
         if running and self._owed_s > 0:
@@ -42,7 +43,7 @@ class Pacer:
 
     @contextmanager
     def prefill(self, picked: list[Sequence], running: list[Sequence]) -> Iterator[None]:
-        """Measure how long it takes to read prompts while others are running."""
+        """Measure how long the prefill of prompts takes while others are running."""
         holds_up_others = len({one.request for one in (*picked, *running)}) > 1
         started = self._now()
         yield
@@ -52,7 +53,7 @@ class Pacer:
 
     @contextmanager
     def decode(self) -> Iterator[None]:
-        """Measure how long it takes to generate a token of every answer."""
+        """Measure how long a decode step takes."""
         started = self._now()
         yield
         self._owed_s = max(0.0, self._owed_s - (self._now() - started))

@@ -1,4 +1,4 @@
-"""What the model does next: which sequences begin, which go on, and what happens when a pass fails."""
+"""The scheduler's loop: begin sequences, decode the running ones, and recover when a forward pass fails."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,42 +12,42 @@ from gemma4_block.engine.scheduler.queue import RequestQueue, Verdict
 from gemma4_block.engine.scheduler.sequence import Sequence
 from gemma4_block.errors import EngineError, OutOfMemoryError
 
-# How often deadlines and cancellations are looked at while no pass is under way.
+# How often deadlines and cancellations are checked while no forward pass is under way.
 _LOOKS_EVERY_S: Final = 0.02
 # So many prompts that came later may begin before one that does not fit beside the others; then it is next.
 MOST_OVERTAKES: Final = 32
 
 
 class Worker(Protocol):
-    """What works with the model; the scheduler's thread alone calls it."""
+    """The runner of the model; the scheduler's thread alone calls it."""
 
     def prefill(self, sequences: list[Sequence]) -> None:
-        """Read prompts and choose the first token of each; those that go on join the running batch."""
+        """Prefill prompts and choose the first token of each; those that go on join the running batch."""
 
     def score(self, sequences: list[Sequence]) -> None:
-        """Read prompts and score their choices."""
+        """Prefill prompts and score their choices."""
 
     def decode(self) -> None:
-        """Generate a token for every running sequence, or do nothing to any of them where that fails."""
+        """Generate a token for every running sequence; where that fails, leave all of them as they were."""
 
     def drop_stopped(self) -> None:
-        """Let sequences go that are not running any more."""
+        """Drop sequences that are not running any more."""
 
     def clear(self) -> None:
-        """Let all sequences go, whatever state a failure has left them in; must not raise."""
+        """Drop all sequences, whatever state a failure has left them in; must not raise."""
 
     def release_caches(self) -> bool:
         """Drop what is kept of earlier prompts, and return whether that was anything."""
 
 
 class ModelLoop:
-    """What the scheduler's thread does. All that changes a sequence once it is submitted happens here.
+    """The loop of the scheduler's thread. All that changes a sequence once it is submitted happens here.
 
     Args:
-        queue: What waits.
-        worker: Works with the model.
+        queue: The requests of all callers.
+        worker: Runs the model.
         clock: Learns which requests it works for.
-        admission: Says what fits together.
+        admission: Says which sequences fit together.
         pacer: Shares the time between prefill and decode.
 
     """
@@ -70,7 +70,7 @@ class ModelLoop:
                 self._queue.await_work(_LOOKS_EVERY_S)
             try:
                 self.turn()
-            except Exception as error:  # noqa: BLE001 - a fault of this package must not let callers wait for ever
+            except Exception as error:  # noqa: BLE001 - a fault of this package must not let callers wait forever
                 self._running = []
                 self._worker.clear()
                 self._queue.fail_all(partial(_explain, error))
@@ -78,7 +78,7 @@ class ModelLoop:
         self._worker.clear()
 
     def turn(self) -> None:
-        """Let go of what is over, begin what may begin, and generate a token for what is running."""
+        """Drop sequences that ended, begin those that may begin, and decode the running ones by one token."""
         self._queue.end_over(self._running)
         self._let_go()
         if picked := self._admit():
@@ -90,7 +90,7 @@ class ModelLoop:
                 self._attempt(self._worker.decode, self._running)
 
     def _let_go(self) -> None:
-        """Let go of sequences that ended without the worker."""
+        """Drop sequences that ended without the worker."""
         if any(one.state != "running" for one in self._running):
             self._running = [one for one in self._running if one.state == "running"]
             self._attempt(self._worker.drop_stopped, self._running)
@@ -101,7 +101,7 @@ class ModelLoop:
         def judge(sequence: Sequence, picked: list[Sequence]) -> Verdict:
             if sequence.is_scoring in blocked or not can_begin_together([*picked, sequence]):
                 return "skip"
-            # What is scored does not stay.
+            # Scored sequences do not join the running batch.
             beside = 0 if sequence.is_scoring else len(self._running)
             if not self._admission.has_place(beside + len(picked) + 1):
                 blocked.add(sequence.is_scoring)
@@ -115,7 +115,7 @@ class ModelLoop:
         return self._queue.pick(judge)
 
     def _attempt(self, work: Callable[[], None], sequences: list[Sequence]) -> None:
-        """Do something for some sequences, hand on what became of them, and recover from what goes wrong."""
+        """Run a pass for some sequences, settle those that ended, and recover where the pass fails."""
         concerned = list(sequences)
         new = [one for one in concerned if one not in self._running]
         tried = [*self._running, *new]
@@ -125,7 +125,7 @@ class ModelLoop:
         except Exception as error:  # noqa: BLE001 - the callers of these sequences get it
             # The frames of the failed pass hold its memory.
             clear_frames(error.__traceback__)
-            # What has ended before the failure has ended.
+            # Sequences that ended before the failure keep their outcome.
             new = self._hand_on(new)
             self._running = self._hand_on(self._running)
             self._recover(error, tried, new)
@@ -133,7 +133,7 @@ class ModelLoop:
             self._running = self._hand_on([*self._running, *new])
 
     def _hand_on(self, sequences: list[Sequence]) -> list[Sequence]:
-        """Give ended ones to their callers, let those that are to be scored wait, and return the others."""
+        """Settle ended sequences, queue those that are to be scored, and return the others."""
         for sequence in sequences:
             if sequence.has_ended:
                 # Images are large, and nothing looks at them again.
@@ -144,11 +144,11 @@ class ModelLoop:
         return [one for one in sequences if one.state == "running"]
 
     def _recover(self, failure: Exception, tried: list[Sequence], new: list[Sequence]) -> None:
-        """Go on after a failed pass that was to begin new sequences, or was a step of the running ones.
+        """Go on after a failed pass: the prefill of new sequences, or a decode step of the running ones.
 
         Args:
-            failure: What went wrong.
-            tried: What was running or to begin.
+            failure: Raised by the pass.
+            tried: The sequences that were running or to begin.
             new: Those of them that were to begin and have not ended.
 
         """
@@ -169,7 +169,7 @@ class ModelLoop:
             self._put_back(new or left[-1:])
 
     def _retry_alone(self, sequence: Sequence) -> None:
-        # Once: what it has brought into the caches itself does not count.
+        # Only once: the second time, the caches hold only what this sequence has put there itself.
         if sequence.was_alone or not self._worker.release_caches():
             self._queue.fail(sequence.request, _explain_memory())
             return
@@ -178,7 +178,7 @@ class ModelLoop:
         self._queue.put_back([sequence])
 
     def _put_back(self, sequences: list[Sequence]) -> None:
-        """Let sequences wait again, and the others go on with what the model has read."""
+        """Queue sequences again, and let the others go on with their KV cache."""
         for sequence in sequences:
             sequence.put_back()
         self._queue.put_back(sequences)
@@ -188,11 +188,11 @@ class ModelLoop:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            # Taking some out of the batch copies the others, and there was not even room for that.
+            # Dropping some from the batch copies the others, and there was not even memory for that.
             self._begin_again(self._running)
 
     def _begin_again(self, sequences: list[Sequence]) -> None:
-        """Let the model go of everything; sequences that are to go on are read again."""
+        """Clear the batch; sequences that are to go on are queued, and prefilled again."""
         for sequence in sequences:
             sequence.put_back()
         self._queue.put_back(sequences)

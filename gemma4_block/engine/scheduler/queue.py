@@ -1,4 +1,4 @@
-"""What waits for the model: the requests of all callers, and the outcomes that they get."""
+"""The queue of one model: the requests of all callers, and the outcomes of their prompts."""
 
 from collections import deque
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class RequestQueue:
             self._changed.notify_all()
 
     def withdraw(self, request: Request) -> None:
-        """Serve a request no more; what the model has of it is let go before the next step."""
+        """Serve a request no more; its running sequences are dropped before the next step."""
         with self._changed:
             request.is_withdrawn = True
             request.waiting.clear()
@@ -54,7 +54,7 @@ class RequestQueue:
             self._changed.notify_all()
 
     def submit(self, sequence: Sequence) -> None:
-        """Let a sequence wait for the model, unless its request is over."""
+        """Queue a sequence, unless its request is over."""
         with self._changed:
             request = sequence.request
             if sequence.prompt.index not in request.outcomes and not request.is_withdrawn:
@@ -62,7 +62,7 @@ class RequestQueue:
                 self._changed.notify_all()
 
     def put_back(self, sequences: list[Sequence]) -> None:
-        """Let sequences wait again, before the others of their requests, unless those are over."""
+        """Queue sequences again, before the others of their requests, unless those are over."""
         with self._changed:
             for sequence in reversed(sequences):
                 if not sequence.request.is_withdrawn and sequence.request.error is None:
@@ -87,13 +87,13 @@ class RequestQueue:
             self._changed.notify_all()
 
     def end_over(self, running: list[Sequence]) -> None:
-        """End requests whose time is up or that nobody wants any more, wherever their sequences are.
+        """End requests that are late, cancelled or withdrawn, wherever their sequences are.
 
         Args:
-            running: What the model works on; it is to let those go that are not running any more.
+            running: The running sequences; the caller drops those that this ends from the batch.
 
         """
-        # Looking and ending are one step, so that nothing a preparing thread submits can fall in between.
+        # One lock around the check and the end, so that no preprocessing thread can submit in between.
         with self._changed:
             for request in {*self._requests, *(one.request for one in running)}:
                 reason = request.over
@@ -108,19 +108,19 @@ class RequestQueue:
                 if not request.is_withdrawn:
                     for sequence in ended:
                         request.outcomes.setdefault(sequence.prompt.index, sequence)
-                    # What is still being prepared has not begun.
+                    # A prompt that is still being preprocessed has no sequence; its outcome is the reason.
                     for place in range(request.count):
                         request.outcomes.setdefault(place, reason)
                     request.check_done()
 
     def pick(self, judge: Callable[[Sequence, list[Sequence]], Verdict]) -> list[Sequence]:
-        """Admit sequences that begin together, a prompt of each request in turn.
+        """Admit sequences that are prefilled together, one of each request in turn.
 
         Args:
-            judge: Is asked about the first that waits in a request, and told which are picked already.
+            judge: Gets the first sequence that waits in a request, and those picked so far.
 
         Returns:
-            What is running now, in order.
+            The admitted sequences, in order.
 
         """
         picked: list[Sequence] = []

@@ -18,7 +18,7 @@ Outcome = Sequence | PromptError | FinishReason
 
 
 class Request:
-    """What one caller waits for. The scheduler's lock guards what changes.
+    """The prompts of one call and their outcomes. The scheduler's lock guards what changes.
 
     Args:
         count: How many prompts it has.
@@ -31,7 +31,7 @@ class Request:
         deadline: As given.
         profile: As given.
         outcomes: By the prompt's place in the call.
-        waiting: Sequences that the model does not work on.
+        waiting: Sequences that are not running.
         turn: When it was last served; the request with the lowest comes next.
         error: Why the whole request failed.
         is_withdrawn: Whether its caller has gone.
@@ -71,9 +71,10 @@ class Request:
         return "deadline" if is_late else None
 
     def release(self) -> None:
-        """Let go of what its caller has taken; sequences and prefetcher know it, and it knows them.
+        """Drop what its caller has taken.
 
-        Such a circle, with the images in it, would stay in memory until the garbage collector comes.
+        Sequences and prefetcher refer to the request and it to them. Such a cycle, with the images in it,
+        would stay in memory until the garbage collector runs.
         """
         self.on_outcome = None
         self.outcomes = {}

@@ -26,13 +26,13 @@ _FORKED: Final = (
 class Scheduler:
     """One queue for all requests of a model, and the thread that works on it.
 
-    The thread starts with the first request. It ends with `close`, or when nobody holds the scheduler any
-    more.
+    The thread starts with the first request, and ends with `close` or when the scheduler is collected as
+    garbage.
 
     Args:
-        worker: Works with the model.
+        worker: Runs the model.
         clock: Learns which requests it works for.
-        admission: Says what fits together.
+        admission: Says which sequences fit together.
         now: Seconds of a clock that never goes back.
 
     """
@@ -49,13 +49,13 @@ class Scheduler:
         self._loop = ModelLoop(self._queue, worker, clock, admission, Pacer(now))
         self._thread: Thread | None = None
         self._starting = Lock()
-        # The thread does not hold the scheduler, so that a model that nobody closes goes as well.
+        # The thread does not refer to the scheduler, so that a model that was not closed is freed as well.
         self._finalizer = finalize(self, self._queue.shut, _CLOSED)
         _SCHEDULERS.add(self)
 
     @contextmanager
     def serve(self, request: Request) -> Iterator[None]:
-        """Work on what is submitted for a request, until its caller leaves, however that comes about.
+        """Serve a request until its caller leaves this context, whether it returns or raises.
 
         Args:
             request: One that was never served.

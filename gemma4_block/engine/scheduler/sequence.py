@@ -1,4 +1,4 @@
-"""One answer on its way: what it waits for, what was generated, what may come next, and how it ended."""
+"""A sequence: its prompt, the tokens generated so far, those that may come next, and how it ended."""
 
 from collections import deque
 from collections.abc import Callable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gemma4_block.engine.scheduler.request import Request
 
 State = Literal["waiting", "running", "finished", "failed"]
-"""`waiting`: for the model, also again after memory ran out, or for its choices to be scored after its
-thoughts; `running`: the model works on it; `finished`: see `finish_reason`; `failed`: see `failure`."""
+"""`waiting`: for its prefill, also again after memory ran out, or for its choices to be scored after its
+thoughts; `running`: it is prefilled or decoded; `finished`: see `finish_reason`; `failed`: see `failure`."""
 
 HasStopText = Callable[[list[int], tuple[str, ...]], bool]
 """Says whether the last tokens of an answer hold one of the texts that end it."""
@@ -33,21 +33,21 @@ class Sequence:
 
     Args:
         request: Whose it is.
-        prompt: What is asked.
+        prompt: The prompt as tensors.
         generation: How to answer.
         special_tokens: The ids that steer.
         sampler: How to choose.
-        grammar: What the answer may be; None means anything.
+        grammar: Constrains the answer; None allows anything.
         has_stop_text: Looks for the texts of `generation.stop`.
 
     Attributes:
         request: As given.
         prompt: As given; without its images once it has ended.
         state: Where it is on its way. Only methods of this class change it.
-        output_ids: What was generated so far, the token that ended the turn included.
+        output_ids: The tokens generated so far, the one that ended the turn included.
         log_probabilities: For each of them, at temperature 1 among those that were allowed; empty unless the
             prompt needs token scores.
-        choice_scores: The log-probability of each alternative, all groups in a row; None until scored.
+        choice_scores: The log-probability of each alternative, one group after the other; None until scored.
         finish_reason: Why it ended; None while it has not, or where it failed.
         failure: Why it could not go on.
         was_alone: Whether memory ran out before while nothing else was running.
@@ -125,20 +125,20 @@ class Sequence:
 
     @property
     def uncached_ids(self) -> list[int]:
-        """The generated tokens that the model is to read next."""
+        """The generated tokens that are not yet in the KV cache."""
         return self.output_ids[self._cached_outputs :]
 
     def mark_cached(self, *, but_last: bool = False) -> None:
-        """Take down that the KV cache holds all tokens so far, or all but the last."""
+        """Note that the KV cache holds all tokens so far, or all but the last."""
         self._cached_outputs = len(self.output_ids) - but_last
 
     def admit(self) -> None:
-        """Let the model work on it."""
+        """Change from waiting to running."""
         assert self.state == "waiting", self.state
         self.state = "running"
 
     def put_back(self) -> None:
-        """Let it wait again; what was generated is read again together with the prompt."""
+        """Let it wait again; its generated tokens are then prefilled together with the prompt."""
         assert self.state == "running", self.state
         self.state = "waiting"
         self._cached_outputs = 0
@@ -159,11 +159,11 @@ class Sequence:
         self.finish("stop")
 
     def drop_images(self) -> None:
-        """Let its images go, which are large, once nothing looks at them again."""
+        """Drop its images, which are large, once they are not needed again."""
         self.prompt = self.prompt.without_images()
 
     def take_forced(self, vocabulary_size: int) -> None:
-        """Take tokens as long as only one may come next: the model need not be asked."""
+        """Append tokens as long as only one may come next; that needs no forward pass."""
         try:
             while not self._is_paused() and (forced := self._rules.find_forced(vocabulary_size)) is not None:
                 self._sampler.skip(vocabulary_size)
@@ -198,7 +198,7 @@ class Sequence:
         return torch.cat([token_id.float(), scores.gather(0, token_id) - scores.logsumexp(dim=0)])
 
     def take(self, token_id: int, log_probability: float) -> None:
-        """Take what was drawn; nothing where it has failed meanwhile."""
+        """Append the drawn token; nothing where the sequence has failed meanwhile."""
         if self.has_ended:
             return
         self._sampler.advance()
