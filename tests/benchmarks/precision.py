@@ -100,6 +100,7 @@ def measure(directory: Path, precision: str) -> Measurement:
     reading, tokens = _ask(engine, [Prompt(text=_LONG_TEXT)], new_tokens=1)
     one, _ = _ask(engine, [Prompt(text="Question 0")], new_tokens=_STEPS + 1)
     eight, _ = _ask(engine, [Prompt(text=f"Question {place}") for place in range(8)], new_tokens=_STEPS + 1)
+    engine.close()
     return Measurement(
         load_s=load_s,
         weights_gb=sum(tensor.nbytes for tensor in tensors) / _GB,

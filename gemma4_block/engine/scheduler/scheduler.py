@@ -1,5 +1,6 @@
 """Let the calls of all threads share one model, which works in a thread of its own."""
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -115,12 +116,24 @@ class Scheduler:
     def _start(self) -> None:
         with self._starting:
             if self._thread is None:
-                # A daemon, so that a program which forgets to close can exit.
+                # A daemon, so that a program which forgets to close can exit; see `_end_at_exit`.
                 self._thread = Thread(target=self._loop.run, name="gemma4-block-model", daemon=True)
+                _THREADS.add(self._thread)
                 self._thread.start()
 
 
 _SCHEDULERS: WeakSet[Scheduler] = WeakSet()
+_THREADS: WeakSet[Thread] = WeakSet()
+
+
+# torch aborts the process where the interpreter goes while a thread is inside of a pass.
+@atexit.register
+def _end_at_exit() -> None:
+    for scheduler in list(_SCHEDULERS):
+        scheduler.close()
+    # Their schedulers may be gone, while the model is still freed.
+    for thread in list(_THREADS):
+        thread.join()
 
 
 def _refuse_after_fork() -> None:

@@ -4,11 +4,14 @@ import contextlib
 import gc
 import linecache
 import os
+import signal
+import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
 
@@ -18,6 +21,8 @@ from gemma4_block.engine.scheduler import Request, Scheduler
 from gemma4_block.errors import EngineError
 
 from .fake_model import FakeModel, ended, make_request, make_scheduler, make_sequence
+
+ROOT = Path(__file__).parents[3]
 
 
 def run(scheduler: Scheduler, request: Request) -> None:
@@ -250,3 +255,43 @@ def test_a_forked_process_is_refused_and_does_not_wait_for_a_thread_that_it_has_
 
     assert status == 0
     assert len(ended(later)) == 4
+
+
+_AT_EXIT = """
+import signal, sys, threading, time
+import torch
+from tests.engine.scheduler.fake_model import FakeModel, make_request, make_scheduler
+
+matrix = torch.rand(1200, 1200)
+
+def work(kind):
+    for _ in range(20):
+        matrix @ matrix
+    started.set()
+
+started = threading.Event()
+scheduler = make_scheduler(FakeModel(before=work))
+request = make_request(1, tokens=10**6)
+with scheduler.serve(request):
+    started.wait()
+    {ending}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        pytest.param("pass", 0, id="the program ends"),
+        pytest.param("raise KeyboardInterrupt", 130, id="Ctrl-C"),
+        pytest.param("sys.exit(3)", 3, id="it exits with a code of its own"),
+    ],
+)
+def test_a_program_may_end_while_the_model_works(ending: str, code: int) -> None:
+    """The interpreter waits for the pass that is under way; without that torch aborts the process."""
+    script = _AT_EXIT.replace("{ending}", ending)
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    # The interpreter ends itself by the signal where it was interrupted.
+    assert done.returncode in {code, -signal.SIGINT if code == 130 else code}, done.stderr
