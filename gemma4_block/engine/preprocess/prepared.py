@@ -70,6 +70,11 @@ class PreparedPrompt:
     choice_texts: tuple[tuple[str, ...], ...] = ()
     needs_token_scores: bool = False
 
+    @property
+    def image_keys(self) -> tuple[ImageKey, ...]:
+        """What its images are known by, in order."""
+        return tuple(image.key for image in self.images)
+
     def without_images(self) -> "PreparedPrompt":
         """Return the same prompt without the tensors of its images."""
         return replace(self, images=())

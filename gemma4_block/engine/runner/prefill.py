@@ -129,4 +129,4 @@ def _prefix_key(sequence: Sequence) -> PrefixKey | None:
     prompt = sequence.prompt
     if not prompt.prefix_length:
         return None
-    return prompt.input_ids[: prompt.prefix_length], tuple(image.key for image in prompt.images)
+    return prompt.input_ids[: prompt.prefix_length], prompt.image_keys

@@ -19,8 +19,8 @@ class Pacer:
     On a CPU, the prefill of a prompt with an image may take as long as the decoding of a whole answer, and no
     sequence is decoded meanwhile. If all prompts were prefilled first, all callers would wait for the last.
     So the prompts of several requests are prefilled a few at a time, and then sequences are decoded for as
-    long as that took. Prompts of one request alone are not held back. Where prefill is fast, as on a GPU,
-    this changes little.
+    long as that took. Prompts of one request alone are not held back, and neither are those about images that
+    a sequence at work was asked about. Where prefill is fast, as on a GPU, this changes little.
 
     Args:
         now: Seconds of a clock that never goes back.
@@ -35,7 +35,14 @@ class Pacer:
 
     def allows(self, sequence: Sequence, picked: list[Sequence], running: list[Sequence]) -> bool:
         """Say whether a prompt may be prefilled now, with those picked before, while others are running."""
-        if all(other.request is sequence.request for other in (*picked, *running)):
+        others = (*picked, *running)
+        if all(other.request is sequence.request for other in others):
+            return True
+        # The tower and the prefix cache have its images already, so that its prefill takes no time to speak
+        # of.
+        if sequence.prompt.image_keys and any(
+            other.prompt.image_keys == sequence.prompt.image_keys for other in others
+        ):
             return True
         if running and self._owed_s > 0:
             return False

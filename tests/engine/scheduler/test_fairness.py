@@ -1,9 +1,11 @@
 """Prompts of some callers hold up the answers of others only for a while."""
 
+from dataclasses import replace
 from threading import Event
 
 import pytest
 
+from gemma4_block.engine.preprocess import PreparedImage
 from gemma4_block.engine.scheduler import Sequence
 
 from .fake_model import Bench, FakeModel, make_request
@@ -111,3 +113,22 @@ def test_a_request_goes_on_with_its_own_prompts_when_nobody_else_generates() -> 
 
     assert model.counts == [2, 2, 2]
     assert [model.steps_before(prefill) for prefill in (1, 2)] == [2, 2]
+
+
+def test_another_question_about_a_known_image_is_not_held_back() -> None:
+    """Its prefill is short: the first two are read alone, and those about the same image right after them."""
+    model = SlowModel(read_s=3.0, step_s=0.1)
+    bench = Bench(model, max_sequences=16, now=lambda: model.now_s)
+    frames = [PreparedImage(key=(bytes([place]), (1, 1), 70, None), soft_tokens=1) for place in range(2)]
+    asked = [make_request(1, tokens=100) for _ in range(4)]
+    for request, frame in zip(asked, (frames[0], frames[0], frames[0], frames[1]), strict=True):
+        sequence = request.waiting[0]
+        sequence.prompt = replace(sequence.prompt, images=(frame,))
+    bench.open(*asked[:2])
+    bench.loop.turn()
+    bench.open(*asked[2:])
+    bench.finish(*asked)
+
+    assert model.counts == [2, 1, 1]
+    assert model.steps_before(1) == 1
+    assert model.steps_before(2) > 50
