@@ -207,10 +207,13 @@ class LocalEngine:
         request = Request(len(prompts), deadline=deadline, profile=profile)
         sequences = [self._submitter.begin(request, prompt, generation) for prompt in prompts]
         started = time.perf_counter()
-        with self._scheduler.serve(request):
-            for sequence in sequences:
-                self._scheduler.submit(sequence)
-            self._scheduler.wait(request)
+        try:
+            with self._scheduler.serve(request):
+                for sequence in sequences:
+                    self._scheduler.submit(sequence)
+                self._scheduler.wait(request)
+        finally:
+            request.release()
         _report(request, time.perf_counter() - started)
         longest = max(len(one.output_ids) for one in sequences)
         padded = [one.output_ids + [tokens.pad_id] * (longest - len(one.output_ids)) for one in sequences]

@@ -52,8 +52,3 @@ class Prefetcher:
             except RuntimeError as error:
                 # The interpreter is about to exit, or the engine is closed.
                 self._fail(EngineError(f"No more prompts can be prepared: {error}."))
-
-    def stop(self) -> None:
-        """Begin with no further prompt."""
-        with self._lock:
-            self._next = self._count
