@@ -6,6 +6,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from gemma4_block.contract import Answer, GenerationConfig, LocalModel, Prompt
+from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema, LocalModel, Prompt
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.pool import EnginePool, load_local
@@ -23,6 +24,7 @@ from gemma4_block.settings import Settings
 from .conftest import DEMO_CHECKPOINT
 
 QUESTION = "Describe what you see in this image."
+CHOICES = Choices(groups=(("red", "blue"),), schema=JsonSchema(text='{"enum": ["red", "blue"]}'))
 
 
 @pytest.fixture
@@ -151,6 +153,41 @@ def test_running_out_of_memory_in_a_step_does_not_read_the_others_again(local: L
     # Rows of the pass that failed, and of the next one.
     assert passes[7][0] > passes[8][0] >= 1
     assert sum(length > 1 for rows, length in passes[8:]) <= 2
+
+
+@pytest.mark.parametrize("constraint", [None, CHOICES], ids=["text", "choices"])
+def test_numbers_that_are_none_are_no_answer(local: LocalEngine, constraint: Choices | None) -> None:
+    """Damaged weights, or a picture that overflows: the prompt has the reason, its neighbour an answer."""
+    good, bad = make_prompts(2)
+    good, bad = replace(good, constraint=constraint), replace(bad, constraint=constraint)
+    (expected,) = local.answer([good], GenerationConfig())
+    encode = local.checkpoint.model.encode_images
+    seen: list[int] = []
+
+    def damage(pixel_values: torch.Tensor, position_ids: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(len(pixel_values))
+        return [features * torch.nan for features in encode(pixel_values, position_ids)]
+
+    # The picture of the good prompt is known already.
+    local.checkpoint.model.encode_images = damage  # type: ignore[method-assign]
+    answered, refused = local.answer([good, bad], GenerationConfig())
+
+    assert seen == [1]
+    assert isinstance(refused, PromptError)
+    assert "not finite" in str(refused)
+    assert isinstance(answered, Answer)
+    assert isinstance(expected, Answer)
+    assert answered.text == expected.text
+
+
+def test_a_pad_inside_of_an_answer_does_not_end_it(local: LocalEngine) -> None:
+    """Only those after the last token fill up a row."""
+    tokens, encode = local.checkpoint.special_tokens, local.checkpoint.template.encode_text
+    ids = [*encode("red"), tokens.pad_id, *encode(" blue"), tokens.pad_id, tokens.pad_id]
+    reply = local.checkpoint.detokenizer.read(ids)
+
+    assert reply.text == "red blue"
+    assert reply.output_tokens == len(ids) - 2
 
 
 def test_closing_gives_back_the_weights(local: LocalEngine) -> None:

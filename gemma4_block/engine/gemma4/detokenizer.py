@@ -26,8 +26,10 @@ class Gemma4Detokenizer:
         ended_at = next((place for place, token_id in enumerate(ids) if token_id in tokens.stop_ids), None)
         spoken = ids if ended_at is None else ids[:ended_at]
         if ended_at is None and tokens.pad_id not in tokens.stop_ids:
-            # In the tensor of `generate`, a sequence that met a stop text is padded to the longest.
-            spoken = ids[: next((i for i, token_id in enumerate(ids) if token_id == tokens.pad_id), len(ids))]
+            # In the tensor of `generate`, a sequence that met a stop text is padded to the longest. A pad
+            # before its last token was generated.
+            last = max((place for place, token_id in enumerate(ids) if token_id != tokens.pad_id), default=-1)
+            spoken = ids[: last + 1]
         parts = split_thoughts(spoken, opens=tokens.opens_thought, closes=tokens.closes_thought)
         thought = self._decode([ids[place] for place in parts.thought_places])
         answer = self._decode([ids[place] for place in parts.answer_places])

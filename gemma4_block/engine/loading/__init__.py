@@ -1,12 +1,7 @@
 """From a directory of files to a model in memory: config, precision, weights, adapter."""
 
-from gemma4_block.engine.loading.checkpoint import (
-    Checkpoint,
-    LoadOptions,
-    load_checkpoint,
-    load_config,
-    weights_directory,
-)
+from gemma4_block.engine.loading.checkpoint import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.loading.config import load_config, weights_directory
 from gemma4_block.engine.loading.forecast import (
     Precision,
     find_weights_gb,

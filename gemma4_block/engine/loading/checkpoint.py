@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForMultimodalLM, AutoProcessor
+from transformers import AutoModelForMultimodalLM, AutoProcessor
 
-from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength, Quantization
+from gemma4_block.contract import ImageSeqLength, Quantization
 from gemma4_block.engine.family import (
     ChatTemplate,
     Detokenizer,
@@ -18,9 +18,15 @@ from gemma4_block.engine.family import (
     SamplingDefaults,
     SpecialTokens,
 )
-from gemma4_block.engine.gemma4 import MODEL_TYPES, open_gemma4
+from gemma4_block.engine.gemma4 import open_gemma4
 from gemma4_block.engine.hardware import Machine, inspect_machine, warn_of_spinning
 from gemma4_block.engine.loading.adapter import apply_adapter
+from gemma4_block.engine.loading.config import (
+    dtype_of,
+    load_config,
+    trained_image_seq_lengths,
+    weights_directory,
+)
 from gemma4_block.engine.loading.precision import (
     choose_dtype,
     choose_quantization,
@@ -140,53 +146,9 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
         special_tokens=opened.special_tokens,
         sampling_defaults=opened.sampling_defaults,
         inference_config=_load_inference_config(directory),
-        image_seq_lengths=_trained_image_seq_lengths(config),
+        image_seq_lengths=trained_image_seq_lengths(config),
         context_tokens=opened.context_tokens,
     )
-
-
-def weights_directory(directory: Path) -> Path:
-    """Return where the weights are: `base/` beside an adapter, else the directory itself."""
-    return directory / "base" if (directory / "adapter_config.json").is_file() else directory
-
-
-def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfig":
-    """Read the config of a directory of weights.
-
-    Args:
-        directory: Holds config.json.
-        trust_remote_code: Run code that the checkpoint brings.
-
-    Returns:
-        The config of a Gemma 4 model.
-
-    Raises:
-        CheckpointError: It is missing, damaged or of another model.
-
-    """
-    if not (directory / "config.json").is_file():
-        raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
-    try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            directory, trust_remote_code=trust_remote_code, local_files_only=True
-        )
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        # Valid JSON that is no object makes transformers raise the last two.
-        raise CheckpointError(
-            f"{directory / 'config.json'} cannot be read: {error}. Fetch the file again."
-        ) from error
-    if config.model_type not in MODEL_TYPES:
-        raise CheckpointError(
-            f"{directory} is a {config.model_type!r} checkpoint; "
-            f"this engine runs {' and '.join(MODEL_TYPES)}."
-        )
-    return config
-
-
-def dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
-    """Return the precision that a config says its weights have, or None where it says nothing."""
-    dtype = config.dtype
-    return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
 def _choose_4_bits(
@@ -248,7 +210,17 @@ def _load_weights(
             f"{names[0]!r}. They would be random; fetch the files again."
         )
     model: PreTrainedModel = loaded
+    _refuse_zeros(directory, model)
     return model
+
+
+def _refuse_zeros(directory: Path, model: "PreTrainedModel") -> None:
+    """Refuse weights that were never filled; the first rows of the matrices tell, and are read fast."""
+    matrices = (weight for weight in model.parameters() if weight.ndim == 2 and weight.numel())  # noqa: PLR2004
+    if not any(bool(weight[:1].any()) for weight in matrices):
+        raise CheckpointError(
+            f"The weights in {directory} are zero. The file was made and never filled; fetch it again."
+        )
 
 
 def _load_processor(directory: Path, options: LoadOptions) -> "ProcessorMixin":
@@ -256,6 +228,9 @@ def _load_processor(directory: Path, options: LoadOptions) -> "ProcessorMixin":
         processor: ProcessorMixin = AutoProcessor.from_pretrained(
             directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
         )
+        # Without the file transformers makes a tokenizer that knows no words.
+        if not (directory / "tokenizer.json").is_file():
+            raise FileNotFoundError("tokenizer.json is not there")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{directory} lacks tokenizer or processor files, or they are damaged: {error}. Fetch them again."
@@ -281,17 +256,3 @@ def _load_inference_config(directory: Path) -> "InferenceConfig | None":
         return parse_inference_config(config_path=str(path), allowed_resize_modes=modes)
     except BaseInferenceModelsError as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
-
-
-def _trained_image_seq_lengths(config: "PreTrainedConfig") -> tuple[ImageSeqLength, ...]:
-    """Read the budgets that a small or fine-tuned checkpoint says it was trained for; all five otherwise."""
-    trained = getattr(config, "trained_image_seq_lengths", None)
-    if trained is None:
-        return IMAGE_SEQ_LENGTHS
-    known = tuple(length for length in IMAGE_SEQ_LENGTHS if isinstance(trained, list) and length in trained)
-    if not known:
-        raise CheckpointError(
-            f"config.json says trained_image_seq_lengths {trained!r}; it must be a list of some of "
-            f"{', '.join(map(str, IMAGE_SEQ_LENGTHS))}."
-        )
-    return known

@@ -8,7 +8,7 @@ import torch
 from gemma4_block.catalogue import Variant
 from gemma4_block.contract import Quantization
 from gemma4_block.engine.hardware import Machine
-from gemma4_block.engine.loading.checkpoint import dtype_of, load_config, weights_directory
+from gemma4_block.engine.loading.config import dtype_of, load_config, weights_directory
 from gemma4_block.engine.loading.precision import choose_dtype, choose_quantization
 from gemma4_block.engine.loading.weight_files import measure_float32_bytes
 from gemma4_block.settings import Dtype

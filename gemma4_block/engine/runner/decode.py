@@ -1,11 +1,14 @@
 """Decode a batch of sequences token by token. Sequences join and leave between steps."""
 
+import math
+
 import torch
 
-from gemma4_block.engine.runner.forward import ForwardPasses
+from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.kv_cache import BatchCache, join_batches
 from gemma4_block.engine.runner.prefill import Prefilled
 from gemma4_block.engine.scheduler import Sequence
+from gemma4_block.errors import PromptError
 
 
 class RunningBatch:
@@ -92,11 +95,15 @@ def choose_tokens(sequences: list[Sequence], logits: torch.Tensor) -> None:
         logits: `(B, V)` float32, one row for each.
 
     """
-    drawn = logits.argmax(dim=-1, keepdim=True).float().repeat(1, 2)
+    highest, likeliest = logits.max(dim=-1, keepdim=True)
+    drawn = torch.cat([likeliest.float(), likeliest.float(), highest], dim=1)
     for place, sequence in enumerate(sequences):
         if not sequence.is_greedy:
-            drawn[place] = sequence.draw(logits[place])
+            drawn[place, :2] = sequence.draw(logits[place])
     # One transfer from the device serves all sequences.
-    for sequence, (token_id, log_probability) in zip(sequences, drawn.tolist(), strict=True):
+    for sequence, (token_id, log_probability, logit) in zip(sequences, drawn.tolist(), strict=True):
+        if not math.isfinite(logit):
+            sequence.fail(PromptError(NOT_FINITE))
+            continue
         sequence.take(int(token_id), log_probability)
         sequence.take_forced(logits.shape[-1])

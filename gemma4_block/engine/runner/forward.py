@@ -15,6 +15,12 @@ from gemma4_block.engine.runner.masks import build_masks
 _FEW_POSITIONS = 16
 _FEW_POSITIONS_CPU = 4
 
+NOT_FINITE = (
+    "The model's logits are not finite here: its weights are damaged, or overflow in this precision. Fetch "
+    "them again, or use bfloat16 or float32."
+)
+"""The message of a prompt whose answer would mean nothing."""
+
 
 class ForwardPasses:
     """A model and how it is run over batches. Its calls must not overlap.

@@ -1,16 +1,18 @@
 """Run the model for the scheduler: prefill, scoring, decode steps, and the caches between requests."""
 
 import logging
+import math
 
 import torch
 
 from gemma4_block.engine.preprocess import FeatureCache
 from gemma4_block.engine.profiling import StageClock
 from gemma4_block.engine.runner.decode import RunningBatch
-from gemma4_block.engine.runner.forward import ForwardPasses
+from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.prefill import Prefiller, PrefixCache
 from gemma4_block.engine.runner.scoring import score_texts
 from gemma4_block.engine.scheduler import Sequence
+from gemma4_block.errors import PromptError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,7 +51,10 @@ class ModelRunner:
         with self._clock.measure("score", len(sequences)):
             found = score_texts(self._passes.model, prefilled, texts)
         for sequence, scores in zip(sequences, found, strict=True):
-            sequence.take_choice_scores(scores)
+            if any(math.isnan(score) for score in scores):
+                sequence.fail(PromptError(NOT_FINITE))
+            else:
+                sequence.take_choice_scores(scores)
 
     @torch.inference_mode()
     def decode(self) -> None:

@@ -49,6 +49,17 @@ def _lose_a_tensor(directory: Path) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+def _fill_with_zeros(directory: Path) -> None:
+    path = directory / "model.safetensors"
+    tensors = {name: torch.zeros_like(tensor) for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _edit_text_config(directory: Path, **changes: object) -> None:
+    text = json.loads((directory / "config.json").read_text())["text_config"]
+    _edit_config(directory, text_config=text | changes)
+
+
 def _without_tokenizer(directory: Path) -> None:
     (directory / "tokenizer.json").unlink()
     (directory / "processor_config.json").write_text("{")
@@ -64,6 +75,18 @@ def _without_tokenizer(directory: Path) -> None:
         pytest.param(_cut_weights, "fetch it again", id="cut weights"),
         pytest.param(_lose_a_tensor, "up_proj", id="missing tensor"),
         pytest.param(_without_tokenizer, "tokenizer or processor", id="no tokenizer"),
+        pytest.param(
+            lambda d: (d / "tokenizer.json").unlink(), "tokenizer.json is not there", id="no tokenizer.json"
+        ),
+        pytest.param(_fill_with_zeros, "are zero", id="zeros"),
+        pytest.param(
+            lambda d: _edit_text_config(d, use_bidirectional_attention="all"),
+            "use_bidirectional_attention 'all'",
+            id="no generator",
+        ),
+        pytest.param(
+            lambda d: _edit_text_config(d, sliding_window=1), "sliding_window 1, .*2 or more", id="no window"
+        ),
         pytest.param(
             lambda d: (d / "inference_config.json").write_text("[]"), "inference_config", id="preprocessing"
         ),
