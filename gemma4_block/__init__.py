@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
-    from gemma4_block.contract import EngineProvider
+    from gemma4_block.contract import EngineProvider, GenerationConfig, Prompt
     from gemma4_block.engine.compat import Gemma4HF
 
-__all__ = ["REGISTERED_INITIALIZERS", "Gemma4HF", "__version__", "load_blocks"]
+__all__ = [
+    "REGISTERED_INITIALIZERS",
+    "Gemma4HF",
+    "GenerationConfig",
+    "Prompt",
+    "__version__",
+    "load_blocks",
+]
 
 # Also in pyproject.toml. Read from there it would fail in a checkout that is not installed, and an
 # import error in a plugin takes down every workflow of a server.
@@ -39,11 +46,16 @@ REGISTERED_INITIALIZERS = {"engine_provider": _get_engine_provider}
 if not TYPE_CHECKING:  # A type checker that saw __getattr__ would accept every name.
 
     def __getattr__(name: str) -> type:
-        """Import `Gemma4HF`, and transformers with it, when it is first asked for (PEP 562)."""
+        """Import a name for Python users when it is first asked for (PEP 562)."""
         if name == "Gemma4HF":
             from gemma4_block.engine.compat import Gemma4HF
 
             return Gemma4HF
+        if name in {"GenerationConfig", "Prompt"}:
+            from gemma4_block import contract
+
+            found: type = getattr(contract, name)
+            return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,6 +1,8 @@
 """How an answer is generated."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 
 from gemma4_block.errors import ConfigurationError
 
@@ -47,9 +49,11 @@ class GenerationConfig:
         """Refuse combinations that cannot be meant.
 
         Raises:
-            ConfigurationError: A value is out of range, or needs sampling while sampling is off.
+            ConfigurationError: A value has the wrong type, is out of range, or needs sampling while
+                sampling is off.
 
         """
+        self._check_types()
         _check(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "1 or more")
         sampling = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "seed")}
         for name, value in sampling.items():
@@ -82,6 +86,33 @@ class GenerationConfig:
                 )
         is_texts = isinstance(self.stop, tuple) and all(isinstance(text, str) and text for text in self.stop)
         _check(is_texts, "stop", self.stop, "a tuple of texts of at least one character")
+
+    def _check_types(self) -> None:
+        # Python does not hold a caller to the types of a dataclass.
+        may_be_none = {field.name for field in fields(self) if field.default is None}
+        for names, is_kind, kind in _TYPES:
+            for name in names:
+                value = getattr(self, name)
+                _check(is_kind(value) or (value is None and name in may_be_none), name, value, kind)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _is_boolean(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+_TYPES: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
+    (("max_new_tokens", "top_k", "seed", "max_thinking_tokens"), _is_integer, "a whole number"),
+    (("temperature", "top_p", "repetition_penalty"), _is_number, "a number"),
+    (("do_sample", "enable_thinking"), _is_boolean, "True or False"),
+)
 
 
 def _check(is_allowed: bool, name: str, value: object, allowed: str) -> None:  # noqa: FBT001 - a condition

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from gemma4_block.contract import GenerationConfig, RgbImage
+from gemma4_block.errors import PromptError
 from gemma4_block.images import ColorOrder, to_rgb
 from gemma4_block.settings import get_generation_defaults
 
@@ -20,7 +21,19 @@ def split_system_prompt(prompt: str | None) -> tuple[str, str]:
     """Return question and system prompt, each the environment's default where it is missing.
 
     The split is at the first `<system_prompt>`; what follows, further marks included, is the system prompt.
+
+    Args:
+        prompt: The question, and a system prompt after the mark.
+
+    Returns:
+        Both.
+
+    Raises:
+        PromptError: It is no text.
+
     """
+    if not isinstance(prompt, str | None):
+        raise PromptError(f"The prompt is a {type(prompt).__name__}; it must be text.")
     defaults = get_generation_defaults()
     question, _, system = ("" if prompt is None else prompt).partition(_SYSTEM_PROMPT_MARK)
     return (
@@ -40,12 +53,14 @@ def read_images(images: Image | list[Image], color_format: ColorOrder | None) ->
         RGB images in the order given.
 
     Raises:
-        PromptError: One of them cannot be an image.
+        PromptError: There is none, or one of them cannot be an image.
 
     """
     if isinstance(images, torch.Tensor) and images.ndim == 4:  # noqa: PLR2004 - a batch of images
         images = list(images.unbind())
     listed = images if isinstance(images, list) else [images]
+    if not listed:
+        raise PromptError("The list of images is empty. Give at least one, or ask about none with `answer`.")
     by_type: dict[bool, ColorOrder] = {True: "bgr", False: "rgb"}
     return tuple(
         to_rgb(image, by_type[isinstance(image, np.ndarray)] if color_format is None else color_format)

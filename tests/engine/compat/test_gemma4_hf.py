@@ -23,6 +23,8 @@ from tests.engine.rooms import make_inputs, prepare
 
 COUNT = "How many shapes are there?"
 
+IMAGE = np.zeros((20, 30, 3), dtype=np.uint8)
+
 
 @pytest.fixture
 def _fresh_defaults() -> Iterator[None]:
@@ -564,3 +566,41 @@ def test_the_embedded_model_is_loaded_by_its_id() -> None:
     """`gemma-4-demo` is accepted wherever a model id is."""
     loaded = Gemma4HF.from_pretrained("gemma-4-demo", device="cpu")
     assert loaded.engine.capabilities.image_seq_lengths == (70,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "words"),
+    [
+        pytest.param([[]], {}, PromptError, "list of images is empty", id="no image"),
+        pytest.param([IMAGE, 5], {}, PromptError, "The prompt is a int; it must be text", id="no text"),
+        pytest.param(
+            [IMAGE], {"max_new_tokens": "8"}, ConfigurationError, "max_new_tokens is '8'", id="no number"
+        ),
+        pytest.param([IMAGE], {"max_new_tokens": True}, ConfigurationError, "a whole number", id="a boolean"),
+        pytest.param(
+            [IMAGE],
+            {"do_sample": True, "temperature": "hot"},
+            ConfigurationError,
+            "temperature is 'hot'; it must be a number",
+            id="no temperature",
+        ),
+        pytest.param([IMAGE], {"do_sample": 1}, ConfigurationError, "do_sample is 1", id="no boolean"),
+    ],
+)
+def test_arguments_of_wrong_types_are_refused_in_words(
+    engine: Gemma4HF, arguments: list[object], options: dict[str, object], error: type[Exception], words: str
+) -> None:
+    """Each is an error of this package that says what was given and what is allowed."""
+    with pytest.raises(error, match=words):
+        engine.prompt(*arguments, **options)  # type: ignore[arg-type]
+
+
+def test_a_number_of_numpy_is_a_number(engine: Gemma4HF) -> None:
+    """Programs that reckon with arrays need not convert."""
+    assert engine.prompt(IMAGE, "Hello", max_new_tokens=np.int64(2))  # type: ignore[arg-type]
+
+
+def test_a_number_of_tokens_cannot_be_left_open() -> None:
+    """Only fields whose default is None may be None."""
+    with pytest.raises(ConfigurationError, match="max_new_tokens is None; it must be a whole number"):
+        GenerationConfig(max_new_tokens=None)  # type: ignore[arg-type]
