@@ -1,18 +1,22 @@
 """Read the arguments of the calls that `inference_models` users know."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL.Image import Image as PillowImage
 
 from gemma4_block.contract import GenerationConfig, RgbImage
+from gemma4_block.engine.compat.pictures import convert_picture, open_picture
 from gemma4_block.errors import PromptError
 from gemma4_block.images import ColorOrder, to_rgb
 from gemma4_block.settings import get_generation_defaults
 
-Image = npt.NDArray[Any] | torch.Tensor
+Image = npt.NDArray[Any] | torch.Tensor | PillowImage | Path | str
+"""An array, a tensor, an image of Pillow, or the path of a file."""
 
 _SYSTEM_PROMPT_MARK = "<system_prompt>"
 
@@ -42,12 +46,15 @@ def split_system_prompt(prompt: str | None) -> tuple[str, str]:
     )
 
 
-def read_images(images: Image | list[Image], color_format: ColorOrder | None) -> tuple[RgbImage, ...]:
+def read_images(
+    images: Image | list[Image], color_format: ColorOrder | None, *, max_pixels: int
+) -> tuple[RgbImage, ...]:
     """Return one image, a list, or a `(N, C, H, W)` tensor as RGB images.
 
     Args:
-        images: What the caller passed.
-        color_format: None means BGR for arrays and RGB for tensors.
+        images: Arrays, tensors, Pillow's images, or paths of files.
+        color_format: Of arrays and tensors; None means BGR for arrays and RGB for tensors.
+        max_pixels: The operator's limit, which files and Pillow's images are held to before they are decoded.
 
     Returns:
         RGB images in the order given.
@@ -61,11 +68,20 @@ def read_images(images: Image | list[Image], color_format: ColorOrder | None) ->
     listed = images if isinstance(images, list) else [images]
     if not listed:
         raise PromptError("The list of images is empty. Give at least one, or ask about none with `answer`.")
-    by_type: dict[bool, ColorOrder] = {True: "bgr", False: "rgb"}
-    return tuple(
-        to_rgb(image, by_type[isinstance(image, np.ndarray)] if color_format is None else color_format)
-        for image in listed
-    )
+    return tuple(_read_image(image, color_format, max_pixels=max_pixels) for image in listed)
+
+
+def _read_image(image: Image, color_format: ColorOrder | None, *, max_pixels: int) -> RgbImage:
+    if isinstance(image, str) and "://" in image:
+        raise PromptError(
+            f"{image!r} is an address; images are not fetched. Save the file and give its path."
+        )
+    if isinstance(image, str | Path):
+        return open_picture(Path(image), max_pixels=max_pixels)
+    if isinstance(image, PillowImage):
+        return convert_picture(image, max_pixels=max_pixels)
+    default: ColorOrder = "bgr" if isinstance(image, np.ndarray) else "rgb"
+    return to_rgb(image, default if color_format is None else color_format)
 
 
 def fill_generation(

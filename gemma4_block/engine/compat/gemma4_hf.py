@@ -157,7 +157,8 @@ class Gemma4HF:
         """Ask one question about one image, or about all images of a list together.
 
         Args:
-            images: `(H, W, 3)` array, `(3, H, W)` or `(N, 3, H, W)` tensor, or a list of them.
+            images: `(H, W, 3)` array, `(3, H, W)` or `(N, 3, H, W)` tensor, an image of Pillow, the path of a
+                file, or a list of them.
             prompt: The question; a system prompt may follow it after `<system_prompt>`. None asks for a
                 description.
             input_color_format: `rgb` or `bgr`; None means BGR for arrays and RGB for tensors.
@@ -235,7 +236,7 @@ class Gemma4HF:
         asked = Prompt(
             text=question,
             system=system,
-            images=read_images(images, input_color_format),
+            images=read_images(images, input_color_format, max_pixels=self._limits.max_image_pixels),
             image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
         )
         self._limits.check_prompt(asked)
