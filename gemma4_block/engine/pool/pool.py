@@ -1,16 +1,15 @@
 """Keep one engine for each model and precision in this process, loaded once however many ask for it."""
 
 import gc
-import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import lru_cache
 from threading import Lock
 from typing import get_args
-from weakref import WeakSet
 
 from gemma4_block.contract import Engine, ModelReference, Quantization
+from gemma4_block.engine.fork import note_loading, refuse_forked
 from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
 from gemma4_block.engine.pool.references import describe_reference, find_reference
@@ -48,7 +47,6 @@ class EnginePool:
         self._make = make
         self._engines: dict[ModelReference, Future[Engine]] = {}
         self._lock = Lock()
-        _POOLS.add(self)
 
     def get(self, model_version: str, quantization: Quantization = "auto") -> Engine:
         """Return the one engine of a model and precision, loading it where needed; blocks while it loads.
@@ -66,8 +64,10 @@ class EnginePool:
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
             CheckpointError: The weights are missing, incomplete or damaged.
+            EngineError: This process was forked from one that had loaded a model.
 
         """
+        refuse_forked()
         if quantization not in get_args(Quantization):
             allowed = ", ".join(get_args(Quantization))
             raise ConfigurationError(f"quantization is {quantization!r}; it must be one of {allowed}.")
@@ -100,15 +100,10 @@ class EnginePool:
         _release_memory()
         return True
 
-    def forget_after_fork(self) -> None:
-        """Begin with nothing in a forked process, which cannot use the engines of its parent."""
-        self._engines = {}
-        # A thread that is not here may hold the old one.
-        self._lock = Lock()
-
     def _fill(self, pending: "Future[Engine]", reference: ModelReference, settings: Settings) -> None:
         if settings.log_level is not None:
             set_log_level(settings.log_level)
+        note_loading()
         try:
             engine = self._make(reference, settings)
         except BaseException as error:
@@ -121,18 +116,6 @@ class EnginePool:
             pending.set_exception(error if isinstance(error, Exception) else interrupted)
             raise
         pending.set_result(engine)
-
-
-_POOLS: WeakSet[EnginePool] = WeakSet()
-
-
-def _forget_after_fork() -> None:
-    for pool in _POOLS:
-        pool.forget_after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # Not on Windows, which cannot fork.
-    os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 def get_engine_pool() -> EnginePool:

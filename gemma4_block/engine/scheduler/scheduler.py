@@ -9,6 +9,7 @@ from threading import Lock, Thread, current_thread
 from typing import Final
 from weakref import WeakSet, finalize
 
+from gemma4_block.engine.fork import FORKED
 from gemma4_block.engine.profiling import StageClock
 from gemma4_block.engine.scheduler.admission import Admission
 from gemma4_block.engine.scheduler.fairness import Pacer
@@ -18,10 +19,6 @@ from gemma4_block.engine.scheduler.request import Outcome, Request
 from gemma4_block.engine.scheduler.sequence import Sequence
 
 _CLOSED: Final = "The engine is closed. Load the model again."
-_FORKED: Final = (
-    "This process was forked from one that had loaded the model, and cannot use its copy. Load the model "
-    "after the fork, or start processes with the method spawn."
-)
 
 
 class Scheduler:
@@ -110,7 +107,7 @@ class Scheduler:
         # A thread that is not here may hold the lock of the old queue.
         self._finalizer.detach()
         self._queue = RequestQueue()
-        self._queue.shut(_FORKED)
+        self._queue.shut(FORKED)
         self._thread = None
 
     def _start(self) -> None:
