@@ -18,7 +18,7 @@ import typer
 
 from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.cli.disconnects import CancelOnDisconnect
-from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.cli.environment import describe_permissions, prepare_host_environment
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import refuse
 from gemma4_block.errors import ConfigurationError
@@ -199,6 +199,9 @@ def _announce(listener: socket.socket, folder: Path) -> None:
     host, port = listener.getsockname()[:2]
     host = _LOOPBACK.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    typer.echo("Whoever reaches this address may run workflows here.")
+    for permission in describe_permissions():
+        typer.echo(permission)
     request = folder / "request.json"
     request.write_text(json.dumps(demo_request()), encoding="utf-8")
     curl = [
