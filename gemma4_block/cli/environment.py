@@ -13,8 +13,15 @@ _DEFAULTS = {
     "METRICS_ENABLED": "False",
     # The stream API starts a child process that outlives the server's SIGTERM.
     "ENABLE_STREAM_API": "False",
-    # A request must not bring its own Python.
+    # A request must not bring its own Python, nor reach what only this process and this machine may.
     "ALLOW_CUSTOM_PYTHON_EXECUTION_IN_WORKFLOWS": "False",
+    "ALLOW_LOADING_IMAGES_FROM_LOCAL_FILESYSTEM": "False",
+    "ALLOW_POSTGRESQL_WORKFLOWS_SINK_TO_NON_GLOBAL_ADDRESSES": "False",
+    "ALLOW_URL_TO_NON_GLOBAL_ADDRESSES": "False",
+    "ALLOW_WEBHOOK_WORKFLOWS_SINK_TO_NON_GLOBAL_ADDRESSES": "False",
+    "ALLOW_WORKFLOW_BLOCKS_ACCESSING_ENVIRONMENTAL_VARIABLES": "False",
+    # Pages of other sites must not ask from the browser of somebody who can reach this server.
+    "ALLOW_ORIGINS": "http://localhost,http://127.0.0.1",
     # Idle OpenMP threads would spin on the cores that the next operation needs.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
@@ -54,6 +61,17 @@ _LOCAL_PACKAGES = "ALLOW_INFERENCE_MODELS_DIRECTLY_ACCESS_LOCAL_PACKAGES"
 # With it a workflow that writes files writes wherever this process may.
 _LOCAL_STORAGE = "ALLOW_WORKFLOW_BLOCKS_ACCESSING_LOCAL_STORAGE"
 
+# What a workflow may do where the host's variable is true.
+_PERMISSIONS = {
+    "ALLOW_CUSTOM_PYTHON_EXECUTION_IN_WORKFLOWS": "run Python of their own",
+    _LOCAL_PACKAGES: "load models from directories and run the code in them",
+    _LOCAL_STORAGE: "write files",
+    "ALLOW_LOADING_IMAGES_FROM_LOCAL_FILESYSTEM": "read image files of this machine",
+    "ALLOW_WORKFLOW_BLOCKS_ACCESSING_ENVIRONMENTAL_VARIABLES": "read environment variables",
+    "ALLOW_WEBHOOK_WORKFLOWS_SINK_TO_NON_GLOBAL_ADDRESSES": "send requests into the local network",
+    "ALLOW_POSTGRESQL_WORKFLOWS_SINK_TO_NON_GLOBAL_ADDRESSES": "write to databases in the local network",
+}
+
 
 def prepare_host_environment(*, allow_local_packages: bool = False, allow_file_sinks: bool = False) -> None:
     """List this plugin with the host and give every unset variable our default.
@@ -79,6 +97,20 @@ def prepare_host_environment(*, allow_local_packages: bool = False, allow_file_s
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     os.environ.setdefault("HF_HOME", str(cache / "huggingface"))
     _list_plugin()
+
+
+def describe_permissions() -> list[str]:
+    """Say which of the host's switches let workflows out of the server; it imports the host."""
+    from inference.core import env
+
+    opened = [
+        f"Workflows may {deed}, because {name} is on."
+        for name, deed in _PERMISSIONS.items()
+        if getattr(env, name)
+    ]
+    if "*" in env.ALLOW_ORIGINS:
+        opened.append("Pages of any site may ask in a browser, because ALLOW_ORIGINS is *.")
+    return opened
 
 
 def _list_plugin() -> None:

@@ -1,21 +1,24 @@
 """Serve workflows over HTTP with the stock inference server and this plugin, without Docker."""
 
 import base64
+import gc
 import json
 import os
 import shlex
 import signal
 import socket
+import sys
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.cli.disconnects import CancelOnDisconnect
-from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.cli.environment import describe_permissions, prepare_host_environment
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import refuse
 from gemma4_block.errors import ConfigurationError
@@ -24,8 +27,10 @@ from gemma4_block.settings import get_generation_defaults, get_settings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# How long a request in flight at Ctrl-C may take to finish.
-_SHUTDOWN_TIMEOUT_S: Final = 10
+# How long a request may take to end once it is cancelled: the pass of the model that is under way.
+_REQUESTS_TIMEOUT_S: Final = 5
+# When the process ends in any case; service managers wait for 10 s or more before they kill.
+_EXIT_TIMEOUT_S: Final = 8
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
@@ -63,8 +68,14 @@ def serve(
                 # The operator cannot mend the host's own deprecations.
                 warnings.simplefilter("ignore")
                 app = make_app()
-            _run(app, listener, Path(folder))
+            _run(CancelOnDisconnect(app), listener, Path(folder))
     except KeyboardInterrupt:
+        # Whoever asks a second time does not want to wait for what is still under way.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _close_engines()
+        # The last collections of garbage would walk through all of the host, for seconds.
+        gc.freeze()
         typer.echo("Stopped.")
 
 
@@ -100,7 +111,6 @@ def make_app() -> "FastAPI":
             app: FastAPI = HttpInterface(manager).app
         finally:
             os.chdir(started_in)
-    app.add_middleware(CancelOnDisconnect)
     app.router.routes[:] = [
         route
         for route in app.router.routes
@@ -146,23 +156,52 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(app: "FastAPI", listener: socket.socket, folder: Path) -> None:
+def _run(app: CancelOnDisconnect, listener: socket.socket, folder: Path) -> None:
     import uvicorn
 
-    class AnnouncingServer(uvicorn.Server):
+    class StoppingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 _announce(listener, folder)
 
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S)
-    AnnouncingServer(config).run([listener])
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            _exit_in_any_case(_EXIT_TIMEOUT_S)
+            app.cancel_all()
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_REQUESTS_TIMEOUT_S)
+    StoppingServer(config).run([listener])
+
+
+def _exit_in_any_case(timeout_s: float) -> None:
+    """End the process after a while, also where a thread of the host that Python waits for does not end."""
+
+    def give_up() -> None:
+        typer.echo(f"Stopped. What had not ended after {timeout_s:g} s was given up.", err=True)
+        # Any other way out would wait for the threads.
+        os._exit(1)
+
+    timer = Timer(timeout_s, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _close_engines() -> None:
+    # Without it no model can have been loaded.
+    if "gemma4_block.engine.pool" in sys.modules:
+        from gemma4_block.engine.pool import get_engine_pool
+
+        get_engine_pool().close()
 
 
 def _announce(listener: socket.socket, folder: Path) -> None:
     host, port = listener.getsockname()[:2]
     host = _LOOPBACK.get(host, host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    typer.echo("Whoever reaches this address may run workflows here.")
+    for permission in describe_permissions():
+        typer.echo(permission)
     request = folder / "request.json"
     request.write_text(json.dumps(demo_request()), encoding="utf-8")
     curl = [

@@ -57,6 +57,61 @@ def test_what_works_for_a_client_that_waits_is_left_alone() -> None:
     assert _serve(hangs_up=False) == [False]
 
 
+def test_all_answers_end_when_the_server_stops() -> None:
+    """Those under way, and those that begin after it."""
+
+    async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:  # noqa: ARG001 - the signature is given
+        cancelled = find_cancellation()
+        assert cancelled is not None
+        assert await asyncio.to_thread(cancelled.wait, 5)
+        await send({"type": "http.response.body", "body": b"answer"})
+
+    async def serve_two() -> None:
+        served = CancelOnDisconnect(app)
+        first = asyncio.create_task(served({"type": "http"}, _never, send))
+        await asyncio.sleep(0)
+        served.cancel_all()
+        await first
+        await served({"type": "http"}, _never, send)
+
+    sent: list[Message] = []
+
+    async def send(message: "Message") -> None:
+        sent.append(message)
+
+    asyncio.run(serve_two())
+    assert sent == [{"type": "http.response.body", "body": b"answer"}] * 2
+
+
+def test_a_request_that_is_given_up_when_the_server_stops_is_told() -> None:
+    """An error that says to ask again, and not that the server is broken."""
+
+    async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:  # noqa: ARG001 - the signature is given
+        await asyncio.sleep(60)
+
+    async def give_up() -> None:
+        served = CancelOnDisconnect(app)
+        asked = asyncio.create_task(served({"type": "http"}, _never, send))
+        await asyncio.sleep(0)
+        served.cancel_all()
+        asked.cancel()
+        await asked
+
+    sent: list[Message] = []
+
+    async def send(message: "Message") -> None:
+        sent.append(message)
+
+    asyncio.run(give_up())
+    assert sent[0]["status"] == 503
+    assert b"Ask again." in sent[1]["body"]
+
+
+async def _never() -> "Message":
+    await asyncio.sleep(60)
+    return {"type": "http.disconnect"}
+
+
 def test_outside_of_a_request_nothing_is_cancelled() -> None:
     """The event is that of one request alone."""
     assert find_cancellation() is None

@@ -100,6 +100,14 @@ class EnginePool:
         _release_memory()
         return True
 
+    def close(self) -> None:
+        """Close and forget what is loaded; its calls fail. Models that are still loading are left alone."""
+        with self._lock:
+            loaded = [reference for reference, engine in self._engines.items() if engine.done()]
+            engines = [self._engines.pop(reference).result() for reference in loaded]
+        for engine in engines:
+            engine.close()
+
     def _fill(self, pending: "Future[Engine]", reference: ModelReference, settings: Settings) -> None:
         if settings.log_level is not None:
             set_log_level(settings.log_level)

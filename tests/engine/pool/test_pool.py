@@ -43,6 +43,7 @@ class IdleEngine:
 
     def __init__(self) -> None:
         self.cycle = self
+        self.is_closed = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -67,6 +68,7 @@ class IdleEngine:
 
     def close(self) -> None:
         """Nothing to give back."""
+        self.is_closed = True
 
 
 class RecordingLoader:
@@ -265,6 +267,15 @@ def test_a_model_that_is_loading_cannot_be_unloaded(
         loader.may_finish["first"].set()
         assert isinstance(asked.result(TIMEOUT_S), IdleEngine)
     assert len(pool.loaded()) == 1
+
+
+def test_closing_the_pool_closes_what_is_loaded(pool: EnginePool) -> None:
+    """Nothing of it is given out again."""
+    engines = [pool.get("first", "none"), pool.get("second", "none")]
+    pool.close()
+    assert [engine.is_closed for engine in engines if isinstance(engine, IdleEngine)] == [True, True]
+    assert pool.loaded() == ()
+    assert pool.get("first", "none") not in engines
 
 
 def test_the_loader_gets_the_operators_settings(root: Path, loader: RecordingLoader) -> None:
