@@ -8,21 +8,10 @@ from gemma4_block.errors import AnswerError, PromptError
 from gemma4_block.reading import JsonValue, read_json
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, is_blank
 from gemma4_block.tasks.results import Outputs, Result
+from gemma4_block.tasks.structures import fields_schema, is_schema, word_fields
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "structured-answering"
-_SCALAR: dict[str, JsonValue] = {"type": ["string", "number", "boolean", "null"]}
-
-
-def is_schema(structure: OutputStructure) -> bool:
-    """Say whether a structure is a JSON Schema, and not field names with descriptions.
-
-    >>> is_schema({"color": "of the car"})
-    False
-    >>> is_schema({"type": "object", "properties": {"color": {"type": "string"}}})
-    True
-    """
-    return "$schema" in structure or any(not isinstance(value, str) for value in structure.values())
 
 
 def _word(request: TaskRequest) -> str:
@@ -32,27 +21,28 @@ def _word(request: TaskRequest) -> str:
     if is_schema(structure):
         schema = json.dumps(structure, ensure_ascii=False)
         return f"{question}Answer about the {what} in JSON that matches this JSON Schema: {schema}"
-    fields = "; ".join(f'"{name}": {description}' for name, description in structure.items())
-    return f"{question}Answer about the {what} in JSON with these keys. {fields}"
+    return f"{question}Answer about the {what} in JSON with these keys. {word_fields(structure)}"
 
 
 def answer_schema(structure: OutputStructure) -> str:
     """Return the JSON Schema, as text, of the answers that a structure asks for.
 
     Args:
-        structure: Field names with descriptions, or a JSON Schema.
+        structure: Fields, or a JSON Schema; `structures.is_schema` says which.
 
     Returns:
-        The schema itself, or that of an object with these fields, each a simple value or a list of them.
+        The schema itself, or that of an object with these fields.
 
     Raises:
-        PromptError: It is no JSON.
+        PromptError: It is no JSON, or the value of a field is none.
 
     """
-    schema = dict(structure) if is_schema(structure) else _fields_schema(structure)
     try:
+        schema = dict(structure) if is_schema(structure) else fields_schema(structure)
         return json.dumps(schema, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except PromptError:
+        raise
+    except (TypeError, ValueError, RecursionError) as error:
         raise PromptError(
             f"output_structure is no JSON: {error}. Use texts, numbers, lists and objects only."
         ) from error
@@ -60,18 +50,6 @@ def answer_schema(structure: OutputStructure) -> str:
 
 def _constrain(request: TaskRequest) -> JsonSchema:
     return JsonSchema(text=answer_schema(_structure(request)))
-
-
-def _fields_schema(fields: OutputStructure) -> dict[str, JsonValue]:
-    # Said once, because the length of schemas is limited.
-    value: JsonValue = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]}
-    return {
-        "type": "object",
-        "properties": {name: {"$ref": "#/$defs/value"} for name in fields},
-        "required": list(fields),
-        "additionalProperties": False,
-        "$defs": {"value": value},
-    }
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG001 - the task's signature

@@ -86,7 +86,11 @@ def test_every_output_has_a_meaning() -> None:
         ({"prompt": " ", "task_type": "visual-question-answering"}, "needs a prompt, and it is empty."),
         ({"task_type": "structured-answering"}, "needs an output_structure, and it is empty."),
         ({"output_structure": {"a": "b"}}, "an output_structure would do nothing"),
-        ({**STRUCTURED, "output_structure": {"type": "nonsense", "x": 1}}, "The JSON Schema cannot be used"),
+        (
+            {**STRUCTURED, "output_structure": {"type": "object", "properties": {"x": {"type": "nonsense"}}}},
+            "The JSON Schema cannot be used",
+        ),
+        ({**STRUCTURED, "output_structure": {"type": "nonsense", "x": 1}}, "the field 'x' is 1"),
         ({"task_type": "caption"}, "Input should be 'unconstrained'"),
         ({"task_type": "$inputs.task"}, "Input should be 'unconstrained'"),
         ({"prompt": "x" * 20_001}, "The prompt has 20001 characters"),

@@ -95,14 +95,132 @@ def test_fields_hold_simple_values_or_lists_of_them(
 
 @pytest.mark.parametrize(
     "structure",
-    [SCHEMA, {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}],
-    ids=["values", "$schema"],
+    [
+        SCHEMA,
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Nothing else"},
+        {"type": "boolean"},
+        {"type": ["string", "null"]},
+        {"type": "string", "format": "date"},
+        {"type": "string", "pattern": "^[A-Z]{3}$", "description": "the plate"},
+        {"type": "object", "properties": {"type": {"type": "string"}}},
+        {"type": "object", "properties": {"a": {"type": "string"}}, "propertyOrdering": ["a"]},
+        {"properties": {"type": {"enum": ["car", "truck"]}}, "x-order": "by hand"},
+        {"enum": ["red", "blue"]},
+        {"const": "a"},
+        {"title": "Color", "anyOf": [{"type": "string"}, {"type": "null"}]},
+        {"$ref": "#/$defs/c", "$defs": {"c": {"enum": ["red"]}}},
+        {"$ref": "#/definitions/c", "definitions": {"c": {"enum": ["red"]}}},
+    ],
+    ids=str,
 )
-def test_a_schema_is_passed_on_as_it_is(ask: Callable[..., TaskRequest], structure: OutputStructure) -> None:
-    """What is no field name with a description is a JSON Schema."""
-    constraint = TASK.ask(ask(structure)).constraint
-    assert isinstance(constraint, JsonSchema)
-    assert json.loads(constraint.text) == structure
+def test_what_is_a_schema(ask: Callable[..., TaskRequest], structure: OutputStructure) -> None:
+    """It is passed on as it is, in words and in form."""
+    asked = TASK.ask(ask(structure))
+    assert isinstance(asked.constraint, JsonSchema)
+    assert json.loads(asked.constraint.text) == structure
+    assert asked.text.endswith(f"that matches this JSON Schema: {json.dumps(structure)}")
+    compile_schema(asked.constraint.text)
+
+
+@pytest.mark.parametrize(
+    ("structure", "words", "right", "wrong"),
+    [
+        ({"type": "how it is built"}, '"type": how it is built', {"type": "well"}, "well"),
+        (
+            {"type": "string", "color": "of the car"},
+            '"type": string; "color": of the car',
+            {"type": "SUV", "color": "red"},
+            "SUV",
+        ),
+        ({"title": "of the book", "format": "in cm"}, None, {"title": "Momo", "format": 21}, "Momo"),
+        ({"properties": "of the metal", "items": "on the table"}, None, {"properties": 1, "items": 2}, {}),
+        (
+            {"color": ["red", "blue"], "count": "how many"},
+            '"color": one of "red", "blue"; "count": how many',
+            {"color": "red", "count": 3},
+            {"color": "green", "count": 3},
+        ),
+        (
+            {"type": ["car", "größer"]},
+            '"type": one of "car", "größer"',
+            {"type": "car"},
+            {"type": "string"},
+        ),
+        (
+            {"color": {"type": "string"}},
+            '"color": JSON that matches this JSON Schema: {"type": "string"}',
+            {"color": "red"},
+            {"color": 3},
+        ),
+        (
+            {"car": {"type": {"type": "string"}, "color": "in a word"}, "wheels": {"type": "integer"}},
+            (
+                '"car": an object with these keys ("type": JSON that matches this JSON Schema: '
+                '{"type": "string"}; "color": in a word); "wheels": JSON that matches this JSON Schema: '
+                '{"type": "integer"}'
+            ),
+            {"car": {"type": "van", "color": "red"}, "wheels": 4},
+            {"car": {"type": "van"}, "wheels": 4},
+        ),
+        (
+            {"a/b~ é": {"$ref": "#/$defs/c", "$defs": {"c": {"enum": ["red"]}}}},
+            None,
+            {"a/b~ é": "red"},
+            {"a/b~ é": "blue"},
+        ),
+        (
+            {"tree": {"type": "object", "properties": {"leaf": {"enum": [{"$ref": "#"}]}}}},
+            None,
+            {"tree": {"leaf": {"$ref": "#"}}},
+            {"tree": {"leaf": {"$ref": "#/properties/tree"}}},
+        ),
+    ],
+)
+def test_what_is_fields(
+    ask: Callable[..., TaskRequest],
+    structure: OutputStructure,
+    words: str | None,
+    right: JsonValue,
+    wrong: JsonValue,
+) -> None:
+    """Each is in the words and in the form, whatever its name and whatever the others are."""
+    asked = TASK.ask(ask(structure))
+    assert isinstance(asked.constraint, JsonSchema)
+    compile_schema(asked.constraint.text)
+    form = Draft202012Validator(json.loads(asked.constraint.text))
+    assert (form.is_valid(right), form.is_valid(wrong)) == (True, False)
+    if words is not None:
+        assert asked.text == f"Answer about the image in JSON with these keys. {words}"
+
+
+DEEP: OutputStructure = {"a": "the end"}
+for _ in range(16):
+    DEEP = {"a": DEEP}  # type: ignore[dict-item] - fields within fields
+
+
+@pytest.mark.parametrize(
+    ("structure", "problem"),
+    [
+        ({"color": None}, "the field 'color' is null. The value of a field is its description as text"),
+        ({"color": "of it", "count": 3}, "the field 'count' is 3"),
+        ({"color": True}, "the field 'color' is true"),
+        ({"color": []}, "the field 'color' is an empty list"),
+        ({"color": ["string"]}, "is a list of one text, 'string', which leaves no choice"),
+        ({"count": [1, 2]}, r"is a list, \[1, 2\], of more than texts"),
+        ({"cars": [{"color": "of it"}]}, "of more than texts"),
+        ({"color": {}}, "the field 'color' is an empty dictionary"),
+        ({"car": {"color": "of it", "wheels": 4}}, "the field 'car.wheels' is 4"),
+        ({"minimum": 3}, "the field 'minimum' is 3.* If minimum is meant as a keyword of a JSON Schema, say"),
+        (DEEP, "fields within fields beyond 16 levels"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_value_that_is_no_field_is_refused(
+    ask: Callable[..., TaskRequest], structure: OutputStructure, problem: str
+) -> None:
+    """A value that would be lost without a word says what is meant instead."""
+    with pytest.raises(PromptError, match=problem):
+        TASK.ask(ask(structure))
 
 
 @pytest.mark.parametrize(
