@@ -26,7 +26,11 @@ class EngineError(Gemma4BlockError, RuntimeError):
 
 
 class OutOfMemoryError(EngineError):
-    """The device has too little memory even for one prompt."""
+    """The device has too little memory for a model, or even for one prompt."""
+
+
+class EngineLoadingError(EngineError):
+    """The model is still loading; the same request works later."""
 
 
 class AnswerError(Gemma4BlockError):

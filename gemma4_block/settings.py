@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS
+from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, KeepAlive
 from gemma4_block.errors import ConfigurationError
 
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -57,6 +57,17 @@ class Settings(BaseSettings):
         description="The longest that a step may wait for its answers. Those that are not ready by then end "
         "where they stand, with finish_reason `deadline`. Unlimited by default.",
     )
+    keep_alive: Annotated[KeepAlive, Field(union_mode="left_to_right")] = Field(
+        default="forever",
+        description="How many seconds a model that nobody asks stays loaded, or `forever`; 0 gives its "
+        "memory back after every call. A step may ask for less.",
+    )
+    max_loading_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="The longest that a step waits for a model that is loading. Then it is refused, the "
+        "loading goes on, and whoever asks again later finds the model. `inf` waits until it is loaded.",
+    )
     vision_cache_bytes: int = Field(
         default=256_000_000,
         ge=0,
@@ -96,6 +107,13 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             parts = [part for part in value.split(os.pathsep) if part.strip()]
             return tuple(Path(os.path.expanduser(part)).absolute() for part in parts)  # noqa: PTH111 - no error
+        return value
+
+    @field_validator("keep_alive")
+    @classmethod
+    def _check_keep_alive(cls, value: KeepAlive) -> KeepAlive:
+        if value != "forever" and not value >= 0:
+            raise ValueError("it must be a number of seconds, 0 or more, or forever")
         return value
 
     @field_validator("device")

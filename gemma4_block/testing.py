@@ -1,7 +1,8 @@
 """Engines that follow a script: build and test on the block without weights or a GPU."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -12,6 +13,7 @@ from gemma4_block.contract import (
     Engine,
     FinishReason,
     GenerationConfig,
+    KeepAlive,
     Prompt,
     Quantization,
 )
@@ -124,30 +126,38 @@ class ScriptedEngine:
 
 
 class ScriptedProvider:
-    """A provider that gives out one engine, or refuses.
+    """A provider that lends one engine, or refuses.
 
     Args:
-        engine: Given out for every model.
+        engine: Lent for every model.
         failure: Raised by every request after it is recorded.
 
     Attributes:
         requests: Model and precision of every request so far.
+        keep_alives: How long each of them wanted the engine to stay.
+        open_leases: How many have the engine now.
 
     """
 
     def __init__(self, engine: Engine, *, failure: Gemma4BlockError | None = None) -> None:
         self.requests: list[tuple[str, Quantization]] = []
+        self.keep_alives: list[KeepAlive | None] = []
+        self.open_leases = 0
         self._engine = engine
         self._failure = failure
 
-    def get(self, model_version: str, quantization: Quantization) -> Engine:
-        """Record the request and return the engine.
+    @contextmanager
+    def lease(
+        self, model_version: str, quantization: Quantization, *, keep_alive: KeepAlive | None = None
+    ) -> Iterator[Engine]:
+        """Record the request and lend the engine.
 
         Args:
             model_version: Recorded.
             quantization: Recorded.
+            keep_alive: Recorded.
 
-        Returns:
+        Yields:
             The engine.
 
         Raises:
@@ -155,9 +165,14 @@ class ScriptedProvider:
 
         """
         self.requests.append((model_version, quantization))
+        self.keep_alives.append(keep_alive)
         if self._failure is not None:
             raise self._failure
-        return self._engine
+        self.open_leases += 1
+        try:
+            yield self._engine
+        finally:
+            self.open_leases -= 1
 
 
 def _in_order(lines: Sequence[Line]) -> Callable[[Prompt], Line]:

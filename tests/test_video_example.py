@@ -87,7 +87,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """Send the drawn video through the host's pipeline, once."""
     path = tmp_path_factory.mktemp("video") / "shapes.mp4"
     write_video(path)
-    engine = CountingEngine(get_engine_pool().get("gemma-4-demo", "auto"))
+    with get_engine_pool().lease("gemma-4-demo") as demo:
+        engine = CountingEngine(demo)
     rows: list[Row] = []
     pipeline = InferencePipeline.init_with_workflow(
         video_reference=str(path),

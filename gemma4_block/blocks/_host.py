@@ -10,6 +10,7 @@ from gemma4_block.contract import RgbImage
 from gemma4_block.errors import (
     CheckpointError,
     ConfigurationError,
+    EngineLoadingError,
     OutOfMemoryError,
     PromptError,
 )
@@ -158,7 +159,9 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
 
 @contextmanager
 def errors_for_host(step_name: str) -> Iterator[None]:
-    """Raise our errors as the host's: 422 where the request must change, 507 where memory is short.
+    """Raise our errors as the host's: 422 where the request must change, 503 and 507 where this machine must.
+
+    503 says that the model is loading, 507 that memory is short.
 
     Other errors pass: the host answers 500 to them.
 
@@ -167,7 +170,7 @@ def errors_for_host(step_name: str) -> Iterator[None]:
 
     Raises:
         ClientCausedStepExecutionError: A field, a prompt or the chosen model cannot work.
-        RuntimeLimitsCausedStepExecutionError: The device has too little memory.
+        RuntimeLimitsCausedStepExecutionError: The model is loading, or the device has too little memory.
 
     """
     where = {"block_id": step_name, "context": "workflow_execution | step_execution"}
@@ -177,7 +180,10 @@ def errors_for_host(step_name: str) -> Iterator[None]:
         raise ClientCausedStepExecutionError(
             status_code=422, public_message=str(error), inner_error=error, **where
         ) from error
-    except OutOfMemoryError as error:
+    except (EngineLoadingError, OutOfMemoryError) as error:
         raise RuntimeLimitsCausedStepExecutionError(
-            status_code=507, public_message=str(error), inner_error=error, **where
+            status_code=503 if isinstance(error, EngineLoadingError) else 507,
+            public_message=str(error),
+            inner_error=error,
+            **where,
         ) from error

@@ -7,6 +7,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     JsonValue,
     StrictBool,
     StrictFloat,
@@ -25,6 +26,9 @@ _T = TypeVar("_T")
 _Fields = TypeVar("_Fields", bound="StepFields")
 
 ImageSeqLengthChoice = Literal["auto", ImageSeqLength]
+
+KeepAliveChoice = Literal["forever"] | Annotated[StrictInt | StrictFloat, Field(ge=0)]
+"""How many seconds a model stays loaded after a step."""
 
 WhenTooMany = Literal["refuse", "sample"]
 """`refuse`: the group is not asked about; `sample`: an evenly spread selection of its images is."""
@@ -56,6 +60,7 @@ class StepFields(GenerationFields):
     task_type: TaskType
     model_version: str
     quantization: Quantization
+    keep_alive: KeepAliveChoice | None
     image_seq_length: ImageSeqLengthChoice
     output_structure: dict[str, JsonValue] | None
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from gemma4_block.blocks._host import Batch, BlockResult, errors_for_host, read_image
 from gemma4_block.blocks.fields import ImageFields, check_classes, read_fields, read_text, resolve_generation
 from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
-from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, word_question
+from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, lend_engine, word_question
 from gemma4_block.blocks.rows import Row, answer_row, refused_row
 from gemma4_block.contract import Answer, Engine
 from gemma4_block.errors import PromptError
@@ -52,10 +52,12 @@ class Gemma4Block(ModelStepBlock):
             check_classes(step.classes)
             generation = resolve_generation(step)
             _check_common_texts(step, prompt, system_prompt)
-            engine = self._engine_provider.get(step.model_version, step.quantization)
             texts = zip(_for_each(images, prompt), _for_each(images, system_prompt), strict=True)
-            questions = [_ask(step, engine, image, *own) for image, own in zip(images, texts, strict=True)]
-            outcomes = answer_all(engine, questions, generation)
+            with lend_engine(self._engine_provider, step) as engine:
+                questions = [
+                    _ask(step, engine, image, *own) for image, own in zip(images, texts, strict=True)
+                ]
+                outcomes = answer_all(engine, questions, generation)
             return [_make_row(step, image, outcome) for image, outcome in zip(images, outcomes, strict=True)]
 
 

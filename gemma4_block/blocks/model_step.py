@@ -1,6 +1,7 @@
 """The base of the two steps that ask a model: their engine, and how questions are put to it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,6 +34,11 @@ class ModelStepBlock(WorkflowBlock):
     def get_init_parameters(cls) -> list[str]:
         """Ask the host for the provider of engines that this package registers."""
         return ["engine_provider"]
+
+
+def lend_engine(provider: EngineProvider, fields: StepFields) -> AbstractContextManager[Engine]:
+    """Lend the engine of a step's model, loading it where needed; see `EngineProvider.lease`."""
+    return provider.lease(fields.model_version, fields.quantization, keep_alive=fields.keep_alive)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ from gemma4_block.blocks._host import (
 from gemma4_block.blocks.fields import (
     GenerationFields,
     ImageSeqLengthChoice,
+    KeepAliveChoice,
     check_classes,
     check_structure,
     read_text,
@@ -160,6 +161,13 @@ class ModelStepManifest(WorkflowBlockManifest):
         "some quality.",
         examples=["auto", "$inputs.quantization"],
         json_schema_extra={"values_metadata": _QUANTIZATIONS},
+    )
+    keep_alive: KeepAliveChoice | FloatSelector | StringSelector | None = Field(
+        default=None,
+        description="How many seconds the model stays loaded after this step where nobody else asks it: 0 "
+        "frees its memory at once, forever keeps it. The next question then waits until it is loaded again. "
+        "Leave empty for as long as the machine keeps models, which is also the most.",
+        examples=[300, 0, "forever", "$inputs.keep_alive"],
     )
 
     def check_question(

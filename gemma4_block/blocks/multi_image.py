@@ -12,7 +12,7 @@ from gemma4_block.blocks.fields import (
     resolve_max_images,
 )
 from gemma4_block.blocks.frame_selection import select_evenly
-from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, word_question
+from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, lend_engine, word_question
 from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 from gemma4_block.blocks.rows import Row, answered_group, unanswered_group
 from gemma4_block.contract import Answer, Engine, RgbImage
@@ -59,13 +59,13 @@ class MultiImageBlock(ModelStepBlock):
             if not any(groups):
                 # A model is not loaded for nothing.
                 return [unanswered_group(None, step.model_version, image_count=0) for _ in groups]
-            engine = self._engine_provider.get(step.model_version, step.quantization)
-            questions = [
-                _ask(step, engine, group, max_images, prompt=prompt, system_prompt=system_prompt)
-                for group in groups
-                if group
-            ]
-            outcomes = iter(answer_all(engine, questions, generation))
+            with lend_engine(self._engine_provider, step) as engine:
+                questions = [
+                    _ask(step, engine, group, max_images, prompt=prompt, system_prompt=system_prompt)
+                    for group in groups
+                    if group
+                ]
+                outcomes = iter(answer_all(engine, questions, generation))
             return [_make_row(step, len(group), next(outcomes) if group else None) for group in groups]
 
 

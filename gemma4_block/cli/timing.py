@@ -1,7 +1,8 @@
 """Time a workflow step that asks about pictures, and see into the engine that it calls."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Event
@@ -15,6 +16,7 @@ from gemma4_block.contract import (
     Engine,
     EngineProvider,
     GenerationConfig,
+    KeepAlive,
     Prompt,
     Quantization,
 )
@@ -233,19 +235,22 @@ class _TimedProvider:
         assert self.engines, "the step has run"
         return self.engines[0]
 
-    def get(self, model_version: str, quantization: Quantization) -> Engine:
-        if not self.engines:
-            # Importing torch and transformers takes longer than loading the demo model, and no longer with a
-            # larger one.
-            import gemma4_block.engine.local  # noqa: F401
+    @contextmanager
+    def lease(
+        self, model_version: str, quantization: Quantization, *, keep_alive: KeepAlive | None = None
+    ) -> Iterator[Engine]:
+        # Importing torch and transformers takes longer than loading the demo model, and no longer with a
+        # larger one.
+        import gemma4_block.engine.local  # noqa: F401
 
-            started = time.perf_counter()
-            engine = self.provider.get(model_version, quantization)
-            self.load_seconds = time.perf_counter() - started
-            if not isinstance(engine, ProfiledEngine):
-                raise ConfigurationError(
-                    f"{model_version} runs in a {type(engine).__name__}, which cannot say where its time "
-                    "goes. Time a model that runs in this process."
-                )
-            self.engines.append(_TimedEngine(inner=engine))
-        return self.engines[0]
+        started = time.perf_counter()
+        with self.provider.lease(model_version, quantization, keep_alive=keep_alive) as engine:
+            if not self.engines:
+                self.load_seconds = time.perf_counter() - started
+                if not isinstance(engine, ProfiledEngine):
+                    raise ConfigurationError(
+                        f"{model_version} runs in a {type(engine).__name__}, which cannot say where its time "
+                        "goes. Time a model that runs in this process."
+                    )
+                self.engines.append(_TimedEngine(inner=engine))
+            yield self.engines[0]

@@ -1,6 +1,7 @@
 """The engine, the reference that names one, and the provider that a step gets it from."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 Quantization = Literal["auto", "none", "nf4"]
 """`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
+
+KeepAlive = float | Literal["forever"]
+"""How many seconds an engine that nobody uses stays loaded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,19 +121,27 @@ class Engine(Protocol):
 class EngineProvider(Protocol):
     """Where a block gets its engine from."""
 
-    def get(self, model_version: str, quantization: Quantization) -> Engine:
-        """Return the process's one engine for a model, loading it where needed; blocks while it loads.
+    def lease(
+        self, model_version: str, quantization: Quantization, *, keep_alive: KeepAlive | None = None
+    ) -> AbstractContextManager[Engine]:
+        """Lend the process's one engine of a model, which is not closed before the context is left.
+
+        Entering the context loads the engine where needed, and blocks while it loads.
 
         Args:
             model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
                 under one of the operator's roots.
             quantization: Precision of the weights.
+            keep_alive: How long the engine stays loaded afterwards; None means as long as the operator says,
+                which cannot be exceeded.
 
         Returns:
-            The same object at every call with the same model and precision.
+            A context with the engine, the same object in all that lend the same model and precision at
+            the same time.
 
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
             CheckpointError: The weights are missing, incomplete or damaged.
+            EngineLoadingError: The engine is still loading, and the operator lets nobody wait longer.
 
         """

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +16,7 @@ import typer
 from gemma4_block.cli.bench import profile_table, read_peak_bytes
 from gemma4_block.cli.timing import StepTimer, TimedCall, Timing
 from gemma4_block.cli.workflows import terminal_manners
-from gemma4_block.contract import Answer, GenerationConfig, Prompt, Quantization
+from gemma4_block.contract import Answer, Engine, GenerationConfig, KeepAlive, Prompt, Quantization
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.engine.profiling import Profile
@@ -246,16 +247,20 @@ def test_loading_is_timed_once_and_apart() -> None:
     """It is no part of any call."""
 
     class SlowProvider(ScriptedProvider):
-        def get(self, model_version: str, quantization: Quantization) -> ScriptedEngine:
-            time.sleep(0.3)
-            super().get(model_version, quantization)
-            return engine
+        @contextmanager
+        def lease(
+            self, model_version: str, quantization: Quantization, *, keep_alive: KeepAlive | None = None
+        ) -> Iterator[Engine]:
+            if not self.requests:
+                time.sleep(0.3)
+            with super().lease(model_version, quantization, keep_alive=keep_alive):
+                yield engine
 
     engine = CountingEngine()
     provider = SlowProvider(engine)
     timing = StepTimer(ASK, [PICTURE], provider).measure(repeats=2, forgets=True, profiles=False)
 
-    assert provider.requests == [("gemma-4-demo", "auto")]
+    assert provider.requests == [("gemma-4-demo", "auto")] * 3
     assert timing.load_seconds >= 0.3
     assert all(call.seconds < 0.3 for call in timing.calls)
 

@@ -227,7 +227,8 @@ def test_an_engine_that_nobody_holds_frees_its_model() -> None:
 def test_a_forked_process_is_refused_before_torch_could_end_it(tmp_path: Path) -> None:
     """The parent's engine and a model of the child's own are both refused, and the parent goes on."""
     pool = EnginePool(Settings(device="cpu", dtype="float32"))
-    engine = pool.get("gemma-4-demo")
+    with pool.lease("gemma-4-demo") as engine:
+        pass
     prompts = make_prompts(4)
     expected = texts(engine.answer(prompts, GenerationConfig()))
     said = tmp_path / "said"
@@ -237,7 +238,7 @@ def test_a_forked_process_is_refused_before_torch_could_end_it(tmp_path: Path) -
             with pytest.raises(EngineError, match="forked"):
                 engine.answer(prompts, GenerationConfig())
             with pytest.raises(EngineError, match="forked"):
-                pool.get("gemma-4-demo")
+                pool.lease("gemma-4-demo").__enter__()
             said.write_text("both refused", encoding="utf-8")
         finally:
             os._exit(0)

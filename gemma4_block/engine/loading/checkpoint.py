@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
     from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
+
+
+# transformers sets the default dtype of torch while it builds a model, which is the whole process's, and puts
+# back what it found: of two that load at once, the second finds the first's, and leaves it there for good.
+# Source: local_torch_dtype in transformers/modeling_utils.py of transformers 5.15.
+_ONE_LOADS = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,21 +180,22 @@ def _load_weights(
             "Finish the download or the copy."
         )
     try:
-        loaded, report = AutoModelForMultimodalLM.from_pretrained(
-            directory,
-            config=config,
-            dtype=dtype,
-            device_map=options.device,
-            quantization_config=quantization_config,
-            trust_remote_code=options.trust_remote_code,
-            local_files_only=options.local_files_only,
-            # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow
-            # and large.
-            attn_implementation="sdpa",
-            # The report below names the tensor; transformers would only point at its log.
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        with _ONE_LOADS:
+            loaded, report = AutoModelForMultimodalLM.from_pretrained(
+                directory,
+                config=config,
+                dtype=dtype,
+                device_map=options.device,
+                quantization_config=quantization_config,
+                trust_remote_code=options.trust_remote_code,
+                local_files_only=options.local_files_only,
+                # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow
+                # and large.
+                attn_implementation="sdpa",
+                # The report below names the tensor; transformers would only point at its log.
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"{options.device} has too little memory for the weights in {directory}. Choose quantization "

@@ -1,19 +1,23 @@
 """Keep one engine for each model and precision in this process, loaded once however many ask for it."""
 
-import gc
-import sys
-from collections.abc import Callable
-from concurrent.futures import Future
+import logging
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from threading import Lock
-from typing import get_args
+from threading import TIMEOUT_MAX, Condition, Lock, Thread, main_thread
+from typing import Final, get_args
 
-from gemma4_block.contract import Engine, ModelReference, Quantization
+from gemma4_block.contract import Engine, KeepAlive, ModelReference, Quantization
 from gemma4_block.engine.fork import note_loading, refuse_forked
 from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
+from gemma4_block.engine.pool.memory import release_memory
 from gemma4_block.engine.pool.references import describe_reference, find_reference
-from gemma4_block.errors import ConfigurationError, EngineError
+from gemma4_block.engine.pool.residents import EngineStatus, Resident, describe_status
+from gemma4_block.errors import ConfigurationError, EngineError, EngineLoadingError
 from gemma4_block.settings import Settings, get_settings
 
 ReferenceFinder = Callable[[str, Quantization, Settings], ModelReference]
@@ -22,16 +26,25 @@ ReferenceFinder = Callable[[str, Quantization, Settings], ModelReference]
 EngineMaker = Callable[[ModelReference, Settings], Engine]
 """Loads or connects an engine; raises ConfigurationError or CheckpointError."""
 
+# A load that failed fails again unless somebody mends something, and takes long where weights are large.
+_RETRIES_AFTER_S: Final = 10.0
+# Whoever was told that the model is loading asks again, and must still find it.
+_UNUSED_FOR_AT_LEAST_S: Final = 60.0
+
+_LOGGER: Final = logging.getLogger(__name__)
+
 
 class EnginePool:
     """The engines of a process; an `EngineProvider`.
 
-    All methods may be called from many threads. Loading a model blocks only the threads that ask for it.
+    All methods may be called from many threads. A model is loaded by a thread of its own, so that whoever
+    waits for it can give up, and the next finds it loaded.
 
     Args:
         settings: The operator's; None reads the environment when the first engine is asked for.
         find: Says which engine a model and a precision mean.
         make: Makes that engine.
+        retries_after_s: How long a load that failed is not tried again.
 
     """
 
@@ -41,29 +54,41 @@ class EnginePool:
         *,
         find: ReferenceFinder = find_reference,
         make: EngineMaker = make_engine,
+        retries_after_s: float = _RETRIES_AFTER_S,
     ) -> None:
         self._settings = settings
         self._find = find
         self._make = make
-        self._engines: dict[ModelReference, Future[Engine]] = {}
-        self._lock = Lock()
+        self._retries_after_s = retries_after_s
+        self._residents: dict[ModelReference, Resident] = {}
+        # Notified of every change of a resident.
+        self._changed = Condition(Lock())
+        # Closes engines when their time is up; there while one has such a time.
+        self._reaper: Thread | None = None
 
-    def get(self, model_version: str, quantization: Quantization = "auto") -> Engine:
-        """Return the one engine of a model and precision, loading it where needed; blocks while it loads.
+    @contextmanager
+    def lease(
+        self, model_version: str, quantization: Quantization = "auto", *, keep_alive: KeepAlive | None = None
+    ) -> Iterator[Engine]:
+        """Lend the one engine of a model and precision, which is not closed before the context is left.
 
-        An engine that failed to load is not kept: callers that waited get the error, the next tries again.
+        Entering the context loads the engine where needed, and waits for that as long as the operator
+        allows.
 
         Args:
             model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
                 under one of the operator's roots.
             quantization: Precision of the weights.
+            keep_alive: How long the engine stays loaded afterwards; None means as long as the operator says,
+                which cannot be exceeded.
 
-        Returns:
-            The same object for every name of the same model and precision.
+        Yields:
+            The engine, the same object for every name of the same model and precision.
 
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
             CheckpointError: The weights are missing, incomplete or damaged.
+            EngineLoadingError: The engine is still loading.
             EngineError: This process was forked from one that had loaded a model.
 
         """
@@ -73,57 +98,166 @@ class EnginePool:
             raise ConfigurationError(f"quantization is {quantization!r}; it must be one of {allowed}.")
         settings = get_settings() if self._settings is None else self._settings
         reference = self._find(model_version, quantization, settings)
-        with self._lock:
-            pending = self._engines.get(reference)
-            is_first = pending is None
-            if pending is None:
-                pending = self._engines[reference] = Future()
-        if is_first:
-            self._fill(pending, reference, settings)
-        return pending.result()
+        resident = self._enter(model_version, reference, settings)
+        try:
+            yield self._await(resident, settings.max_loading_seconds)
+        finally:
+            self._leave(resident, _as_seconds(settings.keep_alive, keep_alive))
 
-    def loaded(self) -> tuple[ModelReference, ...]:
-        """Return what is loaded, in the order of asking; models that are still loading are left out."""
-        with self._lock:
-            return tuple(reference for reference, engine in self._engines.items() if engine.done())
+    def list_engines(self) -> tuple[EngineStatus, ...]:
+        """Return what is loaded, loading, closing or could not be loaded, in the order of asking."""
+        with self._changed:
+            now = time.monotonic()
+            return tuple(describe_status(resident, now) for resident in self._residents.values())
 
     def unload(self, reference: ModelReference) -> bool:
-        """Forget a loaded engine and return whether there was one.
+        """Close an engine, at once where nobody uses it, else as soon as nobody does.
 
-        Its memory is free once the last reference to it is gone.
+        Args:
+            reference: Of one that is loaded.
+
+        Returns:
+            Whether there was one.
+
         """
-        with self._lock:
-            engine = self._engines.get(reference)
-            if engine is None or not engine.done():
+        with self._changed:
+            resident = self._residents.get(reference)
+            if resident is None or resident.state != "ready":
                 return False
-            del self._engines[reference], engine
-        _release_memory()
+            resident.is_unwanted = True
+            is_idle = resident.is_idle
+            if is_idle:
+                resident.change("closing", time.monotonic())
+        if is_idle:
+            self._close(resident)
         return True
 
     def close(self) -> None:
         """Close and forget what is loaded; its calls fail. Models that are still loading are left alone."""
-        with self._lock:
-            loaded = [reference for reference, engine in self._engines.items() if engine.done()]
-            engines = [self._engines.pop(reference).result() for reference in loaded]
-        for engine in engines:
-            engine.close()
+        with self._changed:
+            ready = [resident for resident in self._residents.values() if resident.state == "ready"]
+            for resident in ready:
+                resident.change("closing", time.monotonic())
+        for resident in ready:
+            self._close(resident)
 
-    def _fill(self, pending: "Future[Engine]", reference: ModelReference, settings: Settings) -> None:
+    def _enter(self, name: str, reference: ModelReference, settings: Settings) -> Resident:
+        """Count another who uses an engine, and have it loaded where needed."""
+        with self._changed:
+            # The memory of an engine that is closing is needed for its successor.
+            while (resident := self._residents.get(reference)) is not None and resident.state == "closing":
+                self._changed.wait()
+            now = time.monotonic()
+            if resident is None or (
+                resident.state == "failed" and now >= resident.since + self._retries_after_s
+            ):
+                self._residents.pop(reference, None)
+                resident = self._residents[reference] = Resident(reference=reference, name=name, since=now)
+                # Not a daemon: torch aborts the process where the interpreter goes while a thread loads.
+                Thread(target=self._load, args=(resident, settings), name="gemma4-block-loader").start()
+            resident.leases += 1
+            return resident
+
+    def _await(self, resident: Resident, patience_s: float) -> Engine:
+        """Wait until an engine is loaded."""
+        with self._changed:
+            gives_up_at = time.monotonic() + patience_s
+            while resident.state == "loading":
+                now = time.monotonic()
+                if now >= gives_up_at:
+                    raise EngineLoadingError(
+                        f"{resident.name} has been loading for "
+                        f"{now - resident.since:.0f} s. Ask again in a while, or let requests wait longer "
+                        "with GEMMA4_BLOCK_MAX_LOADING_SECONDS."
+                    )
+                self._changed.wait(min(gives_up_at - now, TIMEOUT_MAX))
+            if resident.failure is not None:
+                raise resident.failure.with_traceback(None)
+            if resident.engine is None:
+                raise EngineError("The engine was closed while it was waited for. Ask for it again.")
+            resident.was_used = True
+            return resident.engine
+
+    def _leave(self, resident: Resident, keep_alive_s: float) -> None:
+        """Count one less who uses an engine, and say when it is closed if nobody comes."""
+        with self._changed:
+            resident.leases -= 1
+            resident.expires_at = time.monotonic() + (0 if resident.is_unwanted else keep_alive_s)
+            self._watch(resident)
+            self._changed.notify_all()
+
+    def _load(self, resident: Resident, settings: Settings) -> None:
+        name = describe_reference(resident.reference)
         if settings.log_level is not None:
             set_log_level(settings.log_level)
         note_loading()
+        _LOGGER.info("Loading %s.", name)
         try:
-            engine = self._make(reference, settings)
-        except BaseException as error:
-            with self._lock:
-                del self._engines[reference]
-            # Ctrl-C in the loading thread must not end the threads that wait for it too.
-            interrupted = EngineError(
-                f"Loading {describe_reference(reference)} was interrupted. Ask for it again."
+            engine = self._make(resident.reference, settings)
+        except BaseException as error:  # noqa: BLE001 - those who wait get it, whatever it is
+            interrupted = EngineError(f"Loading {resident.name} was interrupted. Ask for it again.")
+            failure = error if isinstance(error, Exception) else interrupted
+            with self._changed:
+                resident.failure = failure
+                resident.change("failed", time.monotonic())
+                self._changed.notify_all()
+            # A program that ends keeps torch from reading on, which is no fault of the files.
+            if main_thread().is_alive():
+                # Whoever waits gets the failure itself, so that the log need not have where it was raised.
+                _LOGGER.warning("%s could not be loaded: %s", name, failure)
+            return
+        with self._changed:
+            now = time.monotonic()
+            _LOGGER.info(
+                "Loaded %s in %.1f s; it takes %.2f GB.", name, now - resident.since, engine.nbytes / 1e9
             )
-            pending.set_exception(error if isinstance(error, Exception) else interrupted)
-            raise
-        pending.set_result(engine)
+            resident.engine = engine
+            resident.change("ready", now)
+            # Those who had asked for it may have given up.
+            resident.expires_at = max(resident.expires_at, now + _UNUSED_FOR_AT_LEAST_S)
+            self._watch(resident)
+            self._changed.notify_all()
+
+    def _watch(self, resident: Resident) -> None:
+        """See to it that an engine is closed in time; the lock is held."""
+        if self._reaper is None and resident.is_idle and math.isfinite(resident.expires_at):
+            self._reaper = Thread(target=self._reap, name="gemma4-block-reaper", daemon=True)
+            self._reaper.start()
+
+    def _reap(self) -> None:
+        """Close engines whose time is up, until none has such a time."""
+        while True:
+            with self._changed:
+                due = [
+                    resident
+                    for resident in self._residents.values()
+                    if resident.is_idle and math.isfinite(resident.expires_at)
+                ]
+                if not due:
+                    self._reaper = None
+                    return
+                first = min(due, key=lambda resident: resident.expires_at)
+                left_s = first.expires_at - time.monotonic()
+                if left_s > 0:
+                    self._changed.wait(min(left_s, TIMEOUT_MAX))
+                    continue
+                first.change("closing", time.monotonic())
+            self._close(first)
+
+    def _close(self, resident: Resident) -> None:
+        """Close an engine that no other thread closes, and forget it once its memory is free."""
+        engine, resident.engine = resident.engine, None
+        assert engine is not None, resident.state
+        try:
+            engine.close()
+            is_gone = weakref.ref(engine)
+            del engine
+            release_memory(lambda: is_gone() is None)
+        finally:
+            with self._changed:
+                del self._residents[resident.reference]
+                self._changed.notify_all()
+            _LOGGER.info("Closed %s.", describe_reference(resident.reference))
 
 
 def get_engine_pool() -> EnginePool:
@@ -141,9 +275,7 @@ def _create_engine_pool() -> EnginePool:
     return EnginePool()
 
 
-def _release_memory() -> None:
-    """Free what only reference cycles still hold, and give the GPU's unused blocks back."""
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def _as_seconds(most: KeepAlive, asked: KeepAlive | None) -> float:
+    """Return how long an engine stays, which is no longer than the operator says."""
+    limits = [most] if asked is None else [most, asked]
+    return min(math.inf if limit == "forever" else limit for limit in limits)
