@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     max_loading_seconds: float = Field(
         default=60.0,
         ge=0,
-        description="The longest that a step waits for a model that is loading. Then it is refused, the "
-        "loading goes on, and whoever asks again later finds the model. `inf` waits until it is loaded.",
+        description="The longest that a step waits for a model that is loading; 0 for no limit. Then it is "
+        "refused, the loading goes on, and whoever asks again later finds the model.",
     )
     vision_cache_bytes: int = Field(
         default=256_000_000,

@@ -86,6 +86,8 @@ def terminal_manners() -> Iterator[None]:
     prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
     # A bar for each file of weights would tear the command's own lines apart.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # Whoever sits at a terminal waits until the model is loaded; nobody else does.
+    os.environ.setdefault("GEMMA4_BLOCK_MAX_LOADING_SECONDS", "0")
     try:
         with quiet():
             yield

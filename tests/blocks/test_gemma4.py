@@ -147,6 +147,14 @@ def test_the_model_and_precision_reach_the_provider(provider: ScriptedProvider) 
     assert provider.requests == [("my-project/3", "nf4")]
 
 
+@pytest.mark.parametrize("keep_alive", [None, 0, 2.5, "forever"])
+def test_a_step_says_how_long_its_model_stays(provider: ScriptedProvider, keep_alive: object) -> None:
+    """It is lent while the step asks, and given back for so long."""
+    ask(provider, {**CAPTION, "keep_alive": keep_alive}, images=grey(1))
+    assert provider.keep_alives == [keep_alive]
+    assert provider.open_leases == 0
+
+
 def test_the_smallest_model_is_the_default(provider: ScriptedProvider) -> None:
     """A step that names no model takes the one that fits most machines."""
     ask(provider, CAPTION, images=grey(1))
@@ -398,6 +406,12 @@ BAD_TYPES = [
         "enable_thinking is 'yes': Input should be a valid boolean",
         "Input should be a valid boolean",
     ),
+    (
+        "keep_alive",
+        -1,
+        "keep_alive is -1: Input should be greater than or equal to 0",
+        "Input should be greater than or equal to 0",
+    ),
 ]
 
 
@@ -442,6 +456,7 @@ def test_a_value_of_another_step_that_cannot_work_is_the_clients_error(
         "enable_thinking": None,
         "max_thinking_tokens": None,
         "quantization": "auto",
+        "keep_alive": None,
         "classes": None,
         "output_structure": None,
         "box_format": "yxyx_0_1000",

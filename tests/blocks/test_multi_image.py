@@ -352,6 +352,7 @@ FIELDS: Step = {
     "enable_thinking": None,
     "max_thinking_tokens": None,
     "quantization": "auto",
+    "keep_alive": None,
 }
 
 
@@ -433,6 +434,7 @@ def test_every_field_reaches_the_engine(
         "system_prompt": "Be brief.",
         "model_version": "my-project/3",
         "quantization": "nf4",
+        "keep_alive": 30,
         "image_seq_length": 70,
         "max_new_tokens": 9,
         "temperature": 0.7,
@@ -452,6 +454,7 @@ def test_every_field_reaches_the_engine(
     assert prompt.text.endswith("\nWhich is older?")
     assert (prompt.system, prompt.image_seq_length) == ("Be brief.", 70)
     assert provider.requests == [("my-project/3", "nf4")]
+    assert provider.keep_alives == [30]
     assert call.generation == GenerationConfig(
         max_new_tokens=9,
         do_sample=True,

@@ -304,6 +304,7 @@ def test_a_value_of_another_step_that_cannot_work_is_refused(name: str, value: o
         "enable_thinking": None,
         "max_thinking_tokens": None,
         "quantization": "auto",
+        "keep_alive": None,
         "classes": None,
         "output_structure": None,
         "box_format": DEFAULT_BOX_FORMAT,

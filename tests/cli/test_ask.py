@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.cli.workflows import terminal_manners
 from gemma4_block.demo.dialogue import describe
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.settings import Settings
 
 from .conftest import Ended
 
@@ -172,3 +174,11 @@ def test_only_what_was_given_reaches_the_block() -> None:
         "prompt": "Hello?",
         "temperature": 0.0,
     }
+
+
+def test_whoever_sits_at_a_terminal_waits_until_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else waits there, and a large model takes minutes."""
+    monkeypatch.delenv("GEMMA4_BLOCK_MAX_LOADING_SECONDS", raising=False)
+    with terminal_manners():
+        assert Settings().max_loading_seconds == 0
+    monkeypatch.delenv("GEMMA4_BLOCK_MAX_LOADING_SECONDS")

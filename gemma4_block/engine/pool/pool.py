@@ -159,9 +159,9 @@ class EnginePool:
             return resident
 
     def _await(self, resident: Resident, patience_s: float) -> Engine:
-        """Wait until an engine is loaded."""
+        """Wait until an engine is loaded; 0 is any time."""
         with self._changed:
-            gives_up_at = time.monotonic() + patience_s
+            gives_up_at = math.inf if patience_s == 0 else time.monotonic() + patience_s
             while resident.state == "loading":
                 now = time.monotonic()
                 if now >= gives_up_at:
