@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.cli.disconnects import CancelOnDisconnect
 from gemma4_block.cli.environment import describe_permissions, prepare_host_environment
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
-from gemma4_block.cli.workflows import refuse
+from gemma4_block.cli.workflows import one_step_workflow, refuse
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.settings import get_generation_defaults, get_settings
 
