@@ -103,7 +103,8 @@ class PagePrinter:
             typer.echo(f"{self._heading(path)}{separator}{result.output}")
             return
         if self._names_pictures:
-            table.title, table.title_justify, table.title_style = Text(str(path)), "left", "bold"
+            # A title would be broken to the width of the table.
+            typer.secho(path, bold=True)
         self._console.print(table)
 
     def _heading(self, path: Path) -> str:

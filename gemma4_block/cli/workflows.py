@@ -125,7 +125,7 @@ def terminal_manners() -> Iterator[None]:
         refuse(in_terminal_words(str(error)), error)
     except Exception as error:
         # Where the host was not imported, it raised nothing.
-        host_errors = sys.modules.get("inference.core.workflows.errors")
+        host_errors = sys.modules.get("roboflow_workflows.errors")
         if host_errors is None or not isinstance(error, host_errors.WorkflowError):
             raise
         refuse(_plain_message(error), error)

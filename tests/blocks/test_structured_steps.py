@@ -17,7 +17,7 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.entities.base import Batch, ImageParentMetadata, WorkflowImageData
 
 import gemma4_block
-from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.cli.workflows import one_step_workflow
 from gemma4_block.contract import Answer, Choices, FinishReason, JsonSchema
 from gemma4_block.reading import DEFAULT_BOX_FORMAT
 from gemma4_block.settings import Settings

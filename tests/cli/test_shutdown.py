@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gemma4_block.cli.ask import one_step_workflow
 from gemma4_block.cli.serve import demo_request
+from gemma4_block.cli.workflows import one_step_workflow
 
 # Most is the import of the host.
 _START_TIMEOUT_S = 240
