@@ -21,7 +21,7 @@ _OPTIONS: Final = {
 # Plain words among them are names of fields in these places only.
 _NAMES: Final = re.compile(
     r"(?<![\w'\"-])(?:\w+_\w+|(?:seed|temperature|quantization)(?= is )|(?<=Leave )seed(?= out)"
-    r"|(?<=a )temperature(?= above))(?![\w'\"-])"
+    r"|(?<=a )temperature(?= above))(?![\w'\"=-])"
 )
 
 
