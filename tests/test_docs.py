@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 import typer.main
@@ -256,6 +258,63 @@ def test_every_figure_has_its_command() -> None:
     ways = ("python -m ", "make bench", "make demo", "No command repeats this.")
     texts = {section.splitlines()[0]: " ".join(section.split()) for section in sections}
     assert [title for title, text in texts.items() if not any(way in text for way in ways)] == []
+
+
+def draw_photos(folder: Path) -> None:
+    """Draw what the examples of docs/terminal.md are about: two pictures and a film of two frames."""
+    (folder / "photos").mkdir()
+    for name, seed in (("one", 0), ("two", 3)):
+        scene = draw_scene(np.random.default_rng(seed), shape_count=2)
+        cv2.imwrite(str(folder / "photos" / f"{name}.png"), scene.image[..., ::-1])
+    film = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 5, (480, 360))
+    for seed in (0, 3):
+        scene = draw_scene(np.random.default_rng(seed), shape_count=2)
+        film.write(cv2.resize(scene.image[..., ::-1], (480, 360)))
+    film.release()
+
+
+def test_the_page_of_the_terminal_shows_what_ask_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every line of the examples, but for figures."""
+    draw_photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(
+        r"^```\n\$ gemma4-block (.+)\n([^`]+)```", PAGES["docs/terminal.md"], flags=re.MULTILINE
+    )
+
+    assert len(examples) == 5
+    for command, shown in examples:
+        with pytest.raises(SystemExit) as ended:
+            app(shlex.split(command))
+        assert (ended.value.code, mask(capsys.readouterr().out)) == (0, mask(shown))
+
+
+@pytest.mark.slow
+def test_the_workflow_commands_of_the_terminal_work(tmp_path: Path) -> None:
+    """Ours and the host's, on a folder and on a film, each as a program of its own."""
+    draw_photos(tmp_path)
+    (tmp_path / "workflow_examples").symlink_to(ROOT / "workflow_examples")
+    blocks = re.findall(r"```sh\n(.*?)```", PAGES["docs/terminal.md"], flags=re.DOTALL)
+    environment = {key: value for key, value in os.environ.items() if key != "WORKFLOWS_PLUGINS"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    for block in blocks:
+        done = subprocess.run(  # noqa: S603 - commands of our own page
+            ["/bin/sh", "-ec", block],
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    for output in ("run-output", "host-output"):
+        table = (tmp_path / output / "photos" / "aggregated_results.csv").read_text(encoding="utf-8")
+        assert {line.rsplit(",", 1)[-1] for line in table.splitlines()} == {"image", "one.png", "two.png"}
+        film = (tmp_path / output / "film" / "workflow_results_source_0.csv").read_text(encoding="utf-8")
+        assert len(film.splitlines()) == 3
+        assert (tmp_path / output / "film" / "source_0_output_picture_preview.mp4").is_file()
 
 
 def mask(text: str) -> list[str]:

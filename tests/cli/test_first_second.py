@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(["ask", "b.png", "Hi?"], "There is no image file b.png", id="no picture"),
         pytest.param(["ask", "a.png", "Hi?", "--seed", "1"], "--seed is 1 while sampling is off", id="seed"),
         pytest.param(
-            ["ask", "a.png", "--task-type", "structured-answering", "--structure", '{"type": "strin"}'],
+            ["ask", "a.png", "--task-type", "structured-answering", "--structure", '{"a": 5}'],
             "--structure",
             id="structure",
         ),
