@@ -88,7 +88,7 @@ class PagePrinter:
 
         """
         if reply.answer is not None and reply.answer.thinking:
-            typer.secho(reply.answer.thinking, dim=True)
+            typer.secho(f"{self._heading(reply.path)}{reply.answer.thinking}", dim=True)
         if reply.result is not None:
             self._print_result(reply.path, reply.result)
             self._draw(reply, reply.result)

@@ -32,7 +32,7 @@ def draw_boxes(image: RgbImage, detections: Detections) -> Image.Image:
     """
     picture = Image.fromarray(image)
     side = min(picture.size)
-    font = ImageFont.load_default(max(_LEAST_LETTER_PX, side // _SIDE_PER_LETTER))
+    font = _load_font(max(_LEAST_LETTER_PX, side // _SIDE_PER_LETTER))
     classes = list(dict.fromkeys(item.class_name for item in detections.items))
     draw = ImageDraw.Draw(picture)
     for item in detections.items:
@@ -77,11 +77,18 @@ def save_beside_others(picture: Image.Image, folder: Path, stem: str) -> Path:
     raise AssertionError("numbers do not end")
 
 
+def _load_font(size_px: int) -> ImageFont.FreeTypeFont:
+    # Pillow's own font has no letters beyond ASCII.
+    import matplotlib as mpl
+
+    return ImageFont.truetype(str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size_px)
+
+
 def _write_label(
     draw: ImageDraw.ImageDraw,
     item: Detection,
     *,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: ImageFont.FreeTypeFont,
     color: str,
     size_wh: tuple[int, int],
 ) -> None:

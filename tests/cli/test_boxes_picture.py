@@ -50,6 +50,17 @@ def test_a_label_stays_in_the_picture(
     assert (drawn == ORANGE).all(axis=-1).any()
 
 
+def test_letters_beyond_ascii_are_letters() -> None:
+    """A class named in another language looks like it, and unlike what no font has."""
+    one, other, missing = (
+        np.asarray(draw_boxes(WHITE, detect((name, (50, 60, 120, 150))))) for name in ("ß", "ж", "\uffff")
+    )
+
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one, missing)
+    assert not np.array_equal(other, missing)
+
+
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     """Neither the user's files nor earlier pictures are overwritten; the folder is made."""
     folder = tmp_path / "new" / "folder"
