@@ -7,6 +7,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     JsonValue,
+    StrictFloat,
     StrictInt,
     ValidationError,
 )

@@ -134,12 +134,12 @@ def answer_all(inquiry: Inquiry, paths: tuple[Path, ...], printer: Printer) -> b
         Gemma4BlockError: The model cannot be loaded or asked.
 
     """
-    correspondent = Correspondent(inquiry, get_engine_pool())
     has_failed = False
-    for group in correspondent.split(paths):
-        with spinner(f"Asking {inquiry.model_version} ..."):
-            replies = correspondent.ask(group)
-        for reply in replies:
-            printer.print(reply)
-            has_failed = has_failed or reply.error is not None
+    with Correspondent(inquiry, get_engine_pool()) as correspondent:
+        for group in correspondent.split(paths):
+            with spinner(f"Asking {inquiry.model_version} ..."):
+                replies = correspondent.ask(group)
+            for reply in replies:
+                printer.print(reply)
+                has_failed = has_failed or reply.error is not None
     return has_failed

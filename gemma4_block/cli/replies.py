@@ -1,8 +1,11 @@
 """Put one question about many picture files to the engine, a few files at a time."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from typing_extensions import Self
 
 from gemma4_block.cli.inquiry import Inquiry
 from gemma4_block.contract import Answer, Engine, Prompt, RgbImage
@@ -35,7 +38,7 @@ class Reply:
 
 
 class Correspondent:
-    """Asks one question about picture after picture.
+    """Asks one question about picture after picture; a context, in which the model stays loaded.
 
     Args:
         inquiry: The question.
@@ -46,6 +49,15 @@ class Correspondent:
     def __init__(self, inquiry: Inquiry, pool: EnginePool) -> None:
         self._inquiry = inquiry
         self._pool = pool
+        self._lease = ExitStack()
+        self._engine: Engine | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._engine = None
+        self._lease.close()
 
     def split(self, paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
         """Yield the files in groups that the model works on at the same time."""
@@ -79,10 +91,11 @@ class Correspondent:
         ]
 
     def _find_engine(self) -> Engine:
-        precision = self._inquiry.quantization
-        if precision is None:
-            return self._pool.get(self._inquiry.model_version)
-        return self._pool.get(self._inquiry.model_version, precision)
+        if self._engine is None:
+            version, precision = self._inquiry.model_version, self._inquiry.quantization
+            lease = self._pool.lease(version) if precision is None else self._pool.lease(version, precision)
+            self._engine = self._lease.enter_context(lease)
+        return self._engine
 
     def _word(
         self, image: RgbImage | PromptError, engine: Engine

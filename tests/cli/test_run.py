@@ -100,8 +100,8 @@ def test_a_picture_that_fails_is_told_and_the_others_are_there(
             ["ask_one_image", "--images", "{folder}"], "ask_one_image needs --set question=...", id="missing"
         ),
         pytest.param(
-            ["ask_one_image", "--images", "{folder}", "--set", "questoin=Why?"],
-            "--set names 'questoin', which ask_one_image has not. It has 'question', 'model_version'.",
+            ["ask_one_image", "--images", "{folder}", "--set", "quest=Why?"],
+            "--set names 'quest', which ask_one_image has not. It has 'question', 'model_version'.",
             id="unknown",
         ),
         pytest.param(
