@@ -1,6 +1,7 @@
 """Find the pictures that are meant by the arguments of a command, and tell the question from them."""
 
 import glob
+import mimetypes
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -62,7 +63,8 @@ def looks_like_picture(argument: str) -> bool:
     """Say whether an argument is meant for a picture and not for a question.
 
     It is where a file or folder has that name, where files match it as a pattern, where it is an address, and
-    where it has no blanks but a `*` or the ending of a picture's name.
+    where it is one word that has a `*`, folders, or the ending of a picture's name, be it of one that is not
+    read here.
 
     >>> looks_like_picture("missing.png"), looks_like_picture("What is in missing.png")
     (True, False)
@@ -70,8 +72,11 @@ def looks_like_picture(argument: str) -> bool:
     # Unlike Path.exists it says no to a question that is too long for a name.
     if _ADDRESS.match(argument) or os.path.exists(argument) or _find_matches(argument):  # noqa: PTH110
         return True
-    is_one_word = not re.search(r"\s", argument)
-    return is_one_word and ("*" in argument or _is_picture_name(argument))
+    if re.search(r"\s", argument):
+        return False
+    kind, _ = mimetypes.guess_type(argument)
+    is_image = _is_picture_name(argument) or (kind is not None and kind.startswith("image/"))
+    return is_image or "*" in argument or ("/" in argument and not argument.endswith("?"))
 
 
 def find_pictures(names: Sequence[str]) -> tuple[Path, ...]:
