@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, JsonValue, StrictInt, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, JsonValue, StrictInt, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
 from gemma4_block.blocks._host import (
-    ImageInputField,
     ImageSelector,
     IntegerSelector,
     ListSelector,
@@ -117,7 +116,14 @@ Gemma 4 is published under Apache-2.0; the terms are on each model card, for exa
 class _QuestionFields(WorkflowBlockManifest):
     """The fields that the form shows first: what is asked, about which images."""
 
-    images: ImageSelector | ListSelector = ImageInputField
+    images: ImageSelector | ListSelector = Field(
+        title="Images",
+        description="The images to ask about together: the crops of an image, the images of a request, or "
+        "the frames of a buffer.",
+        examples=["$steps.crop.crops", "$inputs.image", "$steps.buffer.output"],
+        # Both names, as in every block of the host.
+        validation_alias=AliasChoices("images", "image"),
+    )
     task_type: GroupTaskType = Field(
         default="unconstrained",
         title="Task",

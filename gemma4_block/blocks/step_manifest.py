@@ -1,4 +1,4 @@
-"""The form of any step: it says in the log which of its fields do nothing, since the host drops them silently."""
+"""The form of any step: fields that it does not have are named in the log, as the host says nothing."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -41,7 +41,9 @@ _LOGGER = logging.getLogger(__name__)
 def other_names(field: str) -> str:
     """Return the sentence of a field's description for people who know the blocks of the host."""
     names = [name for name, ours in STOCK_NAMES.items() if ours == field]
-    return f"Other blocks call it {' or '.join(names)}, which does nothing here."
+    *first, last = names
+    listed = f"{', '.join(first)} or {last}" if first else last
+    return f"Other blocks call it {listed}, which does nothing here."
 
 
 class StepManifest(WorkflowBlockManifest):
@@ -56,7 +58,8 @@ class StepManifest(WorkflowBlockManifest):
             if unknown:
                 known = [name for name in cls.model_fields if name not in {"type", "name"}]
                 _LOGGER.warning(
-                    "The step %s has fields that %s does not have, and that do nothing: %s. Its fields are %s.",
+                    "The step %s has fields that %s does not have, and that do nothing: %s. Its fields are "
+                    "%s.",
                     _shorten(given.get("name")),
                     _shorten(given.get("type")),
                     _list_unknown(unknown, known),

@@ -89,7 +89,7 @@ def test_the_form_shows_a_field_where_it_is_looked_at(
     values: list[str],
     is_required: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """`relevant_for` names the tasks that take the field; a form can say only of all of them that they need it."""
+    """`relevant_for` names tasks that take the field; a form can only demand it in all of them."""
     shown = Gemma4Manifest.model_json_schema()["properties"][field]["relevant_for"]["task_type"]
     assert shown == {"values": values, "required": is_required}
 

@@ -58,11 +58,12 @@ def test_a_field_that_the_host_would_drop_is_named_with_what_it_is_called_here(
 ) -> None:
     """Names of the host's blocks, a misspelt name, and one that has no likeness here."""
     step = {**GEMMA, "max_tokens": 3, "temprature": 0.5, "stop": ["."]}
-    assert warnings_of(caplog, Gemma4Manifest, step) == [
+    (warning,) = warnings_of(caplog, Gemma4Manifest, step)
+    assert warning == (
         "The step 'gemma' has fields that 'gemma4_block/gemma4@v1' does not have, and that do nothing: "
         "'max_tokens' (here max_new_tokens), 'temprature' (here temperature), 'stop'. Its fields are "
         f"{FIELDS_OF_GEMMA}."
-    ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_the_other_names_are_those_of_the_hosts_blocks() -> None:
 
 
 def test_the_page_and_the_fields_tell_the_other_names() -> None:
-    """Whoever comes from the host's blocks finds every name: in docs/workflow.md, and in the field's own text."""
+    """Whoever comes from the host's blocks finds every name on the page, and in the field's text."""
     rows = re.findall(r"^\| (`.+`) \| `(\w+)` \|$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     listed = {(other, ours) for others, ours in rows for other in re.findall(r"`(\w+)`", others)}
     assert listed == set(STOCK_NAMES.items())
