@@ -10,9 +10,9 @@ import torch
 from PIL.Image import Image as PillowImage
 
 from gemma4_block.contract import GenerationConfig, RgbImage
-from gemma4_block.engine.compat.pictures import convert_picture, open_picture
 from gemma4_block.errors import PromptError
 from gemma4_block.images import ColorOrder, to_rgb
+from gemma4_block.pictures import convert_picture, open_picture
 from gemma4_block.settings import get_generation_defaults
 
 Image = npt.NDArray[Any] | torch.Tensor | PillowImage | Path | str
