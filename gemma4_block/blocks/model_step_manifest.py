@@ -23,19 +23,12 @@ from gemma4_block.blocks._host import (
     is_workflow_selector,
     roboflow_platform_model,
 )
-from gemma4_block.blocks.fields import (
-    GenerationFields,
-    ImageSeqLengthChoice,
-    KeepAliveChoice,
-    check_classes,
-    check_structure,
-    read_text,
-    resolve_generation,
-)
+from gemma4_block.blocks.fields import ImageSeqLengthChoice, KeepAliveChoice, read_text
 from gemma4_block.blocks.restrictions import declared_restrictions, restrictions_of_step
 from gemma4_block.blocks.step_manifest import StepManifest, other_names
 from gemma4_block.catalogue import MODEL_IDS, VARIANTS, find_variant
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, Quantization
+from gemma4_block.fields import GenerationFields, check_classes, check_structure, resolve_generation
 from gemma4_block.tasks import TASKS, FieldName, Task, TaskType, check_inputs
 
 
