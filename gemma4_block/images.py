@@ -51,7 +51,8 @@ def to_rgb(image: "npt.NDArray[Any] | torch.Tensor", color_order: ColorOrder) ->
     if channels == 4:  # noqa: PLR2004 - colours and alpha
         alpha = array[..., 3:].astype(np.float32) / 255
         colors = np.rint(colors * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return np.ascontiguousarray(colors)
+    # torch warns of arrays that are read-only, as those of Pillow's images are.
+    return np.require(colors, requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
 
 def _as_height_width_channels(image: "npt.NDArray[Any] | torch.Tensor") -> npt.NDArray[Any]:

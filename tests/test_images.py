@@ -51,6 +51,16 @@ def test_bgr_is_swapped_with_and_without_alpha(alpha: tuple[int, ...]) -> None:
     assert to_rgb(image, "bgr")[0, 0].tolist() == [200, 30, 10]
 
 
+def test_a_picture_can_be_handed_to_torch_without_a_warning() -> None:
+    """Of a read-only array a copy is made; another one may share its memory."""
+    read_only = RED_RGB.copy()
+    read_only.flags.writeable = False
+    writable = RED_RGB.copy()
+
+    assert torch.from_numpy(to_rgb(read_only, "rgb")).tolist() == RED_RGB.tolist()
+    assert np.shares_memory(to_rgb(writable, "rgb"), writable)
+
+
 @pytest.mark.parametrize(
     ("image", "words"),
     [
