@@ -129,15 +129,19 @@ def test_a_compiled_workflow_warns_once(caplog: pytest.LogCaptureFixture) -> Non
     provider = ScriptedProvider(ScriptedEngine(["a cat"]))
     workflow = {
         "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": [{**GEMMA, "max_tokens": 3}],
+        "inputs": [
+            {"type": "WorkflowImage", "name": "image"},
+            {"type": "WorkflowParameter", "name": "question"},
+        ],
+        "steps": [{**GEMMA, "task_type": "unconstrained", "prompt": "$inputs.question", "max_tokens": 3}],
         "outputs": [{"type": "JsonField", "name": "answer", "selector": "$steps.gemma.output"}],
     }
     with caplog.at_level(logging.WARNING, "gemma4_block"):
         engine = ExecutionEngine.init(
             workflow_definition=workflow, init_parameters={"gemma4_block.engine_provider": provider}
         )
-        rows = engine.run(runtime_parameters={"image": np.zeros((8, 8, 3), np.uint8)})
+        picture = np.zeros((8, 8, 3), np.uint8)
+        rows = engine.run(runtime_parameters={"image": picture, "question": "What?"})
 
     assert rows == [{"answer": "a cat"}]
     assert len([line for line in caplog.messages if "that do nothing: 'max_tokens'" in line]) == 1
