@@ -180,6 +180,7 @@ class ModelStepManifest(StepManifest):
     )
     keep_alive: KeepAliveChoice | FloatSelector | StringSelector | None = Field(
         default=None,
+        title="Seconds the Model Stays Loaded",
         description="How many seconds the model stays loaded after this step where nobody else asks it: 0 "
         "frees its memory at once, forever keeps it. The next question then waits until it is loaded again. "
         "Leave empty for as long as the machine keeps models, which is also the most.",

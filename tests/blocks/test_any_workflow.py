@@ -84,6 +84,7 @@ SENSIBLE: dict[str, list[object]] = {
     "enable_thinking": [True, False, "$inputs.any"],
     "max_thinking_tokens": [1, 256],
     "quantization": ["auto", "none", "nf4"],
+    "keep_alive": [0, 300, "forever", "$inputs.any"],
     "box_format": ["yxyx_0_1000", "$inputs.any"],
     "max_images": [1, 8, "$inputs.any"],
     "when_too_many": ["refuse", "sample", "$inputs.any"],

@@ -39,7 +39,7 @@ LABELS = {
 FIELDS_OF_GEMMA = (
     "images, task_type, prompt, classes, output_structure, model_version, system_prompt, image_seq_length, "
     "max_new_tokens, temperature, top_p, top_k, seed, enable_thinking, max_thinking_tokens, quantization, "
-    "box_format"
+    "keep_alive, box_format"
 )
 
 
@@ -57,11 +57,11 @@ def test_a_field_that_the_host_would_drop_is_named_with_what_it_is_called_here(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Names of the host's blocks, a misspelt name, and one that has no likeness here."""
-    step = {**GEMMA, "max_tokens": 3, "temprature": 0.5, "stop": ["."]}
+    step = {**GEMMA, "max_tokens": 3, "temperatures": 0.5, "stop": ["."]}
     (warning,) = warnings_of(caplog, Gemma4Manifest, step)
     assert warning == (
         "The step 'gemma' has fields that 'gemma4_block/gemma4@v1' does not have, and that do nothing: "
-        "'max_tokens' (here max_new_tokens), 'temprature' (here temperature), 'stop'. Its fields are "
+        "'max_tokens' (here max_new_tokens), 'temperatures' (here temperature), 'stop'. Its fields are "
         f"{FIELDS_OF_GEMMA}."
     )
 
