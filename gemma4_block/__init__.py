@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
     from gemma4_block.contract import EngineProvider, GenerationConfig, Prompt
-    from gemma4_block.engine.compat import Gemma4HF
+    from gemma4_block.python import Gemma4HF, TaskOptions
 
 __all__ = [
     "REGISTERED_INITIALIZERS",
     "Gemma4HF",
     "GenerationConfig",
     "Prompt",
+    "TaskOptions",
     "__version__",
     "load_blocks",
 ]
@@ -47,16 +48,14 @@ if not TYPE_CHECKING:  # A type checker that saw __getattr__ would accept every 
 
     def __getattr__(name: str) -> type:
         """Import a name for Python users when it is first asked for (PEP 562)."""
-        if name == "Gemma4HF":
-            from gemma4_block.engine.compat import Gemma4HF
-
-            return Gemma4HF
         if name in {"GenerationConfig", "Prompt"}:
-            from gemma4_block import contract
-
-            found: type = getattr(contract, name)
-            return found
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from gemma4_block import contract as room
+        elif name in {"Gemma4HF", "TaskOptions"}:
+            from gemma4_block import python as room
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: type = getattr(room, name)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -69,17 +69,18 @@ def resolve_generation(fields: GenerationFields) -> GenerationConfig:
     )
 
 
-def check_classes(classes: Sequence[str]) -> None:
+def check_classes(classes: Sequence[str], limits: Limits | None = None) -> None:
     """Refuse classes that cannot be asked for.
 
     Args:
-        classes: What the workflow gave; may be empty.
+        classes: What a workflow or a caller gave; may be empty.
+        limits: What is allowed; None means what is allowed to requests.
 
     Raises:
         ConfigurationError: There are too many, or one is blank, too long, or there twice.
 
     """
-    Limits.of_requests(get_settings()).check_classes(classes)
+    (Limits.of_requests(get_settings()) if limits is None else limits).check_classes(classes)
     for place, name in enumerate(classes):
         if not name.strip():
             raise ConfigurationError(

@@ -51,16 +51,18 @@ def to_rgb(image: "npt.NDArray[Any] | torch.Tensor", color_order: ColorOrder) ->
     if channels == 4:  # noqa: PLR2004 - colours and alpha
         alpha = array[..., 3:].astype(np.float32) / 255
         colors = np.rint(colors * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return np.ascontiguousarray(colors)
+    # torch warns of arrays that are read-only, as those of Pillow's images are.
+    return np.require(colors, requirements=["C_CONTIGUOUS", "WRITEABLE"])
 
 
 def _as_height_width_channels(image: "npt.NDArray[Any] | torch.Tensor") -> npt.NDArray[Any]:
+    if isinstance(image, np.ma.MaskedArray):
+        raise PromptError("The image has a mask. Say what its hidden pixels are, as in `image.filled(0)`.")
     if isinstance(image, np.ndarray):
-        array, is_tensor = image, False
+        # A file in memory, or a matrix, is an array with manners of its own.
+        array, is_tensor = np.asarray(image), False
     elif hasattr(image, "detach"):
-        tensor = image.detach().cpu()
-        # Numpy has no bfloat16.
-        array, is_tensor = (tensor.float() if tensor.is_floating_point() else tensor).numpy(), True
+        array, is_tensor = _read_tensor(image), True
     else:
         raise PromptError(
             f"The image is a {type(image).__name__}; it must be a numpy array (H, W, 3) "
@@ -77,6 +79,20 @@ def _as_height_width_channels(image: "npt.NDArray[Any] | torch.Tensor") -> npt.N
     raise PromptError(
         f"The image has shape {given}; a {'tensor' if is_tensor else 'numpy array'} must be {allowed}."
     )
+
+
+def _read_tensor(image: "torch.Tensor") -> npt.NDArray[Any]:
+    tensor = image.detach()
+    try:
+        # Numpy has no bfloat16.
+        array: npt.NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        # Torch has many kinds of tensors that hold no plain numbers: sparse, quantized, of no device.
+        raise PromptError(
+            f"The tensor is {tensor.dtype}, {tensor.layout}, on {tensor.device}, and has no pixels to read: "
+            f"{error}. Give a dense one of real numbers."
+        ) from error
+    return array
 
 
 def _as_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

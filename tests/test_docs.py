@@ -176,8 +176,9 @@ def test_a_table_is_the_code(heading: str, expected: Callable[[], list[str]]) ->
         ("argument of `prompt`", gemma4_block.Gemma4HF.prompt),
         ("argument of `from_pretrained`", gemma4_block.Gemma4HF.from_pretrained),
         ("field of `GenerationConfig`", GenerationConfig),
+        ("field of `TaskOptions`", gemma4_block.TaskOptions),
     ],
-    ids=["prompt", "from_pretrained", "GenerationConfig"],
+    ids=["prompt", "from_pretrained", "GenerationConfig", "TaskOptions"],
 )
 def test_a_table_has_every_argument_with_its_default(heading: str, described: Callable[..., object]) -> None:
     """Whoever adds an argument, or changes a default, says so."""
@@ -188,6 +189,17 @@ def test_a_table_has_every_argument_with_its_default(heading: str, described: Ca
     assert [
         tuple(row.strip("|").split("|")[i].strip() for i in (0, 1)) for row in _table(heading)
     ] == expected
+
+
+def test_the_methods_of_tasks_are_those_of_the_class() -> None:
+    """The table names each with its own arguments; what all of them take is told below it."""
+    common = {"self", "input_color_format", "options"}
+    for row in _table("method"):
+        name, arguments = re.findall(r"`(\w+)\((.*?)\)`", row)[0]
+        parameters = inspect.signature(getattr(gemma4_block.Gemma4HF, name)).parameters
+        assert common <= set(parameters)
+        written = [argument.split("=")[0].strip() for argument in arguments.split(",")]
+        assert written == [one for one in parameters if one not in common]
 
 
 def _table(first_heading: str) -> list[str]:

@@ -51,6 +51,16 @@ def test_bgr_is_swapped_with_and_without_alpha(alpha: tuple[int, ...]) -> None:
     assert to_rgb(image, "bgr")[0, 0].tolist() == [200, 30, 10]
 
 
+def test_a_picture_can_be_handed_to_torch_without_a_warning() -> None:
+    """Of a read-only array a copy is made; another one may share its memory."""
+    read_only = RED_RGB.copy()
+    read_only.flags.writeable = False
+    writable = RED_RGB.copy()
+
+    assert torch.from_numpy(to_rgb(read_only, "rgb")).tolist() == RED_RGB.tolist()
+    assert np.shares_memory(to_rgb(writable, "rgb"), writable)
+
+
 @pytest.mark.parametrize(
     ("image", "words"),
     [
@@ -65,6 +75,9 @@ def test_bgr_is_swapped_with_and_without_alpha(alpha: tuple[int, ...]) -> None:
         pytest.param(np.array([[[-40.0, 0.0, 200.0]]]), "-40", id="negative"),
         pytest.param(np.array([[[0, 0, 256]]], dtype=np.int32) * 2, "512", id="too large"),
         pytest.param(np.array([["a"]]), "numbers", id="text"),
+        pytest.param(np.ma.masked_array(RED_RGB, mask=True), r"filled\(0\)", id="masked"),
+        pytest.param(torch.zeros(3, 4, 4).to_sparse(), "no pixels to read", id="sparse tensor"),
+        pytest.param(torch.zeros(3, 4, 4, device="meta"), "no pixels to read", id="tensor of no device"),
         pytest.param("picture.png", "str", id="path"),
         pytest.param(None, "NoneType", id="None"),
     ],

@@ -17,6 +17,7 @@ from gemma4_block.blocks._host import (
 )
 from gemma4_block.blocks.model_step_manifest import ModelStepManifest, OutputStructureField, relevant_for
 from gemma4_block.blocks.outputs import OUTPUT_MEANINGS, describe_outputs, describe_outputs_of
+from gemma4_block.blocks.step_manifest import other_names
 from gemma4_block.catalogue import VARIANTS
 from gemma4_block.reading import BOX_CONTRACTS, DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.tasks import TASKS, TaskType
@@ -121,6 +122,7 @@ class _QuestionFields(WorkflowBlockManifest):
     images: ImageSelector = ImageInputField
     task_type: TaskType = Field(
         default="unconstrained",
+        title="Task",
         description="What to ask. Open prompt and visual question answering need your question in prompt, "
         "classification, detection and counting your classes, structured answering the fields of the answer; "
         "the other tasks need nothing.",
@@ -129,6 +131,7 @@ class _QuestionFields(WorkflowBlockManifest):
     )
     prompt: str | TextSelector | None = Field(
         default=None,
+        title="Prompt",
         description="Your question or instruction. It may also come from an input or an earlier step, one "
         "text for all images or one for each.",
         examples=["Is the person wearing a helmet? Answer yes or no.", "$inputs.prompt"],
@@ -140,8 +143,10 @@ class _QuestionFields(WorkflowBlockManifest):
     )
     classes: list[str] | ListSelector | None = Field(
         default=None,
+        title="Classes",
         description="The names of what may be answered, each once, in the words a person would use. For a "
-        "classification add one for what fits none of them, such as other.",
+        "classification add one for what fits none of them, such as other. "
+        f"{other_names('classes')}",
         examples=[["car", "truck", "other"], "$inputs.classes"],
         json_schema_extra={"relevant_for": relevant_for("classes"), "always_visible": True},
     )
@@ -162,7 +167,7 @@ class Gemma4Manifest(ModelStepManifest, _QuestionFields):
             "search_keywords": _SEARCH_KEYWORDS,
             "is_vlm_block": True,
             "task_type_property": "task_type",
-            "ui_manifest": {"section": "model", "icon": "fa-brands fa-google", "blockPriority": 5.5},
+            "ui_manifest": {"section": "model", "icon": "far fa-gem", "blockPriority": 5.5},
         },
         protected_namespaces=(),
     )
@@ -170,8 +175,9 @@ class Gemma4Manifest(ModelStepManifest, _QuestionFields):
     type: Literal["gemma4_block/gemma4@v1", "Gemma4Block"]
     box_format: BoxFormat | StringSelector = Field(
         default=DEFAULT_BOX_FORMAT,
+        title="Form of Boxes",
         description="How the model writes boxes. Change it only for a fine-tuned model that was taught "
-        "another form; boxes in the wrong place are its usual sign.",
+        f"another form; boxes in the wrong place are its usual sign. {other_names('box_format')}",
         examples=[DEFAULT_BOX_FORMAT, "$inputs.box_format"],
         json_schema_extra={
             "relevant_for": relevant_for("box_format"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from transformers import BatchFeature
+from typing_extensions import Self
 
 from gemma4_block.contract import (
     Answer,
@@ -42,6 +43,8 @@ class Gemma4HF:
 
     Attributes:
         engine: Runs the model; it profiles, forgets and closes.
+        image_seq_length: As given.
+        limits: What the operator allows to this process.
 
     """
 
@@ -57,7 +60,7 @@ class Gemma4HF:
         gemma_image_seq_length: int | None = None,
         *,
         dtype: torch.dtype | str = "auto",
-    ) -> "Gemma4HF":
+    ) -> Self:
         """Load a checkpoint directory.
 
         Args:
@@ -99,8 +102,9 @@ class Gemma4HF:
         settings: Settings | None = None,
     ) -> None:
         settings = get_settings() if settings is None else settings
+        self.image_seq_length = image_seq_length
         self.engine = LocalEngine(checkpoint, settings, image_seq_length=image_seq_length)
-        self._limits = Limits.of_process(settings)
+        self.limits = Limits.of_process(settings)
 
     def answer(
         self,
@@ -131,7 +135,7 @@ class Gemma4HF:
             self.engine,
             prompts,
             generation,
-            limits=self._limits,
+            limits=self.limits,
             max_seconds=max_seconds,
             cancelled=cancelled,
         )
@@ -236,10 +240,10 @@ class Gemma4HF:
         asked = Prompt(
             text=question,
             system=system,
-            images=read_images(images, input_color_format, max_pixels=self._limits.max_image_pixels),
+            images=read_images(images, input_color_format, max_pixels=self.limits.max_image_pixels),
             image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
         )
-        self._limits.check_prompt(asked)
+        self.limits.check_prompt(asked)
         thinking = defaults.enable_thinking if enable_thinking is None else enable_thinking
         return BatchFeature(
             self.engine.prepare_inputs(asked, enable_thinking=thinking, image_size_wh=image_size)
@@ -269,7 +273,7 @@ class Gemma4HF:
             seed=seed,
             stop=stop,
         )
-        deadline = self._limits.find_deadline()
+        deadline = self.limits.find_deadline()
         return self.engine.generate_from_inputs(inputs, generation, deadline=deadline)
 
     def post_process_generation(
