@@ -24,12 +24,16 @@ class TokenScore:
         end: Where it ends.
         log_probability: Natural logarithm of its probability among the tokens that the constraint allowed
             there, at temperature 1.
+        free_log_probability: The same among all tokens, whatever is allowed or penalised: how likely the
+            model was to write this by itself. None where the engine cannot tell, or did not ask the model,
+            as where the constraint left nothing to choose up to the end.
 
     """
 
     start: int
     end: int
     log_probability: float
+    free_log_probability: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

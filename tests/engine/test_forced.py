@@ -1,6 +1,7 @@
 """Text that a schema forces is written without asking the model, and answers stay what they were."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def scores_of(answer: Answer) -> list[float]:
     return [score.log_probability for score in answer.token_scores or ()]
 
 
+def free_scores_of(answer: Answer, *, like: Answer | None = None) -> list[float]:
+    """Return how likely each token was by itself, NaN where the answer, or one like it, does not tell."""
+    places = (answer if like is None else like).token_scores or ()
+    scores = [score.free_log_probability for score in answer.token_scores or ()]
+    return [
+        math.nan if score is None or place.free_log_probability is None else score
+        for score, place in zip(scores, places, strict=True)
+    ]
+
+
 def make_prompts() -> list[Prompt]:
     """Ask with different schemas and none, with images and without."""
     images = [draw_scene(np.random.default_rng(seed)).image for seed in range(3)]
@@ -99,6 +110,7 @@ def test_answers_are_those_of_asking_the_model_for_every_token(
                 wanted.output_tokens,
             )
             np.testing.assert_allclose(scores_of(answer), scores_of(wanted), atol=2e-3)
+            np.testing.assert_allclose(free_scores_of(answer), free_scores_of(wanted, like=answer), atol=2e-3)
     assert steps < len(plain_passes)
 
 

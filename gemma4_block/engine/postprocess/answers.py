@@ -1,5 +1,7 @@
 """Turn a sequence that has ended into the answer that its caller gets."""
 
+from itertools import zip_longest
+
 import torch
 
 from gemma4_block.contract import Answer, GenerationConfig
@@ -54,9 +56,8 @@ class AnswerReader:
         scores = None
         if sequence.prompt.needs_token_scores:
             pieces = self._grammars.token_bytes([ids[place] for place in reply.answer_places])
-            scores = place_scores(
-                reply.text, pieces, [sequence.log_probabilities[place] for place in reply.answer_places]
-            )
+            known = list(zip_longest(sequence.log_probabilities, sequence.free_log_probabilities))
+            scores = place_scores(reply.text, pieces, [known[place] for place in reply.answer_places])
         assert sequence.finish_reason is not None, "an outcome has ended"
         return Answer(
             text=reply.text,

@@ -135,4 +135,4 @@ def _pass_over_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence
         sees.to(device),
         sliding_window=model.sliding_window,
     )
-    return model.read_tokens(ids.to(device), masks, positions, prefilled.batch.cache, only_last=False)
+    return model.read_tokens(ids.to(device), masks, positions, prefilled.batch.cache, last=size)

@@ -93,8 +93,8 @@ def write(sequence: Sequence, wishes: tuple[int, ...]) -> list[int]:
         # What it says where its wish is forbidden.
         logits[C] = 1.0
         logits[wish] = 5.0
-        token_id, log_probability = sequence.draw(logits).tolist()
-        sequence.take(int(token_id), log_probability)
+        token_id, allowed, free = sequence.draw(logits).tolist()
+        sequence.take(int(token_id), allowed, free)
     return sequence.output_ids
 
 
@@ -233,7 +233,7 @@ def test_a_draw_that_was_not_taken_is_the_same_when_it_is_tried_again() -> None:
         for _ in range(20):
             for _ in range(tries):
                 token_id = int(sequence.draw(logits)[0])
-            sequence.take(token_id, 0.0)
+            sequence.take(token_id, 0.0, 0.0)
             ids.append(token_id)
 
     assert drawn[0] == drawn[1]
@@ -258,7 +258,7 @@ def test_what_is_put_back_is_read_again_from_the_start() -> None:
     """The KV cache of its tokens is gone."""
     sequence = make_sequence()
     write(sequence, (A, B))
-    sequence.mark_cached()
+    sequence.mark_cached(2)
     write(sequence, (C,))
 
     assert sequence.uncached_ids == [C]
