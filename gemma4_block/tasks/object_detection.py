@@ -17,6 +17,7 @@ from gemma4_block.reading import (
     read_json,
     score_entries,
 )
+from gemma4_block.tasks.class_list import list_classes
 from gemma4_block.tasks.inputs import Inputs
 from gemma4_block.tasks.results import Detection, Detections, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
@@ -27,7 +28,9 @@ _NAME: Final = "object-detection"
 def wording(classes: Sequence[str], box_format: BoxFormat = DEFAULT_BOX_FORMAT) -> str:
     """Word the question for `classes`, in the order given."""
     contract = BOX_CONTRACTS[box_format]
-    return f"Detect every object of these classes in the image: {', '.join(classes)}. {contract.instruction}"
+    return (
+        f"Detect every object of these classes in the image: {list_classes(classes)}. {contract.instruction}"
+    )
 
 
 def _constrain(request: TaskRequest) -> JsonSchema:
@@ -46,9 +49,9 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         answer=answer.text,
         cut_off=answer.cut_off,
     )
-    confidences: Sequence[float] = []
+    confidences: Sequence[float | None] = []
     if answer.token_scores is not None:
-        confidences = score_entries(answer.text, answer.token_scores)
+        confidences = score_entries(answer.text, answer.token_scores, request.classes)
     named = [(find_class(box.label, request.classes), box) for box in reading.boxes]
     items = tuple(
         Detection(

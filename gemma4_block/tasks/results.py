@@ -35,7 +35,8 @@ class Classification:
 
     Attributes:
         top: The class that was answered.
-        scores: Every class in the order asked; the confidences add up to 1.
+        scores: Every class in the order asked; the confidences add up to at most 1, and what they leave is
+            the probability of none of the classes.
 
     """
 

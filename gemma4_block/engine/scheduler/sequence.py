@@ -24,8 +24,8 @@ HasStopText = Callable[[list[int], tuple[str, ...]], bool]
 
 # A character may be spread over as many tokens as it has bytes in UTF-8.
 _MOST_BYTES_PER_CHARACTER = 4
-# So many forced tokens are scored in one pass. Each takes the logits of a whole vocabulary, 1 MB of Gemma 4's,
-# and the form of boxes forces fewer at a time.
+# So many forced tokens are scored in one pass: each takes the logits of a whole vocabulary, 1 MB of Gemma
+# 4's, and the form of boxes forces fewer at a time.
 _MOST_SCORED_AT_ONCE = 8
 
 
