@@ -62,12 +62,15 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         for name, box in named
         if name is not None
     )
+    loss = _find_loss(answer, reading.skipped, [box.label for name, box in named if name is None])
+    flat = f"Boxes without an area are left out: {reading.flat}." if reading.flat else None
     return Result(
         output=answer.text,
         parsed=value,
         count=len(items),
         predictions=Detections(items=items),
-        error_message=_find_loss(answer, reading.skipped, [b.label for name, b in named if name is None]),
+        error_message=loss if loss is None or flat is None else f"{loss} {flat}",
+        note=flat if loss is None else None,
     )
 
 

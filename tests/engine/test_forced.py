@@ -114,6 +114,20 @@ def test_answers_are_those_of_asking_the_model_for_every_token(
     assert steps < len(plain_passes)
 
 
+def test_the_model_is_asked_what_it_would_have_said_instead_of_forced_text(tmp_path: Path) -> None:
+    """All tokens but those that are forced up to the end; a forced one is certain and need not be likely."""
+    engine, _ = load(build_miniature("e2b", tmp_path / "e2b"))
+    (answer,) = ask(engine, [make_prompts()[3]], max_new_tokens=64)
+    assert answer.token_scores is not None
+    known = [score.free_log_probability is not None for score in answer.token_scores]
+    last = max(place for place, score in enumerate(answer.token_scores) if score.log_probability < 0)
+
+    assert all(known[: last + 1])
+    assert not any(known[last + 1 :])
+    certain = [score for score in answer.token_scores[:last] if score.log_probability == 0]
+    assert min(score.free_log_probability or 0.0 for score in certain) < math.log(0.5)
+
+
 def test_the_model_is_asked_only_where_there_is_a_choice(tmp_path: Path) -> None:
     """A form of three fields takes three choices of a few tokens; a constant takes none at all."""
     engine, passes = load(build_miniature("e2b", tmp_path / "e2b"))
