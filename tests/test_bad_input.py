@@ -600,8 +600,8 @@ def test_transparency_is_white_in_process_and_dropped_by_the_server(
         ),
         pytest.param(
             lambda: np.full((8, 8, 3), 4000.0),
-            "The image's values run from 4000.0 to 4000.0 as float64; they must be 0-255, or 0-1 as floats, "
-            "or uint16.",
+            "The image's values run from 4000 to 4000 as float64; they must be 0-255, or 0-1 as floats, "
+            "or uint16. Send a picture as it was before it was normalised.",
             id="out of range",
         ),
         pytest.param(

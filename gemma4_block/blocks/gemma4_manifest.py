@@ -88,10 +88,11 @@ detections or classifications: visualizations, filters, counters, crops, tracker
 
 * Tasks that answer in JSON are held to their form while the model writes: the answer has the fields that you
   asked for, the classes that you listed, and boxes inside the image.
-* A confidence is measured, not written by the model. Classification: the probability of each class among all
-  of them. Multi-label: the probability that a class is there, each by itself. Object detection: how sure the
-  model was of the label and the coordinates of a box; it tells good boxes from bad ones, and is no promise
-  that so many in a hundred are right.
+* A confidence is measured, not written by the model: how likely it would have been to say this if it could
+  have said anything. Classification: of each class; what they leave of 1 is none of them, and goes to a class
+  called `other` where there is one. Multi-label: that a class is there, each by itself. Object detection: of
+  the label, less where the coordinates are unsure. Boxes of low confidence are kept, also of classes that are
+  not there: put a filter by confidence behind the step.
 * An answer that was cut off says so in `error_status`; detections keep the boxes that were complete.
 
 #### Models

@@ -33,6 +33,8 @@ def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, mod
     except AnswerError as error:
         result = Result(output=error.answer, error_message=str(error))
     row = _bare_row(result.error_message, request.classes, model_id)
+    if result.note is not None:
+        row["error_message"] = result.note
     if result.predictions is not None:
         row["predictions"] = build_predictions(
             result.predictions, image, request.classes, row["inference_id"]
