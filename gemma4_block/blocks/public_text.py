@@ -7,9 +7,9 @@ from typing import Final
 
 from gemma4_block.settings import get_settings
 
-_CACHE: Final = "the model cache"
 # A path from the root, of two parts or more; not the one of a URL, and no fraction.
-_ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…>])(?:/[^\s/'\"`,;:()\[\]{}<>]+){2,}/?")
+_ABSOLUTE: Final = re.compile(r"(?<![\w:/.…])(?:/[^\s/'\"`,;:()\[\]{}<>]+){2,}")
+_CACHE_VARIABLES: Final = ("HF_HUB_CACHE", "HF_HOME", "MODEL_CACHE_DIR", "INFERENCE_HOME")
 
 
 def hide_folders(text: str) -> str:
@@ -19,23 +19,17 @@ def hide_folders(text: str) -> str:
         text: As the operator may read it.
 
     Returns:
-        Paths below the operator's model folders and caches are told from there, others by their last part.
+        Paths below the operator's model folders and caches begin there, others are their last part.
 
     """
-    for folder, name in _known_folders():
-        text = text.replace(f"{folder}{os.sep}", f"{name}{os.sep}").replace(folder, name)
+    for folder in _known_folders():
+        text = text.replace(folder, "…")
     return _ABSOLUTE.sub(lambda path: f"…/{Path(path[0]).name}", text)
 
 
-def _known_folders() -> list[tuple[str, str]]:
-    """Return the folders of models with what they are called, the longest first."""
-    named = [(str(root), "GEMMA4_BLOCK_MODEL_ROOTS") for root in get_settings().model_roots]
-    for variable in ("HF_HUB_CACHE", "HF_HOME", "MODEL_CACHE_DIR", "INFERENCE_HOME"):
-        folder = os.environ.get(variable)
-        if folder:
-            named.append((str(Path(folder).expanduser().absolute()), _CACHE))
-    # A path in a message has its links followed, or has not.
-    both = {(folder, name) for folder, name in named} | {
-        (os.path.realpath(folder), name) for folder, name in named
-    }
-    return sorted((pair for pair in both if pair[0] != os.sep), key=lambda pair: -len(pair[0]))
+def _known_folders() -> list[str]:
+    """Return the folders that models are in, as given and with links followed, the longest first."""
+    caches = [os.environ[name] for name in _CACHE_VARIABLES if os.environ.get(name)]
+    given = [os.path.expanduser(folder) for folder in (*map(str, get_settings().model_roots), *caches)]  # noqa: PTH111 - no error
+    both = {form(folder) for folder in given for form in (os.path.abspath, os.path.realpath)}
+    return sorted(both - {os.sep}, key=len, reverse=True)

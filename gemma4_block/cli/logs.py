@@ -39,6 +39,7 @@ _REFUSALS: Final = frozenset(
         "WorkflowSyntaxError",
     }
 )
+_LOADING: Final = "Loading workflows initializers"
 _DEFECT: Final = 500
 _LONGEST_LINE: Final = 1000
 
@@ -49,6 +50,8 @@ def log_in_lines() -> None:
     handler.setFormatter(_Lines(_FORMAT))
     for name in _HOST_LOGGERS:
         logging.getLogger(name).handlers = [handler]
+    # The host says it to the root for every workflow that it compiles.
+    logging.getLogger().addFilter(lambda record: not record.getMessage().startswith(_LOADING))
 
 
 def never_wait_for_readers() -> None:
