@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 
 import gemma4_block.demo
 from gemma4_block.cli.serve import demo_request
@@ -89,6 +90,16 @@ def test_what_is_open_is_said_and_the_operators_token_is_not(server: Server) -> 
 def test_only_who_has_the_token_is_answered(server: Server, authorization: str, status: int) -> None:
     """Whatever is asked for."""
     assert server.request("GET", "/info", Authorization=authorization).status == status
+
+
+def test_the_sdk_sends_the_token_as_its_key(server: Server) -> None:
+    """In a header, and not where the host would look for it."""
+    client = InferenceHTTPClient(api_url=f"http://127.0.0.1:{server.port}", api_key=_TOKEN)
+    client.configure(InferenceConfiguration(api_key_transport="header"))
+    request = demo_request()
+    image = request["inputs"]["image"]["value"]  # type: ignore[index]
+    (row,) = client.run_workflow(specification=request["specification"], images={"image": image})
+    assert row["answer"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readiness"])

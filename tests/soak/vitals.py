@@ -6,6 +6,7 @@ from threading import Event, Thread
 
 import numpy as np
 import psutil
+from typing_extensions import Self
 
 _EVERY_S = 1.0
 
@@ -54,7 +55,7 @@ class Watcher:
             descriptors=self._process.num_fds(),
         )
 
-    def __enter__(self) -> "Watcher":
+    def __enter__(self) -> Self:
         """Begin."""
         self._thread.start()
         return self
