@@ -170,8 +170,8 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
 def errors_for_host(step_name: str) -> Iterator[None]:
     """Raise our errors as the host's, with messages that name no folder of this machine.
 
-    The status is 422 where the request must change, 503 where too much waits or the model is loading, 507 where
-    memory is short, 500 where the engine failed. Their causes, which the host logs, have the whole message.
+    The status is 422 where the request must change, 503 where too much waits or the model is loading, 507
+    where memory is short, 500 where the engine failed. Their causes, which the host logs, have the whole message.
 
     Args:
         step_name: The step that the host should name.
