@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench serve forms audit constraints clean
+.PHONY: help demo test check bench soak serve forms audit constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -31,6 +31,9 @@ check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and doc
 
 bench: $(INSTALLED) ## Time the engine beside its peers; takes one to two hours
 	.venv/bin/python -m tests.benchmarks.speed
+
+soak: $(INSTALLED) ## Ask a server everything at once for twenty minutes
+	.venv/bin/python -W ignore -m tests.soak
 
 serve: $(INSTALLED) ## Serve workflows over HTTP on this machine
 	.venv/bin/gemma4-block serve
