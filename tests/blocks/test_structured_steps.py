@@ -344,7 +344,7 @@ def test_the_operators_limits_hold(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, step: dict[str, object], message: str
 ) -> None:
     """A request cannot ask for more than the machine allows."""
-    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: settings)
+    monkeypatch.setattr("gemma4_block.fields.get_settings", lambda: settings)
     with pytest.raises(WorkflowSyntaxError) as caught:
         ask(ScriptedEngine([]), step)
     assert message in str([error.model_dump() for error in caught.value.blocks_errors or []])
