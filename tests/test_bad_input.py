@@ -427,7 +427,9 @@ def test_a_model_that_cannot_be_used_is_the_clients_error(
         ask_in_process(EnginePool(get_settings()), shape_bgr(), step)
     status, body = ask_over_http(client, base64_image(png(shape_bgr())), step)
 
-    words = [word.replace("<root>", str(root)) for word in case.words]
+    # No folder of the operator is named, also where the request named it.
+    words = [word.replace("<root>", "…") for word in case.words]
+    assert str(root) not in json.dumps(body)
     assert (caught.value.status_code, caught.value.block_id) == (422, "gemma")
     assert [word for word in words if word not in caught.value.public_message] == []
     assert (status, body["message"]) == (422, caught.value.public_message)

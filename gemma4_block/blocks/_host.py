@@ -171,7 +171,7 @@ def errors_for_host(step_name: str) -> Iterator[None]:
     """Raise our errors as the host's, with messages that name no folder of this machine.
 
     The status is 422 where the request must change, 503 where too much waits or the model is loading, 507
-    where memory is short, 500 where the engine failed. Their causes, which the host logs, have the whole message.
+    where memory is short, 500 where the engine failed. Their causes, which the host logs, say all.
 
     Args:
         step_name: The step that the host should name.

@@ -2,9 +2,11 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gemma4_block.errors import ConfigurationError
 from gemma4_block.settings import get_settings
 
 # A path from the root, of two parts or more; not the one of a URL, and no fraction.
@@ -30,6 +32,10 @@ def hide_folders(text: str) -> str:
 def _known_folders() -> list[str]:
     """Return the folders that models are in, as given and with links followed, the longest first."""
     caches = [os.environ[name] for name in _CACHE_VARIABLES if os.environ.get(name)]
-    given = [os.path.expanduser(folder) for folder in (*map(str, get_settings().model_roots), *caches)]  # noqa: PTH111 - no error
+    roots: tuple[Path, ...] = ()
+    # A malformed setting may be what the message is about.
+    with suppress(ConfigurationError):
+        roots = get_settings().model_roots
+    given = [os.path.expanduser(folder) for folder in (*map(str, roots), *caches)]  # noqa: PTH111 - no error
     both = {form(folder) for folder in given for form in (os.path.abspath, os.path.realpath)}
     return sorted(both - {os.sep}, key=len, reverse=True)
