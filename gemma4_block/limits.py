@@ -139,8 +139,8 @@ class Limits:
         """
         if len(schema.text) > self.max_schema_characters:
             raise ConfigurationError(
-                f"The JSON Schema has {len(schema.text)} characters; {self.max_schema_characters} are allowed. "
-                "Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
+                f"The JSON Schema has {len(schema.text)} characters; {self.max_schema_characters} are "
+                "allowed. Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
             )
         if schema.is_checked_later:
             return JsonSchema(text=relax_schema(schema.text))

@@ -1,6 +1,7 @@
-"""Bring a JSON Schema of any draft into one form: today's keywords, and every reference a definition of it."""
+"""Bring a JSON Schema of any draft into one form: today's keywords, and references to definitions of it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -8,10 +9,9 @@ from urllib.parse import unquote
 
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.json_schema.keywords import BINDING, Schema, inner_schemas, map_schemas
-from gemma4_block.reading import JsonValue
+from gemma4_block.json_value import JsonValue
 
 if TYPE_CHECKING:
-    from referencing import Resource
     from referencing._core import Resolver
 
 # Beyond any schema that people write, and far below what ends a recursion of Python or of the library.
@@ -20,6 +20,11 @@ _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 # In these a reference stands alone, whatever is beside it.
 # Source: https://json-schema.org/draft-07/json-schema-core, section 8.3.
 _LONE_REFERENCES: Final = ("draft-03/", "draft-04/", "draft-06/", "draft-07/")
+
+_EVALUATING: Final = (
+    *(*_REFERENCES, "additionalProperties", "allOf", "anyOf", "dependencies", "dependentSchemas", "else"),
+    *("if", "oneOf", "then"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +38,15 @@ class Bundle:
 
     """
 
-    root: JsonValue
+    root: Schema
     definitions: Mapping[str, JsonValue]
 
     def write(self) -> Schema:
         """Return it as one schema."""
-        root = self.root if isinstance(self.root, dict) else {"allOf": [self.root]}
-        return {**root, "$defs": dict(self.definitions)} if self.definitions else root
+        written: Schema = dict(self.root)
+        if self.definitions:
+            written["$defs"] = dict(self.definitions)
+        return written
 
     def follow(self, reference: JsonValue) -> JsonValue:
         """Return the definition that a reference of this bundle names."""
@@ -80,8 +87,8 @@ def read_schema(text: str) -> Bundle:
         raise ConfigurationError(f"The JSON Schema is no JSON: {error}. Correct it.") from error
     if not isinstance(schema, dict):
         raise ConfigurationError(
-            f"The JSON Schema is {json.dumps(schema)[:80]}, which is no JSON object. Write its keywords, such "
-            'as {"type": "string"}.'
+            f"The JSON Schema is {json.dumps(schema)[:80]}, which is no JSON object. Write its keywords, "
+            'such as {"type": "string"}.'
         )
     _check_levels(schema)
     bundle = _Bundler(schema).bundle(schema)
@@ -95,8 +102,8 @@ def _check_levels(schema: JsonValue) -> None:
         level += 1
         if level > _MAX_LEVELS:
             raise ConfigurationError(
-                f"The JSON Schema is nested beyond {_MAX_LEVELS} levels. Put inner parts into $defs and refer "
-                "to them."
+                f"The JSON Schema is nested beyond {_MAX_LEVELS} levels. Put inner parts into $defs and "
+                "refer to them."
             )
         parts = [
             inner
@@ -120,14 +127,14 @@ def _check_form(schema: Schema) -> None:
 
 class _Bundler:
     def __init__(self, schema: Schema) -> None:
-        from referencing import Registry, Resource
+        from referencing import Registry
         from referencing.jsonschema import DRAFT202012, specification_with
 
         dialect = str(schema.get("$schema", ""))
         specification = specification_with(dialect.rstrip("#"), default=DRAFT202012)
         self._references_stand_alone = any(draft in dialect for draft in _LONE_REFERENCES)
         # A registry of its own, because the default one of jsonschema fetches what it does not know.
-        resource: Resource[JsonValue] = Resource(contents=schema, specification=specification)
+        resource = specification.create_resource(schema)
         self._specification = specification
         self._resolver: Resolver[JsonValue] = Registry().resolver_with_root(resource)
         # By identity: two places of one document are two definitions, however alike.
@@ -135,7 +142,7 @@ class _Bundler:
         self._waiting: list[tuple[str, JsonValue, Resolver[JsonValue]]] = []
 
     def bundle(self, schema: Schema) -> Bundle:
-        root = self._move(schema, self._resolver)
+        root = self._move_object(schema, self._resolver)
         definitions: dict[str, JsonValue] = {}
         while self._waiting:
             name, target, resolver = self._waiting.pop()
@@ -143,8 +150,9 @@ class _Bundler:
         return Bundle(root=root, definitions=definitions)
 
     def _move(self, schema: JsonValue, resolver: "Resolver[JsonValue]") -> JsonValue:
-        if not isinstance(schema, dict):
-            return schema
+        return self._move_object(schema, resolver) if isinstance(schema, dict) else schema
+
+    def _move_object(self, schema: Schema, resolver: "Resolver[JsonValue]") -> Schema:
         inner = resolver.in_subresource(self._specification.create_resource(schema))
         references = [
             self._refer(schema[keyword], inner)
@@ -182,8 +190,8 @@ class _Bundler:
 
 
 def _last_word(reference: str) -> str:
-    # For messages; a name must survive as a part of a JSON Pointer in a URI.
-    word = unquote(reference.rpartition("/")[2])
+    # For messages; a name must survive as a part of a JSON Pointer in a URI, and being read again.
+    word = re.sub(r"^\d+-", "", unquote(reference.rpartition("/")[2]))
     return "".join(sign for sign in word if sign.isascii() and (sign.isalnum() or sign in "_.-"))[:40]
 
 
@@ -201,9 +209,12 @@ def _modernise(schema: Schema) -> Schema:
             is_exclusive = schema.pop(exclusive)
             if is_exclusive and bound in schema:
                 schema[exclusive] = schema.pop(bound)
+    if "unevaluatedProperties" in schema and not any(keyword in schema for keyword in _EVALUATING):
+        # Nothing but the schema's own properties is evaluated, so the two say the same.
+        schema["additionalProperties"] = schema.pop("unevaluatedProperties")
     if isinstance(dependencies := schema.get("dependencies"), dict):
-        names = {name: needs for name, needs in dependencies.items() if isinstance(needs, list)}
-        rest = {name: needs for name, needs in dependencies.items() if name not in names}
+        names: Schema = {name: needs for name, needs in dependencies.items() if isinstance(needs, list)}
+        rest: Schema = {name: needs for name, needs in dependencies.items() if name not in names}
         schema.setdefault("dependentRequired", names)
         schema.setdefault("dependentSchemas", rest)
     return schema

@@ -42,8 +42,8 @@ def relax_schema(text: str) -> str:
         A schema that `compile_schema` takes, as JSON text; the same for a schema of which it holds all.
 
     Raises:
-        ConfigurationError: The schema is no JSON Schema, refers to what is not in it, has no answer, or cannot be
-            checked.
+        ConfigurationError: The schema is no JSON Schema, refers to what is not in it, has no answer, or
+            cannot be checked.
 
     """
     bundle = _read(text)
@@ -66,6 +66,9 @@ def _compile_first(schemas: Iterable[Schema]) -> tuple[Schema, str]:
         if problem is None:
             return schema, grammar
         problems.append(problem)
+        if problem.startswith("Unsatisfiable"):
+            # What allows less than this has no answer either.
+            break
     raise ConfigurationError(
         f"The JSON Schema cannot be used: {problems[0]}. Leave out what it names; types, properties, "
         "required, enum, items, length and number limits, anyOf and $defs all work."

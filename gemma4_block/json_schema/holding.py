@@ -9,7 +9,7 @@ from gemma4_block.json_schema.bundle import Bundle, definition_name, every_schem
 from gemma4_block.json_schema.keywords import Schema, find_patterns, inner_schemas, map_schemas
 from gemma4_block.json_schema.numbers import bound_numbers, count_remainders
 from gemma4_block.json_schema.patterns import LONGEST_PATTERN, has_grammar
-from gemma4_block.reading import JsonValue
+from gemma4_block.json_value import JsonValue
 
 # Any other is an annotation, as JSON Schema itself says. Source: the formats that llguidance 1.9 takes.
 _FORMATS: Final = {
@@ -25,11 +25,15 @@ _HARD: Final = {
     *("format", "maxLength", "maxProperties", "minLength", "minProperties", "multipleOf", "pattern"),
     "patternProperties",
 }
-# Patterns that must hold together double the work with every one more, and multiples multiply it, without
-# an end that the library would see. Source: measured, see tests/json_schema/test_hostile.py: 8 patterns take
-# 10 ms, 12 take 50 ms, 18 take 19 s; multiples of 9,973 take 60 ms, those of ten numbers near 1,000 never end.
+# Where patterns must hold together, every one more doubles the work, and multiples multiply it; the library's
+# limits do not count that. Source: measured, see tests/json_schema/test_hostile.py: 8 patterns take 10 ms,
+# 12 take 50 ms, 18 take 19 s; multiples of 9,973 take 60 ms, those of ten numbers near 1,000 never end.
 _MOST_PATTERNS: Final = 6
 _MOST_REMAINDERS: Final = 10_000
+
+# The name of the definition that allows anything, written once because its grammar is long.
+_ANY: Final = "any"
+_ANYTHING: Final[Schema] = {"$ref": f"#/$defs/{_ANY}"}
 
 
 def exact_schema(bundle: Bundle) -> Schema:
@@ -45,14 +49,14 @@ def exact_schema(bundle: Bundle) -> Schema:
         ConfigurationError: It asks for what no grammar can ensure.
 
     """
-    exact = _change(bundle, _without_annotations)
+    exact = _with_bounds(bundle)
     found = sorted(
         {keyword for schema in every_schema(exact) for keyword in schema if keyword in _NO_GRAMMAR}
     )
     if found:
         raise ConfigurationError(
-            f"The JSON Schema cannot be used: {', '.join(found)} cannot be ensured while an answer is written. "
-            "Leave it out and check the answer."
+            f"The JSON Schema cannot be used: {', '.join(found)} cannot be ensured while an answer is "
+            "written. Leave it out and check the answer."
         )
     problem = _find_hard(exact)
     if problem is not None:
@@ -61,24 +65,32 @@ def exact_schema(bundle: Bundle) -> Schema:
 
 
 def relaxed_schemas(bundle: Bundle) -> Iterator[Schema]:
-    """Yield what a grammar can hold of a schema, more at first and then less.
+    """Return what a grammar can hold of a schema, more at first and then less.
 
     Args:
         bundle: What the answer must match.
 
-    Yields:
+    Returns:
         Schemas that allow every answer that the schema itself allows and that can be written; never one that
         is too much work.
 
     """
-    exact = _change(bundle, _without_annotations)
-    for relax in (_relax, _relax_more, _relax_most):
-        relaxed = _change(exact, relax)
-        if _find_hard(relaxed) is None:
-            yield relaxed.write()
+    exact = _with_bounds(bundle)
+    relaxed = (_change(exact, relax) for relax in (_relax, _relax_more, _relax_most))
+    return (one.write() for one in relaxed if _find_hard(one) is None)
+
+
+def _with_bounds(bundle: Bundle) -> Bundle:
+    """Bound all numbers, and leave out what says nothing."""
+    bounded = _change(bundle, _without_annotations)
+    is_used = any(schema.get("$ref") == _ANYTHING["$ref"] for schema in every_schema(bounded))
+    anything = {_ANY: bound_numbers({})} if is_used else {}
+    return Bundle(root=bounded.root, definitions={**bounded.definitions, **anything})
 
 
 def _without_annotations(schema: Schema) -> Schema:
+    if not schema:
+        return _ANYTHING
     kept = dict(schema)
     if schema.get("format") not in _FORMATS:
         kept.pop("format", None)
@@ -126,7 +138,7 @@ def _with_any_of(schema: Schema) -> Schema:
         return schema
     if "anyOf" not in schema:
         return {**schema, "anyOf": alternatives}
-    together = [*_items(schema.get("allOf")), {"anyOf": alternatives}]
+    together: list[JsonValue] = [*_items(schema.get("allOf")), {"anyOf": alternatives}]
     return {**schema, "allOf": together}
 
 
@@ -177,11 +189,14 @@ def _count_patterns(schema: JsonValue, bundle: Bundle, counts: dict[str, int]) -
 
 
 def _change(bundle: Bundle, change: Callable[[Schema], Schema]) -> Bundle:
+    def change_one(schema: Schema) -> Schema:
+        return change(map_schemas(schema, change_all))
+
     def change_all(schema: JsonValue) -> JsonValue:
-        return change(map_schemas(schema, change_all)) if isinstance(schema, dict) else schema
+        return change_one(schema) if isinstance(schema, dict) else schema
 
     return Bundle(
-        root=change_all(bundle.root),
+        root=change_one(bundle.root),
         definitions={name: change_all(schema) for name, schema in bundle.definitions.items()},
     )
 

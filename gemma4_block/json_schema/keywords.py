@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from gemma4_block.reading import JsonValue
+from gemma4_block.json_value import JsonValue
 
 Schema: TypeAlias = dict[str, JsonValue]
 """A schema that is not true or false alone."""

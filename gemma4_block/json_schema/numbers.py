@@ -6,7 +6,7 @@ from typing import Final
 
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.json_schema.keywords import Schema
-from gemma4_block.reading import JsonValue
+from gemma4_block.json_value import JsonValue
 
 # The largest that is both a signed integer of 64 bits and a double, which is what the library keeps it in.
 _MOST: Final = 2**63 - 1024

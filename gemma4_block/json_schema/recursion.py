@@ -1,11 +1,11 @@
 """Refuse schemas whose references never come to an end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.json_schema.bundle import Bundle, definition_name
 from gemma4_block.json_schema.keywords import Schema, inner_schemas
-from gemma4_block.reading import JsonValue
+from gemma4_block.json_value import JsonValue
 
 # Their schemas are about the same value, not about a part of it.
 _IN_PLACE = {"allOf", "anyOf", "dependentSchemas", "else", "if", "not", "oneOf", "then"}
@@ -54,7 +54,7 @@ def _settle(bundle: Bundle, is_settled: Callable[[str, set[str]], bool]) -> set[
     """Return the definitions that are settled, where each may need others to be settled before it."""
     settled: set[str] = set()
     # Those that are referred to come later, so that mostly one round is enough.
-    waiting = list(reversed(bundle.definitions))
+    waiting = list(reversed(list(bundle.definitions)))
     while True:
         before = len(waiting)
         for name in waiting:
@@ -78,19 +78,13 @@ def _same_value(schema: JsonValue) -> Iterable[str]:
 def _can_end(schema: JsonValue, finite: set[str]) -> bool:
     if not isinstance(schema, dict):
         return True
-    if "$ref" in schema and definition_name(schema["$ref"]) not in finite:
-        return False
-    if not all(_can_end(part, finite) for part in _list(schema, "allOf")):
+    referred = "$ref" not in schema or definition_name(schema["$ref"]) in finite
+    if not referred or not all(_can_end(part, finite) for part in _list(schema, "allOf")):
         return False
     for keyword in ("anyOf", "oneOf"):
         if (parts := _list(schema, keyword)) and not any(_can_end(part, finite) for part in parts):
             return False
-    match schema.get("type"):
-        case "object" | ["object"]:
-            return all(_can_end(part, finite) for part in _required(schema))
-        case "array" | ["array"]:
-            return all(_can_end(part, finite) for part in _least_items(schema))
-    return True
+    return all(_can_end(part, finite) for part in _needed(schema))
 
 
 def _list(schema: Schema, keyword: str) -> list[JsonValue]:
@@ -98,15 +92,17 @@ def _list(schema: Schema, keyword: str) -> list[JsonValue]:
     return parts if isinstance(parts, list) else []
 
 
-def _required(schema: Schema) -> Iterable[JsonValue]:
-    properties = schema.get("properties")
-    if isinstance(properties, dict):
-        yield from (properties[str(name)] for name in _list(schema, "required") if name in properties)
-
-
-def _least_items(schema: Schema) -> Iterable[JsonValue]:
-    least, first = schema.get("minItems", 0), _list(schema, "prefixItems")
-    if isinstance(least, int | float):
-        yield from first[: int(least)]
-        if least > len(first) and "items" in schema:
-            yield schema["items"]
+def _needed(schema: Schema) -> Iterator[JsonValue]:
+    """Yield the schemas of what every value of a schema holds; none where it may be a number, say."""
+    match schema.get("type"):
+        case "object" | ["object"]:
+            properties = schema.get("properties")
+            if isinstance(properties, dict):
+                required = map(str, _list(schema, "required"))
+                yield from (properties[name] for name in required if name in properties)
+        case "array" | ["array"]:
+            least, first = schema.get("minItems", 0), _list(schema, "prefixItems")
+            if isinstance(least, int | float):
+                yield from first[: int(least)]
+                if least > len(first) and "items" in schema:
+                    yield schema["items"]

@@ -123,8 +123,8 @@ class Task(ABC):
         try:
             self.read(answer, request)
         except MismatchError as error:
-            tried = f"{prompt.text}\n\nThis was answered: {answer.text}\n{error} Answer so that all of it matches."
-            return replace(prompt, text=tried)
+            problem = f"This was answered: {answer.text}\n{error} Answer so that all of it matches."
+            return replace(prompt, text=f"{prompt.text}\n\n{problem}")
         except AnswerError:
             pass
         return None
