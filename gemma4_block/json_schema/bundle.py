@@ -4,15 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote
 
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.json_schema.keywords import BINDING, Schema, inner_schemas, map_schemas
+from gemma4_block.json_schema.references import References
 from gemma4_block.json_value import JsonValue
-
-if TYPE_CHECKING:
-    from referencing._core import Resolver
 
 # Beyond any schema that people write, and far below what ends a recursion of Python or of the library.
 _MAX_LEVELS: Final = 60
@@ -127,42 +125,34 @@ def _check_form(schema: Schema) -> None:
 
 class _Bundler:
     def __init__(self, schema: Schema) -> None:
-        from referencing import Registry
-        from referencing.jsonschema import DRAFT202012, specification_with
-
         dialect = str(schema.get("$schema", ""))
-        specification = specification_with(dialect.rstrip("#"), default=DRAFT202012)
         self._references_stand_alone = any(draft in dialect for draft in _LONE_REFERENCES)
-        # A registry of its own, because the default one of jsonschema fetches what it does not know.
-        resource = specification.create_resource(schema)
-        self._specification = specification
-        self._resolver: Resolver[JsonValue] = Registry().resolver_with_root(resource)
-        # By identity: two places of one document are two definitions, however alike.
+        self._references = References(schema, "id" if "draft-04/" in dialect else "$id")
+        # By identity: two places of one schema are two definitions, however alike.
         self._names: dict[int, str] = {}
-        self._waiting: list[tuple[str, JsonValue, Resolver[JsonValue]]] = []
+        self._waiting: list[tuple[str, JsonValue]] = []
 
     def bundle(self, schema: Schema) -> Bundle:
-        root = self._move_object(schema, self._resolver)
+        root = self._move_object(schema)
         definitions: dict[str, JsonValue] = {}
         while self._waiting:
-            name, target, resolver = self._waiting.pop()
-            definitions[name] = self._move(target, resolver)
+            name, target = self._waiting.pop()
+            definitions[name] = self._move(target)
         return Bundle(root=root, definitions=definitions)
 
-    def _move(self, schema: JsonValue, resolver: "Resolver[JsonValue]") -> JsonValue:
-        return self._move_object(schema, resolver) if isinstance(schema, dict) else schema
+    def _move(self, schema: JsonValue) -> JsonValue:
+        return self._move_object(schema) if isinstance(schema, dict) else schema
 
-    def _move_object(self, schema: Schema, resolver: "Resolver[JsonValue]") -> Schema:
-        inner = resolver.in_subresource(self._specification.create_resource(schema))
+    def _move_object(self, schema: Schema) -> Schema:
         references = [
-            self._refer(schema[keyword], inner)
+            self._refer(reference, schema)
             for keyword in _REFERENCES
-            if isinstance(schema.get(keyword), str)
+            if isinstance(reference := schema.get(keyword), str)
         ]
         if references and self._references_stand_alone:
             return references[0]
         kept = {name: value for name, value in _modernise(schema).items() if name in BINDING}
-        moved = map_schemas(kept, lambda part: self._move(part, inner))
+        moved = map_schemas(kept, self._move)
         match references:
             case []:
                 return moved
@@ -171,21 +161,13 @@ class _Bundler:
             case _:
                 return {"allOf": [*references, moved]}
 
-    def _refer(self, reference: JsonValue, resolver: "Resolver[JsonValue]") -> Schema:
-        from referencing.exceptions import Unresolvable
-
-        try:
-            found = resolver.lookup(str(reference))
-        except (Unresolvable, ValueError) as error:
-            raise ConfigurationError(
-                f"The JSON Schema refers to {reference!r}, which is not in it, and nothing is fetched from "
-                "elsewhere. Put what is meant into its $defs."
-            ) from error
-        name = self._names.get(id(found.contents))
+    def _refer(self, reference: str, place: Schema) -> Schema:
+        target = self._references.find(reference, place)
+        name = self._names.get(id(target))
         if name is None:
-            name = f"{len(self._names)}-{_last_word(str(reference))}"
-            self._names[id(found.contents)] = name
-            self._waiting.append((name, found.contents, found.resolver))
+            name = f"{len(self._names)}-{_last_word(reference)}"
+            self._names[id(target)] = name
+            self._waiting.append((name, target))
         return {"$ref": f"#/$defs/{name}"}
 
 

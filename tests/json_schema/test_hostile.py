@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are f
 @lru_cache
 def _measured() -> dict[str, dict[str, Any]]:
     # A process without torch, so that it may fork and its memory says something.
-    run = subprocess.run(  # noqa: S603 - our own program
+    run = subprocess.run(
         [sys.executable, "-m", "tests.json_schema.hostile"], capture_output=True, text=True, check=True
     )
     found = map(json.loads, run.stdout.splitlines())

@@ -243,7 +243,10 @@ def test_the_answer_is_parsed(
     ("structure", "text", "problem"),
     [
         pytest.param(
-            {"type": "array", "uniqueItems": True}, "[7, 7]", "[7, 7] has non-unique elements", id="uniqueItems"
+            {"type": "array", "uniqueItems": True},
+            "[7, 7]",
+            "[7, 7] has non-unique elements",
+            id="uniqueItems",
         ),
         pytest.param(
             {"properties": {"a": {"not": {"const": 1}}}, "type": "object"},
@@ -277,9 +280,7 @@ def test_an_answer_that_does_not_match_is_an_error_and_worth_another_try(
 
 
 @pytest.mark.parametrize("text", ['{"color": "red", "plate": null}', "no idea"])
-def test_other_answers_are_not_asked_for_again(
-    ask: Callable[..., TaskRequest], say: Say, text: str
-) -> None:
+def test_other_answers_are_not_asked_for_again(ask: Callable[..., TaskRequest], say: Say, text: str) -> None:
     """Neither a good one nor one that says nothing."""
     request = ask(FIELDS)
 
