@@ -10,7 +10,7 @@ from gemma4_block.json_schema.patterns import check_searchable
 from gemma4_block.json_value import JsonValue
 
 # A schema of every day takes a few milliseconds; alternatives within alternatives may take any time.
-_SECONDS: Final = 1.0
+_SECONDS: Final = 0.5
 _SHOWN_CHARACTERS: Final = 200
 
 

@@ -25,9 +25,10 @@ def bound_numbers(schema: Schema) -> Schema:
         The same with a `minimum` and a `maximum`.
 
     Raises:
-        ConfigurationError: It asks for longer ones alone.
+        ConfigurationError: It asks for longer ones alone, or names one.
 
     """
+    _check_values([schema.get("const"), schema.get("enum")])
     kinds = schema.get("type")
     names = kinds if isinstance(kinds, list) else [kinds]
     if not {"integer", "number", None}.intersection(map(_name, names)):
@@ -75,10 +76,26 @@ def _bound(schema: Schema, inclusive: str, exclusive: str, *, sign: int) -> None
             continue
         if sign * value < -_MOST:
             raise ConfigurationError(
-                f"The JSON Schema has {keyword} {value}, and numbers of more than 64 bits cannot be sent on. "
-                "Take a text for them."
+                f"The JSON Schema has {keyword} {str(value)[:40]}, and numbers of more than 64 bits cannot "
+                "be sent on. Take a text for them."
             )
         if sign * value > _MOST:
             schema[keyword] = sign * _MOST
     if inclusive not in schema and exclusive not in schema:
         schema[inclusive] = sign * _MOST
+
+
+def _check_values(values: list[JsonValue]) -> None:
+    waiting = values
+    while waiting:
+        value = waiting.pop()
+        match value:
+            case list():
+                waiting += value
+            case dict():
+                waiting += value.values()
+            case int() if abs(value) > _MOST:
+                raise ConfigurationError(
+                    f"The JSON Schema allows {str(value)[:40]}, and numbers of more than 64 bits cannot be "
+                    "sent on. Take a text for them."
+                )

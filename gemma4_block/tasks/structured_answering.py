@@ -1,6 +1,7 @@
 """Ask for facts about an image, in fields that the user names."""
 
 import json
+from functools import lru_cache
 from typing import Final
 
 from gemma4_block.contract import Answer, JsonSchema
@@ -58,7 +59,7 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         # Half a value must not look like a whole one.
         raise AnswerError(answer.cut_off, answer=answer.text, task=_NAME)
     value = _read_value(answer.text)
-    mismatch = find_mismatch(value, _constrain(request).text)
+    mismatch = _find_mismatch(answer.text, _constrain(request).text)
     if mismatch is not None:
         raise MismatchError(
             f"The answer does not match the JSON Schema: {mismatch}. Ask again, or ask for less.",
@@ -66,6 +67,12 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
             task=_NAME,
         )
     return Result(output=answer.text, parsed=value)
+
+
+# An answer is read once to see whether another try is needed, and once for its row.
+@lru_cache(maxsize=256)
+def _find_mismatch(answer: str, schema: str) -> str | None:
+    return find_mismatch(_read_value(answer), schema)
 
 
 def _read_value(text: str) -> JsonValue:

@@ -151,8 +151,7 @@ def measure(text: str) -> str:
             matcher.consume_token(int(rng.choice(allowed)))
         outcomes.append("held")
     if outcomes[-1] == "held":
-        for value in ("ab" * 500, [["a"]] * 100, {"a": "a" * 300}):
-            find_mismatch(value, text)
+        find_mismatch("ab" * 500, text)
     return " / ".join(outcomes)
 
 

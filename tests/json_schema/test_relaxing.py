@@ -312,3 +312,17 @@ def test_a_number_has_at_most_64_bits_while_it_is_written(schema: Any) -> None: 
         assert not _takes(grammar, 2**63)
         assert _takes(grammar, -(2**63) + 1024) is ("minimum" not in schema)
         assert not _takes(grammar, -(2**63))
+
+
+def test_a_check_that_would_take_forever_says_so() -> None:
+    """Alternatives within alternatives double the work with every level."""
+    steps = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i - 1}"}] * 2} for i in range(1, 40)}
+    schema = json.dumps({"$ref": "#/$defs/a39", "$defs": {"a0": {"type": "string"}, **steps}})
+
+    assert "too involved to be checked" in str(find_mismatch("x", schema))
+
+
+def test_multiples_are_those_that_are_written() -> None:
+    """In binary 0.3 is no multiple of 0.1."""
+    assert find_mismatch(0.3, '{"multipleOf": 0.1}') is None
+    assert find_mismatch(0.35, '{"multipleOf": 0.1}') == "0.35 is not a multiple of 0.1"
