@@ -51,3 +51,7 @@ class AnswerError(Gemma4BlockError):
         super().__init__(message)
         self.answer = answer
         self.task = task
+
+
+class MismatchError(AnswerError):
+    """The answer is whole, but does not match the JSON Schema that it was asked for."""

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
 from gemma4_block.capability import check_can_answer, check_can_generate
 from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.images import to_rgb
-from gemma4_block.json_schema import compile_schema
+from gemma4_block.json_schema import compile_schema, relax_schema
 from gemma4_block.settings import Settings
 from gemma4_block.waiting import PROMPTS
 
@@ -86,11 +86,14 @@ class Limits:
         check_limit("max_new_tokens", generation.max_new_tokens, self.max_new_tokens)
         check_limit("max_thinking_tokens", generation.max_thinking_tokens, self.max_thinking_tokens)
 
-    def check_prompt(self, prompt: Prompt) -> None:
+    def check_prompt(self, prompt: Prompt) -> Prompt:
         """Refuse a prompt that is empty, larger than allowed, or held to a schema that cannot be used.
 
         Args:
             prompt: What is to be asked.
+
+        Returns:
+            The same, held to as much of its schema as can be ensured where the rest is checked later.
 
         Raises:
             PromptError: It is.
@@ -112,11 +115,12 @@ class Limits:
             height, width = to_rgb(image, "rgb").shape[:2]
             self.check_image_size(width, height)
         # `Choices` are scored and need no grammar; their own schema is for engines that cannot score.
-        if isinstance(prompt.constraint, JsonSchema):
-            try:
-                self.check_schema(prompt.constraint.text)
-            except ConfigurationError as error:
-                raise PromptError(str(error)) from error
+        if not isinstance(prompt.constraint, JsonSchema):
+            return prompt
+        try:
+            return replace(prompt, constraint=self.check_schema(prompt.constraint))
+        except ConfigurationError as error:
+            raise PromptError(str(error)) from error
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Refuse more classes than allowed.
@@ -134,22 +138,28 @@ class Limits:
                 "once, or raise GEMMA4_BLOCK_MAX_CLASSES."
             )
 
-    def check_schema(self, text: str) -> None:
+    def check_schema(self, schema: JsonSchema) -> JsonSchema:
         """Refuse a JSON Schema that no answer can be held to.
 
         Args:
-            text: The schema as JSON text.
+            schema: What an answer must match.
+
+        Returns:
+            The same, or what of it can be ensured while an answer is written where the rest is checked later.
 
         Raises:
-            ConfigurationError: It is too long, is no JSON Schema, or asks for what no grammar can ensure.
+            ConfigurationError: It is too long, is no JSON Schema, or asks for what cannot be ensured.
 
         """
-        if len(text) > self.max_schema_characters:
+        if len(schema.text) > self.max_schema_characters:
             raise ConfigurationError(
-                f"The JSON Schema has {len(text)} characters; {self.max_schema_characters} are allowed. "
-                "Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
+                f"The JSON Schema has {len(schema.text)} characters; {self.max_schema_characters} are "
+                "allowed. Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
             )
-        compile_schema(text)
+        if schema.is_checked_later:
+            return JsonSchema(text=relax_schema(schema.text))
+        compile_schema(schema.text)
+        return schema
 
     def find_deadline(self, max_seconds: float | None = None) -> float | None:
         """Return when a call that begins now must end.
@@ -282,8 +292,8 @@ def _check(one: Prompt | PromptError, engine: Engine, limits: Limits) -> Prompt 
     if isinstance(one, PromptError):
         return one
     try:
-        limits.check_prompt(one)
-        check_can_answer(engine.capabilities, one)
+        checked = limits.check_prompt(one)
+        check_can_answer(engine.capabilities, checked)
     except PromptError as error:
         return error
-    return one
+    return checked

@@ -76,7 +76,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         ),
         pytest.param(
             Prompt(text="x", constraint=JsonSchema(text='{"type": "colour"}')),
-            "The JSON Schema cannot be used",
+            "The JSON Schema is none: at type, 'colour' is not valid",
             id="schema",
         ),
     ],

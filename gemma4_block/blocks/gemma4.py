@@ -58,7 +58,7 @@ class Gemma4Block(ModelStepBlock):
                 questions = [
                     _ask(step, engine, image, *own) for image, own in zip(images, texts, strict=True)
                 ]
-                outcomes = answer_all(engine, questions, generation)
+                outcomes = answer_all(engine, TASKS[step.task_type], questions, generation)
             return [_make_row(step, image, outcome) for image, outcome in zip(images, outcomes, strict=True)]
 
 

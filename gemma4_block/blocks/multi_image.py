@@ -60,7 +60,7 @@ class MultiImageBlock(ModelStepBlock):
                     for group in groups
                     if group
                 ]
-                outcomes = iter(answer_all(engine, questions, generation))
+                outcomes = iter(answer_all(engine, TASKS[step.task_type], questions, generation))
             return [_make_row(step, len(group), next(outcomes) if group else None) for group in groups]
 
 

@@ -47,10 +47,13 @@ class JsonSchema:
 
     Attributes:
         text: The schema as JSON text.
+        is_checked_later: Whether who asks checks the answer too. What cannot be ensured while an answer is
+            written is then left out before an engine sees the schema, and is refused otherwise.
 
     """
 
     text: str
+    is_checked_later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

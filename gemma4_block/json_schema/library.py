@@ -1,9 +1,10 @@
-"""Turn a JSON Schema into a grammar that an engine can hold an answer to, or say why that cannot be done."""
+"""The library that makes grammars of JSON Schemas: in which form, within which limits, and its refusals."""
 
-from functools import lru_cache
+import json
 from typing import TYPE_CHECKING
 
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.json_schema.keywords import Schema
 
 if TYPE_CHECKING:
     from llguidance import LLParserLimits
@@ -19,35 +20,48 @@ _FORM: "JsonCompileOptions" = {
 }
 
 
-@lru_cache(maxsize=64)
-def compile_schema(text: str) -> str:
-    """Return the grammar of all answers that match a schema and are written as `json.dumps` writes.
+def form_grammar(schema: Schema) -> str:
+    """Return the grammar of a schema, which may turn out to be none.
 
     Args:
-        text: The schema as JSON text.
+        schema: In one form, as a bundle writes it.
 
     Returns:
         A grammar for `llguidance`.
 
     Raises:
-        ConfigurationError: The schema is no JSON Schema, asks for what no grammar can ensure, or
-            has no answer.
+        ConfigurationError: The schema holds what is no JSON.
 
     """
     # Loaded where it is used, because the builder's forms need none of it.
     from llguidance import LLMatcher
 
     try:
-        grammar: str = LLMatcher.grammar_from_json_schema(text, overrides=_FORM)
-    except ValueError as error:
-        raise ConfigurationError(f"The JSON Schema is no JSON object: {error}. Correct it.") from error
-    problem = LLMatcher.validate_grammar(grammar, limits=grammar_limits())
-    if problem:
-        raise ConfigurationError(
-            f"The JSON Schema cannot be used: {problem}. Leave out what it names; types, properties, "
-            "required, enum, items, length and number limits, anyOf and $defs all work."
+        grammar: str = LLMatcher.grammar_from_json_schema(
+            json.dumps(schema, allow_nan=False), overrides=_FORM
         )
+    except ValueError as error:
+        raise ConfigurationError(f"The JSON Schema is no JSON: {error}. Correct it.") from error
     return grammar
+
+
+def find_problem(grammar: str) -> str | None:
+    """Return why a grammar cannot be used; None where it can.
+
+    Args:
+        grammar: Of `form_grammar`.
+
+    Returns:
+        Words for a message.
+
+    """
+    from llguidance import LLMatcher
+
+    problem: str = LLMatcher.validate_grammar(grammar, limits=grammar_limits())
+    if problem.startswith("oneOf"):
+        # The library's words name an option of its own.
+        return "the alternatives of a oneOf may overlap, which cannot be ensured while an answer is written"
+    return problem[:300] or None
 
 
 def grammar_limits() -> "LLParserLimits":

@@ -1,0 +1,7 @@
+"""JSON Schemas: what of one an answer is held to while it is written, and whether the answer matches it."""
+
+from gemma4_block.json_schema.grammar import compile_schema, relax_schema
+from gemma4_block.json_schema.library import grammar_limits
+from gemma4_block.json_schema.mismatch import find_mismatch
+
+__all__ = ["compile_schema", "find_mismatch", "grammar_limits", "relax_schema"]
