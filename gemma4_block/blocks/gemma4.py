@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
+from gemma4_block.asking import Question
 from gemma4_block.blocks._host import Batch, BlockResult, errors_for_host, read_image
 from gemma4_block.blocks.fields import ImageFields, read_fields, read_text
 from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
-from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, lend_engine, word_question
+from gemma4_block.blocks.model_step import ModelStepBlock, answer_all, lend_engine, word_question
 from gemma4_block.blocks.rows import Row, answer_row, refused_row
 from gemma4_block.contract import Answer, Engine
 from gemma4_block.errors import PromptError

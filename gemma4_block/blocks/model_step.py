@@ -1,11 +1,10 @@
 """The base of the two steps that ask a model: their engine, and how questions are put to it."""
 
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from gemma4_block.asking import Question, ask_all
 from gemma4_block.blocks._host import WorkflowBlock
 from gemma4_block.blocks.fields import StepFields, read_text
 from gemma4_block.cancellation import find_cancellation
@@ -15,11 +14,10 @@ from gemma4_block.contract import (
     EngineProvider,
     GenerationConfig,
     ImageSeqLength,
-    Prompt,
     RgbImage,
 )
 from gemma4_block.errors import PromptError
-from gemma4_block.limits import Limits, ask
+from gemma4_block.limits import Limits
 from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.settings import get_settings
 from gemma4_block.tasks import TASKS, Task, TaskRequest, fit_image_seq_length
@@ -40,20 +38,6 @@ class ModelStepBlock(WorkflowBlock):
 def lend_engine(provider: EngineProvider, fields: StepFields) -> AbstractContextManager[Engine]:
     """Lend the engine of a step's model, loading it where needed; see `EngineProvider.lease`."""
     return provider.lease(fields.model_version, fields.quantization, keep_alive=fields.keep_alive)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """The question of one row.
-
-    Attributes:
-        request: The same for the task, which reads the answer with it.
-        prompt: The same for the engine.
-
-    """
-
-    request: TaskRequest
-    prompt: Prompt
 
 
 _Question = TypeVar("_Question", bound=Question)
@@ -121,9 +105,7 @@ def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence
 def answer_all(
     engine: Engine, task: Task, questions: Sequence[_Question | PromptError], generation: GenerationConfig
 ) -> list[tuple[_Question, Answer] | PromptError]:
-    """Answer all questions in one call of the engine, and once more those whose answers do not match.
-
-    All of it stays within what the operator allows to requests.
+    """Answer all questions within what the operator allows to requests; see `ask_all`.
 
     Args:
         engine: Runs the model.
@@ -139,15 +121,14 @@ def answer_all(
         EngineError: The engine itself failed.
 
     """
-    limits = Limits.of_requests(get_settings())
-    deadline = limits.find_deadline()
-
-    def put(prompts: Sequence[Prompt | PromptError]) -> list[Answer | PromptError]:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        cancelled = find_cancellation()
-        return ask(engine, prompts, generation, limits=limits, max_seconds=left, cancelled=cancelled)
-
-    answers = put([one if isinstance(one, PromptError) else one.prompt for one in questions])
+    answers = ask_all(
+        engine,
+        task,
+        questions,
+        generation,
+        limits=Limits.of_requests(get_settings()),
+        cancelled=find_cancellation(),
+    )
     outcomes: list[tuple[_Question, Answer] | PromptError] = []
     for question, answer in zip(questions, answers, strict=True):
         if isinstance(answer, PromptError):
@@ -155,29 +136,4 @@ def answer_all(
         else:
             assert not isinstance(question, PromptError), "only what was asked is answered"
             outcomes.append((question, answer))
-    again = {
-        place: prompt
-        for place, outcome in enumerate(outcomes)
-        if not isinstance(outcome, PromptError) and (prompt := _ask_again(task, *outcome)) is not None
-    }
-    if again:
-        for place, second in zip(again, put(list(again.values())), strict=True):
-            outcome = outcomes[place]
-            assert not isinstance(outcome, PromptError), "only answers are asked again"
-            outcomes[place] = (outcome[0], _choose(outcome[1], second))
     return outcomes
-
-
-def _ask_again(task: Task, question: Question, answer: Answer) -> Prompt | None:
-    return task.ask_again(question.prompt, answer, question.request)
-
-
-def _choose(first: Answer, second: Answer | PromptError) -> Answer:
-    """Return the second try where it came to its end, with the tokens of both."""
-    if isinstance(second, PromptError):
-        return first
-    return replace(
-        first if second.cut_off is not None else second,
-        input_tokens=first.input_tokens + second.input_tokens,
-        output_tokens=first.output_tokens + second.output_tokens,
-    )

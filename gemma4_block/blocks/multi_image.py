@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gemma4_block.asking import Question
 from gemma4_block.blocks._host import Batch, BlockResult, errors_for_host, read_image
 from gemma4_block.blocks.fields import GroupFields, read_fields, read_text, resolve_max_images
 from gemma4_block.blocks.frame_selection import select_evenly
-from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, lend_engine, word_question
+from gemma4_block.blocks.model_step import ModelStepBlock, answer_all, lend_engine, word_question
 from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 from gemma4_block.blocks.rows import Row, answered_group, unanswered_group
 from gemma4_block.contract import Answer, Engine, RgbImage

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from typing_extensions import Self
 
+from gemma4_block.asking import Question, ask_all
 from gemma4_block.cli.inquiry import Inquiry
-from gemma4_block.contract import Answer, Engine, Prompt, RgbImage
+from gemma4_block.contract import Answer, Engine, RgbImage
 from gemma4_block.engine.pool import EnginePool
 from gemma4_block.errors import AnswerError, PromptError
-from gemma4_block.limits import Limits, ask
+from gemma4_block.limits import Limits
 from gemma4_block.pictures import open_picture
 from gemma4_block.settings import get_settings
-from gemma4_block.tasks import Result, TaskRequest
+from gemma4_block.tasks import Result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +84,7 @@ class Correspondent:
             return [Reply(path=path, error=str(image)) for path, image in zip(paths, images, strict=True)]
         engine = self._find_engine()
         questions = [self._word(image, engine) for image in images]
-        asked = [one if isinstance(one, PromptError) else one[1] for one in questions]
-        answers = ask(engine, asked, self._inquiry.generation, limits=limits)
+        answers = ask_all(engine, self._inquiry.task, questions, self._inquiry.generation, limits=limits)
         return [
             self._reply(path, question, answer)
             for path, question, answer in zip(paths, questions, answers, strict=True)
@@ -97,23 +97,19 @@ class Correspondent:
             self._engine = self._lease.enter_context(lease)
         return self._engine
 
-    def _word(
-        self, image: RgbImage | PromptError, engine: Engine
-    ) -> tuple[TaskRequest, Prompt] | PromptError:
+    def _word(self, image: RgbImage | PromptError, engine: Engine) -> Question | PromptError:
         if isinstance(image, PromptError):
             return image
         request = self._inquiry.about(image, engine)
         try:
-            return request, self._inquiry.task.ask(request)
+            return Question(request=request, prompt=self._inquiry.task.ask(request))
         except PromptError as error:
             return error
 
-    def _reply(
-        self, path: Path, question: tuple[TaskRequest, Prompt] | PromptError, answer: Answer | PromptError
-    ) -> Reply:
+    def _reply(self, path: Path, question: Question | PromptError, answer: Answer | PromptError) -> Reply:
         if isinstance(question, PromptError):
             return Reply(path=path, error=str(question))
-        request, _ = question
+        request = question.request
         (image,) = request.images
         if isinstance(answer, PromptError):
             return Reply(path=path, image=image, error=str(answer))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from gemma4_block.asking import Question, ask_all
 from gemma4_block.contract import Answer, ImageSeqLength, RgbImage
 from gemma4_block.engine.compat import Gemma4HF, Image, read_image
 from gemma4_block.errors import AnswerError, ConfigurationError, PromptError
@@ -29,7 +30,7 @@ Failure = PromptError | AnswerError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class Inquiry:
     """The question to ask about every image.
 
     Attributes:
@@ -48,7 +49,7 @@ class Question:
 
 def ask_about(
     model: Gemma4HF,
-    question: Question,
+    inquiry: Inquiry,
     images: Image | list[_OneOfMany],
     read: Callable[[Result], _Value],
     *,
@@ -59,7 +60,7 @@ def ask_about(
 
     Args:
         model: Answers.
-        question: What is asked.
+        inquiry: What is asked.
         images: One, or a list of any number.
         read: Returns the value of a whole answer.
         color_format: Of arrays and tensors; None means BGR for arrays and RGB for tensors.
@@ -80,7 +81,7 @@ def ask_about(
             "TaskOptions(image_seq_length=1120)."
         )
     many: Sequence[Image] = images if isinstance(images, list) else [images]
-    results = _ask_each(model, question, many, color_format=color_format, options=options)
+    results = _ask_each(model, inquiry, many, color_format=color_format, options=options)
     if isinstance(images, list):
         return [read(result) if isinstance(result, Result) else result for result in results]
     (result,) = results
@@ -91,48 +92,44 @@ def ask_about(
 
 def _ask_each(
     model: Gemma4HF,
-    question: Question,
+    inquiry: Inquiry,
     images: Sequence[Image],
     *,
     color_format: ColorOrder | None,
     options: TaskOptions,
 ) -> list[Result | Failure]:
-    _check(question, model.limits)
-    task = TASKS[question.task_type]
+    _check(inquiry, model.limits)
+    task = TASKS[inquiry.task_type]
     generation = options.generation
     if generation is None:
         generation = resolve_generation(GenerationFields())
     requests = [
-        _request(model, question, image, color_format=color_format, options=options) for image in images
+        _request(model, inquiry, image, color_format=color_format, options=options) for image in images
     ]
-    prompts = [one if isinstance(one, PromptError) else task.ask(one) for one in requests]
-    # `answer` gives an error back in its place only where the engine or a limit found it.
-    answers = iter(model.answer([one for one in prompts if not isinstance(one, PromptError)], generation))
-    results: list[Result | Failure] = []
-    for request in requests:
-        if isinstance(request, PromptError):
-            results.append(request)
-        else:
-            results.append(_read(question, request, next(answers)))
-    return results
+    questions = [
+        one if isinstance(one, PromptError) else Question(request=one, prompt=task.ask(one))
+        for one in requests
+    ]
+    answers = ask_all(model.engine, task, questions, generation, limits=model.limits)
+    return [_read(inquiry, question, answer) for question, answer in zip(questions, answers, strict=True)]
 
 
-def _check(question: Question, limits: Limits) -> None:
+def _check(inquiry: Inquiry, limits: Limits) -> None:
     check_inputs(
-        question.task_type,
-        TASKS[question.task_type].takes,
-        prompt=question.prompt,
-        classes=question.classes,
-        output_structure=question.output_structure,
+        inquiry.task_type,
+        TASKS[inquiry.task_type].takes,
+        prompt=inquiry.prompt,
+        classes=inquiry.classes,
+        output_structure=inquiry.output_structure,
     )
-    check_classes(question.classes, limits)
-    if question.output_structure is not None:
-        check_structure(dict(question.output_structure))
+    check_classes(inquiry.classes, limits)
+    if inquiry.output_structure is not None:
+        check_structure(dict(inquiry.output_structure))
 
 
 def _request(
     model: Gemma4HF,
-    question: Question,
+    inquiry: Inquiry,
     image: Image,
     *,
     color_format: ColorOrder | None,
@@ -144,34 +141,37 @@ def _request(
         return error
     return TaskRequest(
         images=(pixels,),
-        image_seq_length=_choose_length(model, question, pixels, options),
-        prompt=question.prompt,
+        image_seq_length=_choose_length(model, inquiry, pixels, options),
+        prompt=inquiry.prompt,
         system_prompt=options.system_prompt,
-        classes=question.classes,
-        output_structure=question.output_structure,
+        classes=inquiry.classes,
+        output_structure=inquiry.output_structure,
     )
 
 
 def _choose_length(
-    model: Gemma4HF, question: Question, image: RgbImage, options: TaskOptions
+    model: Gemma4HF, inquiry: Inquiry, image: RgbImage, options: TaskOptions
 ) -> ImageSeqLength:
     if options.image_seq_length is not None:
         return options.image_seq_length
     if model.image_seq_length is not None:
         return model.image_seq_length
-    wish = TASKS[question.task_type].image_seq_length
+    wish = TASKS[inquiry.task_type].image_seq_length
     return fit_image_seq_length(wish, model.engine.capabilities.image_seq_lengths, [image])
 
 
-def _read(question: Question, request: TaskRequest, answer: Answer | PromptError) -> Result | Failure:
+def _read(
+    inquiry: Inquiry, question: Question | PromptError, answer: Answer | PromptError
+) -> Result | Failure:
     if isinstance(answer, PromptError):
         return answer
+    assert isinstance(question, Question), "only what was asked is answered"
     try:
-        result = TASKS[question.task_type].read(answer, request)
+        result = TASKS[inquiry.task_type].read(answer, question.request)
     except AnswerError as error:
         return error
     # A value has no place to say that it is only a part.
     problem = answer.cut_off if result.error_message is None else result.error_message
     if problem is None:
         return result
-    return AnswerError(problem, answer=answer.text, task=question.task_type)
+    return AnswerError(problem, answer=answer.text, task=inquiry.task_type)

@@ -9,7 +9,7 @@ from gemma4_block.engine import compat
 from gemma4_block.engine.compat import Image
 from gemma4_block.images import ColorOrder
 from gemma4_block.python.arguments import read_classes
-from gemma4_block.python.asking import Failure, Question, ask_about
+from gemma4_block.python.asking import Failure, Inquiry, ask_about
 from gemma4_block.python.options import AS_USUAL, TaskOptions
 from gemma4_block.python.predictions import to_classifications, to_counts, to_detections
 
@@ -66,10 +66,10 @@ class ClassTasks(compat.Gemma4HF):
 
         """
         named = read_classes(classes)
-        question = Question(task_type="object-detection", classes=named)
+        inquiry = Inquiry(task_type="object-detection", classes=named)
         return ask_about(
             self,
-            question,
+            inquiry,
             images,
             lambda result: to_detections(result, named),
             color_format=input_color_format,
@@ -113,8 +113,8 @@ class ClassTasks(compat.Gemma4HF):
             options: How to ask.
 
         Returns:
-            The measured probability of every class in the order given, which add up to 1; `get_top_k(1)` is
-            the answer.
+            The measured probability of every class in the order given, which add up to at most 1: the rest is
+            the probability of none of them. `get_top_k(1)` is the answer.
 
         Raises:
             ConfigurationError: Classes or options cannot work.
@@ -123,10 +123,10 @@ class ClassTasks(compat.Gemma4HF):
 
         """
         named = read_classes(classes)
-        question = Question(task_type="classification", classes=named)
+        inquiry = Inquiry(task_type="classification", classes=named)
         return ask_about(
             self,
-            question,
+            inquiry,
             images,
             lambda result: to_classifications(result, named),
             color_format=input_color_format,
@@ -178,5 +178,5 @@ class ClassTasks(compat.Gemma4HF):
             AnswerError: The answer is cut off, or does not say what the task needs.
 
         """
-        question = Question(task_type="counting", classes=read_classes(classes))
-        return ask_about(self, question, images, to_counts, color_format=input_color_format, options=options)
+        inquiry = Inquiry(task_type="counting", classes=read_classes(classes))
+        return ask_about(self, inquiry, images, to_counts, color_format=input_color_format, options=options)

@@ -5,7 +5,7 @@ from typing import TypeVar, overload
 from gemma4_block.engine.compat import Image
 from gemma4_block.images import ColorOrder
 from gemma4_block.python.arguments import read_prompt, read_structure
-from gemma4_block.python.asking import Failure, Question, ask_about
+from gemma4_block.python.asking import Failure, Inquiry, ask_about
 from gemma4_block.python.class_tasks import ClassTasks
 from gemma4_block.python.options import AS_USUAL, TaskOptions
 from gemma4_block.reading import JsonValue
@@ -81,10 +81,10 @@ class Gemma4HF(ClassTasks):
             AnswerError: The answer is cut off.
 
         """
-        question = Question(task_type="caption")
+        inquiry = Inquiry(task_type="caption")
         return ask_about(
             self,
-            question,
+            inquiry,
             images,
             lambda result: result.output,
             color_format=input_color_format,
@@ -128,10 +128,10 @@ class Gemma4HF(ClassTasks):
             AnswerError: The answer is cut off.
 
         """
-        question = Question(task_type="ocr")
+        inquiry = Inquiry(task_type="ocr")
         return ask_about(
             self,
-            question,
+            inquiry,
             images,
             lambda result: result.output,
             color_format=input_color_format,
@@ -188,14 +188,14 @@ class Gemma4HF(ClassTasks):
             AnswerError: The answer is cut off, or does not say what the task needs.
 
         """
-        question = Question(
+        inquiry = Inquiry(
             task_type="structured-answering",
             prompt=read_prompt(prompt),
             output_structure=read_structure(schema),
         )
         return ask_about(
             self,
-            question,
+            inquiry,
             images,
             lambda result: result.parsed,
             color_format=input_color_format,
