@@ -1,0 +1,19 @@
+"""Make `inference_models.AutoModel` load Gemma 4 with this package's `Gemma4HF`."""
+
+
+def register() -> None:
+    """Register `Gemma4HF` as the class of the architecture `gemma-4`, in this process.
+
+    A second call changes nothing. Nothing of a model's libraries is imported before a model is loaded.
+    """
+    from inference_models.models.auto_loaders.models_registry import (
+        REGISTERED_MODELS,
+        VLM_TASK,
+        BackendType,
+        LazyClass,
+    )
+
+    # The host has no public way to add a class. Source: inference_models, version 0.39.5.
+    REGISTERED_MODELS["gemma-4", VLM_TASK, BackendType.HF] = LazyClass(
+        module_name="gemma4_block.engine.compat", class_name="Gemma4Package"
+    )
