@@ -29,7 +29,7 @@ class Gemma4Package:
     def from_pretrained(
         cls,
         model_name_or_path: str | os.PathLike[str],
-        device: torch.device | str = "auto",
+        device: torch.device | str | None = None,
         # The host looks for this name, and sets it where it is offline.
         local_files_only: bool = True,  # noqa: FBT001, FBT002 - the signature the host knows
         **options: Any,  # noqa: ANN401 - what AutoModel was called with

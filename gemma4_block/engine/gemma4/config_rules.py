@@ -74,13 +74,13 @@ class _Text(FileRules):
     dtype: Dtype | None = None
 
 
-class _Audio(FileRules):
-    """A tower that is loaded and not used."""
+class _AudioTower(FileRules):
+    """It is loaded and not used."""
 
-    hidden_size: Size | None = None
-    num_hidden_layers: Layers | None = None
-    num_attention_heads: Size | None = None
-    output_proj_dims: Size | None = None
+    hidden_size: Size
+    num_hidden_layers: Layers
+    num_attention_heads: Size
+    output_proj_dims: Size
 
 
 class _Vision(FileRules):
@@ -113,7 +113,6 @@ class _UnifiedVision(FileRules):
 
 class _Config(FileRules):
     text_config: _Text
-    audio_config: _Audio | None = None
     image_token_id: TokenId
     boi_token_id: TokenId
     eoi_token_id: TokenId
@@ -125,6 +124,7 @@ class Gemma4ConfigRules(_Config):
     """Of config.json of all variants but the 12B."""
 
     vision_config: _Vision
+    audio_config: _AudioTower | None = None
 
 
 class Gemma4UnifiedConfigRules(_Config):

@@ -58,7 +58,7 @@ class TokenizerConfigRules(FileRules):
     eos_token: Text | _Token
     pad_token: Text | _Token | None = None
     unk_token: Text | _Token | None = None
-    extra_special_tokens: list[Text | _Token] | dict[str, Text | _Token] = []
+    extra_special_tokens: list[Text | _Token] | dict[str, Text | _Token] | None = None
     image_token: Text | _Token
     boi_token: Text | _Token
     eoi_token: Text | _Token

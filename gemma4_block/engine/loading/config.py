@@ -44,7 +44,10 @@ def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfi
     """
     path = directory / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
+        raise CheckpointError(
+            f"{directory} holds no config.json, and no adapter_config.json beside a base/, so it is no "
+            "Hugging Face checkpoint."
+        )
     model_type = check_json(path, _ModelType).model_type
     if model_type not in CONFIG_RULES:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Write the package cache of inference_models as its own downloads leave it, with links to the demo's files."""
+"""Write the package cache of inference_models as its downloads leave it, with links to other files."""
 
 import hashlib
 from pathlib import Path

@@ -4,7 +4,7 @@ import json
 import pickle
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,7 @@ JSON_FILES = (
     "processor_config.json",
     "tokenizer_config.json",
     "tokenizer.json",
-    "adapter_config.json",
-    "inference_config.json",
 )
-NAMED_ELSEWHERE = "named elsewhere"
 
 # So deep that a reader which calls itself for each level would end the process.
 _NESTED: dict[str, Value] = {"nested": {"nested": [1, {"nested": None}]}}
@@ -58,11 +55,20 @@ class Damage:
 
 def list_damages(checkpoint: Path) -> list[Damage]:
     """Return all damages of a directory, in a fixed order."""
-    damages = [*_damages_of_files(checkpoint), *_damages_of_weights(), *_damages_of_templates()]
+    files = sorted(path.name for path in checkpoint.iterdir() if path.is_file())
+    damages = [*_damages_of_files(checkpoint, files), *_damages_of_weights(), *_damages_of_templates()]
     for name in JSON_FILES:
         if (checkpoint / name).is_file():
             damages += _damages_of_json(name, json.loads((checkpoint / name).read_text(encoding="utf-8")))
     return damages
+
+
+def list_adapter_damages(directory: Path) -> list[Damage]:
+    """Return all damages of an adapter's own files, which lie beside its `base/`."""
+    name = "adapter_config.json"
+    content = json.loads((directory / name).read_text(encoding="utf-8"))
+    files = (name, "adapter_model.safetensors")
+    return [*_damages_of_files(directory, files), *_damages_of_json(name, content)]
 
 
 def damage_json(path: Path, place: JsonPath, change: Callable[[Value], Value] | None) -> None:
@@ -119,7 +125,7 @@ def _changes(value: Value) -> dict[str, Callable[[Value], Value] | None]:
     return changes
 
 
-def _damages_of_files(checkpoint: Path) -> Iterator[Damage]:
+def _damages_of_files(checkpoint: Path, files: Iterable[str]) -> Iterator[Damage]:
     kinds: dict[str, Callable[[Path], None]] = {
         "missing": Path.unlink,
         "empty": lambda path: _overwrite(path, b""),
@@ -137,7 +143,7 @@ def _damages_of_files(checkpoint: Path) -> Iterator[Damage]:
         "a link to itself": lambda path: _link(path, path),
         "a link to another place": lambda path: _link(path, checkpoint / path.name),
     }
-    for file in sorted(path.name for path in checkpoint.iterdir() if path.is_file()):
+    for file in files:
         for kind, damage in kinds.items():
             yield Damage(
                 name=f"{file}:{kind}",
@@ -197,11 +203,23 @@ def _damages_of_weights() -> Iterator[Damage]:
         "negative shape": (_WEIGHTS, "", head(lambda h: h[_UP_PROJ].update(shape=[-1, 2]))),
         "unknown dtype": (_WEIGHTS, "", head(lambda h: h[_UP_PROJ].update(dtype="Q7"))),
         "no metadata": (_WEIGHTS, "", head(lambda h: h.pop("__metadata__", None))),
-        "index without the shard": (index_name, shard, index({"metadata": {}, "weight_map": {_UP_PROJ: shard}})),
-        "index that leads away": (index_name, "", index({"metadata": {}, "weight_map": {_UP_PROJ: "../../etc/passwd"}})),
+        "index without the shard": (
+            index_name,
+            shard,
+            index({"metadata": {}, "weight_map": {_UP_PROJ: shard}}),
+        ),
+        "index that leads away": (
+            index_name,
+            "",
+            index({"metadata": {}, "weight_map": {_UP_PROJ: "../../etc/passwd"}}),
+        ),
         "index without a map": (index_name, "weight_map", index({"metadata": {}})),
         "index with a list": (index_name, "weight_map", index({"metadata": {}, "weight_map": []})),
-        "index with numbers": (index_name, "weight_map", index({"metadata": {}, "weight_map": {_UP_PROJ: 7}})),
+        "index with numbers": (
+            index_name,
+            "weight_map",
+            index({"metadata": {}, "weight_map": {_UP_PROJ: 7}}),
+        ),
         "index of null": (index_name, "weight_map", index({"metadata": {}, "weight_map": None})),
         "index that is a list": (index_name, "", index([])),
         "pickle": ("pytorch_model.bin", "", _pickle_instead),
