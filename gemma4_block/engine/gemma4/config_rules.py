@@ -6,9 +6,9 @@ number from becoming terabytes or an endless loop. Keys that are not named here 
 Source: the config.json files of the five released variants, and transformers/models/gemma4, 5.15.1.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Size = Annotated[int, Field(ge=1, le=1 << 20)]
 """Of one axis of a weight, or of a picture's patches."""
@@ -32,7 +32,7 @@ class FileRules(BaseModel):
 class _Rope(FileRules):
     rope_theta: Annotated[float, Field(ge=1, le=1e8)]
     rope_type: Literal["default", "proportional", "linear", "dynamic", "yarn", "longrope", "llama3"]
-    partial_rotary_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+    partial_rotary_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class _RopeOfLayers(FileRules):
@@ -40,7 +40,13 @@ class _RopeOfLayers(FileRules):
     full_attention: _Rope
 
 
+class _Layer(FileRules):
+    head_dim: Size
+    num_key_value_heads: Size | None = None
+
+
 class _Text(FileRules):
+    model_type: Literal["gemma4_text", "gemma4_unified_text"]
     vocab_size: Annotated[int, Field(ge=1, le=1 << 24)]
     vocab_size_per_layer_input: Annotated[int, Field(ge=1, le=1 << 24)] | None = None
     hidden_size: Size
@@ -54,6 +60,7 @@ class _Text(FileRules):
     head_dim: Size
     global_head_dim: Size | None = None
     layer_types: list[LayerType]
+    per_layer_config: dict[Annotated[str, Field(pattern=r"^\d{1,3}$")], _Layer] | None = None
     sliding_window: Annotated[int, Field(ge=1, le=1 << 24)]
     max_position_embeddings: Annotated[int, Field(ge=1, le=1 << 30)]
     rms_norm_eps: Epsilon
@@ -73,6 +80,15 @@ class _Text(FileRules):
     tie_word_embeddings: bool = True
     dtype: Dtype | None = None
 
+    @model_validator(mode="after")
+    def _check_layers(self) -> "_Text":
+        of_layers = {} if self.per_layer_config is None else self.per_layer_config
+        for kind in get_args(LayerType):
+            places = [place for place, one in enumerate(self.layer_types) if one == kind]
+            if any(of_layers.get(str(place)) != of_layers.get(str(places[0])) for place in places):
+                raise ValueError(f"layers of the type {kind!r} differ in per_layer_config")
+        return self
+
 
 class _AudioTower(FileRules):
     """It is loaded and not used."""
@@ -84,6 +100,7 @@ class _AudioTower(FileRules):
 
 
 class _Vision(FileRules):
+    model_type: Literal["gemma4_vision"]
     hidden_size: Size
     intermediate_size: Size
     num_hidden_layers: Layers
@@ -102,6 +119,7 @@ class _Vision(FileRules):
 
 
 class _UnifiedVision(FileRules):
+    model_type: Literal["gemma4_unified_vision"]
     mm_embed_dim: Size
     mm_posemb_size: Size
     model_patch_size: Size

@@ -58,7 +58,7 @@ _THEIRS = "inference_models.models.gemma4.gemma4_hf.Gemma4HF"
 
 
 def run(code: str, folder: Path) -> list[str]:
-    """Run a program offline with an empty package cache and a picture beside it, and return what it prints."""
+    """Run a program offline, with a cache of its own and a picture beside it, and return what it prints."""
     picture = draw_scene(np.random.default_rng(0), shape_count=2).image
     cv2.imwrite(str(folder / "picture.png"), np.ascontiguousarray(picture[..., ::-1]))
     environment = {name: value for name, value in os.environ.items() if name != "WORKFLOWS_PLUGINS"}
@@ -133,9 +133,11 @@ print(once == dict(REGISTERED_MODELS))
 
 
 @pytest.mark.slow
-def test_the_script_of_the_documentation_counts(tmp_path: Path) -> None:
-    """`count_backpacks` runs on the demo, which counts what it knows."""
-    (script,) = re.findall(
-        r"```python\n(# count_backpacks\.py.*?)```", PYTHON_PAGE.read_text("utf-8"), re.DOTALL
-    )
-    assert "backpacks" in script
+@pytest.mark.parametrize("arguments", [[], [str(DEMO_CHECKPOINT), "picture.png"]], ids=["demo", "a picture"])
+def test_the_script_of_the_documentation_counts(tmp_path: Path, arguments: list[str]) -> None:
+    """`count_backpacks` runs as it is written, and with a package and a picture of one's own."""
+    scripts = re.findall(r"```python\n(# count_backpacks.*?)```", PYTHON_PAGE.read_text("utf-8"), re.DOTALL)
+    assert len(scripts) == 1
+    (tmp_path / "gemma4_block").symlink_to(ROOT / "gemma4_block")
+    start = f"import sys\nsys.argv = {['count_backpacks.py', *arguments]!r}\n"
+    assert run(start + scripts[0], tmp_path) == ["2"]

@@ -32,7 +32,7 @@ _WEIGHTS = "model.safetensors"
 _UP_PROJ = "model.language_model.layers.0.mlp.up_proj.weight"
 # A list of tokens is damaged at its first entry, and says nothing more at its five hundredth.
 _ENTRIES_OF_A_COLLECTION = 2
-_LARGE_COLLECTION = 16
+_LARGE_COLLECTION = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
