@@ -97,6 +97,7 @@ class _AudioTower(FileRules):
     num_hidden_layers: Layers
     num_attention_heads: Size
     output_proj_dims: Size
+    dtype: Dtype | None = None
 
 
 class _Vision(FileRules):
@@ -116,6 +117,7 @@ class _Vision(FileRules):
     attention_bias: bool = False
     standardize: bool
     use_clipped_linears: bool
+    dtype: Dtype | None = None
 
 
 class _UnifiedVision(FileRules):
@@ -127,6 +129,7 @@ class _UnifiedVision(FileRules):
     patch_size: Size
     pooling_kernel_size: Annotated[int, Field(ge=1, le=64)]
     rms_norm_eps: Epsilon
+    dtype: Dtype | None = None
 
 
 class _Config(FileRules):
