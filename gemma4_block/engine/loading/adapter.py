@@ -21,6 +21,10 @@ class _AdapterRules(BaseModel):
     lora_alpha: Annotated[float, Field(gt=0, le=1 << 16)]
     lora_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     target_modules: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
+    init_lora_weights: bool | str = True
+    modules_to_save: list[str] | None = None
+    rank_pattern: dict[str, int] = Field(default_factory=dict)
+    alpha_pattern: dict[str, float] = Field(default_factory=dict)
     use_rslora: bool = False
     use_dora: bool = False
     fan_in_fan_out: bool = False

@@ -5,7 +5,7 @@ import pickle
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,9 @@ def list_adapter_damages(directory: Path) -> list[Damage]:
     name = "adapter_config.json"
     content = json.loads((directory / name).read_text(encoding="utf-8"))
     files = (name, "adapter_model.safetensors")
-    return [*_damages_of_files(directory, files), *_damages_of_json(name, content)]
+    # What peft alone reads, peft alone names; the file is named always.
+    of_config = [replace(damage, keys=()) for damage in _damages_of_json(name, content)]
+    return [*_damages_of_files(directory, files), *of_config]
 
 
 def damage_json(path: Path, place: JsonPath, change: Callable[[Value], Value] | None) -> None:
