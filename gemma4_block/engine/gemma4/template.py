@@ -72,8 +72,9 @@ class Gemma4Template:
         if used != expected or image_tokens != sum(soft_token_counts):
             raise CheckpointError(
                 f"The checkpoint's chat template shows the texts {used} and {image_tokens} image tokens "
-                f"where {expected} and {sum(soft_token_counts)} were given. It is no Gemma 4 template, or "
-                "the post_processor of tokenizer.json loses them; use the files that came with the weights."
+                f"where {expected} and {sum(soft_token_counts)} were given. Use the "
+                "chat_template.jinja that came with the weights, and its tokenizer.json, whose post_processor "
+                "may lose them."
             )
         return Conversation(input_ids=tuple(ids), image_tokens=image_tokens)
 
