@@ -64,7 +64,8 @@ def judge(source: Path, damage: Damage, folder: Path, expected: list[Answer | Pr
     except CheckpointError as error:
         words = str(error)
         # A size that does not fit is told by the tensor that has another.
-        keys = (*damage.keys, "'model.") if damage.keys and damage.file == "config.json" else damage.keys
+        is_size = damage.keys and damage.file == "config.json"
+        keys = (*damage.keys, "'model.") if is_size else damage.keys
         is_named = damage.file in words and (not keys or any(key in words for key in keys))
         return "" if is_named else f"not named: {words}"
     return "" if found == expected else f"answers differ: {found}"
