@@ -63,6 +63,8 @@ def run(code: str, folder: Path) -> list[str]:
     cv2.imwrite(str(folder / "picture.png"), np.ascontiguousarray(picture[..., ::-1]))
     environment = {name: value for name, value in os.environ.items() if name != "WORKFLOWS_PLUGINS"}
     environment |= {
+        # Whichever of the two the tests around this one have set.
+        "INFERENCE_HOME": str(folder / "cache"),
         "MODEL_CACHE_DIR": str(folder / "cache"),
         "OFFLINE_MODE": "true",
         "PYTHONPATH": str(ROOT),
