@@ -281,7 +281,7 @@ def test_a_fault_does_not_end_the_answers_of_another_caller(local: LocalEngine) 
 
 
 def test_a_loader_that_fails_once_is_asked_again() -> None:
-    """Who waits gets the error, the next caller an engine; nothing of the failure stays in the pool."""
+    """Who waits gets the error, the next caller an engine; no lease is left, whatever happens under it."""
     attempts: list[ModelReference] = []
 
     def make(reference: ModelReference, settings: Settings) -> LocalEngine:
@@ -291,15 +291,24 @@ def test_a_loader_that_fails_once_is_asked_again() -> None:
         assert isinstance(reference, LocalModel)
         return load_local(reference, settings)
 
-    pool = EnginePool(SETTINGS, make=make)
-    with pytest.raises(CheckpointError, match="cut off"):
-        pool.get("gemma-4-demo")
-    assert pool.loaded() == ()
-    answers = pool.get("gemma-4-demo").answer(_prompts(), GENERATION)
+    pool = EnginePool(SETTINGS, make=make, retries_after_s=0)
+    with pytest.raises(CheckpointError, match="cut off"), pool.lease("gemma-4-demo"):
+        pass
+    assert _leases(pool) == [0]
+    with pytest.raises(EngineError, match="broken"), pool.lease("gemma-4-demo"):
+        raise EngineError("broken, whatever the caller did with it")
+    assert _leases(pool) == [0]
+    with pool.lease("gemma-4-demo") as engine:
+        answers = engine.answer(_prompts(), GENERATION)
+    assert _leases(pool) == [0]
     pool.close()
 
     assert all(isinstance(answer, Answer) for answer in answers)
     assert len(attempts) == 2
+
+
+def _leases(pool: EnginePool) -> list[int]:
+    return [resident.leases for resident in pool._residents.values()]
 
 
 def test_the_page_names_every_seam() -> None:
