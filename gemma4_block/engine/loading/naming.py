@@ -18,7 +18,7 @@ def naming(*paths: Path, key: str = "") -> Iterator[None]:
     """Raise CheckpointError with the files' names where the body fails; keep it to a library's calls.
 
     Args:
-        paths: The files that the body reads.
+        *paths: The files that the body reads.
         key: The only key of theirs that it reads; empty where it reads more.
 
     Yields:
