@@ -73,7 +73,7 @@ class Gemma4Template:
             raise CheckpointError(
                 f"The checkpoint's chat template shows the texts {used} and {image_tokens} image tokens "
                 f"where {expected} and {sum(soft_token_counts)} were given. Use the "
-                "chat_template.jinja that came with the weights, and the post_processor of its tokenizer.json."
+                "chat_template.jinja, and the post_processor of tokenizer.json, that came with the weights."
             )
         return Conversation(input_ids=tuple(ids), image_tokens=image_tokens)
 
