@@ -69,6 +69,9 @@ def _describe(detail: Mapping[str, object]) -> str:
         return message[:1].lower() + message[1:]
     if detail["type"] == "missing":
         return f"{keys} is missing"
+    if detail["type"] == "value_error":
+        # A rule about several values says itself which.
+        return f"{keys}: {message}"
     shown = repr(detail["input"])
     shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
     return f"{keys} is {shown}: {message[:1].lower()}{message[1:]}"

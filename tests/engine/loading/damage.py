@@ -100,7 +100,7 @@ def walk(content: Value, place: JsonPath = ()) -> Iterator[tuple[JsonPath, Value
 
 def _damages_of_json(file: str, content: Value) -> Iterator[Damage]:
     for place, value in walk(content):
-        keys = tuple(key for key in place if isinstance(key, str))
+        keys = tuple(key for key in place if isinstance(key, str) and not key.isdigit())
         for kind, change in _changes(value).items():
             yield Damage(
                 name=f"{file}:{'.'.join(map(str, place))}:{kind}",
