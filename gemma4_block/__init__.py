@@ -19,6 +19,7 @@ __all__ = [
     "TaskOptions",
     "__version__",
     "load_blocks",
+    "register",
 ]
 
 # Also in pyproject.toml. Read from there it would fail in a checkout that is not installed, and an
@@ -31,6 +32,17 @@ def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageB
     from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
 
     return [Gemma4Block, LabelDetectionsBlock, MultiImageBlock]
+
+
+def register() -> None:
+    """Make `inference_models.AutoModel` load Gemma 4 with this package's `Gemma4HF`, in this process.
+
+    It then gives it for the ids of Gemma 4 (`backend="hugging-face"`), and for local packages whose
+    model_config.json says `"model_architecture": "gemma-4"`. A second call changes nothing.
+    """
+    from gemma4_block.registration import register as register_class
+
+    register_class()
 
 
 def _get_engine_provider() -> "EngineProvider":

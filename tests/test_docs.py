@@ -73,16 +73,23 @@ def test_python_prints_what_the_comments_say(name: str) -> None:
 
 
 def json_blocks(page: str) -> list[dict[str, object]]:
-    """Return the JSON of a page, which are workflows."""
+    """Return the JSON of a page: workflows, and the model_config.json of a package."""
     return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGES[page], re.DOTALL)]
 
 
 def test_all_json_is_run_by_a_test() -> None:
-    """README's is in test_readme.py, and the one of docs/workflow.md below."""
+    """README's is in test_readme.py, and those of docs/ are below."""
     assert {page: len(json_blocks(page)) for page in PAGES if json_blocks(page)} == {
         "README.md": 1,
+        "docs/python.md": 1,
         "docs/workflow.md": 1,
     }
+
+
+def test_the_package_that_is_shown_is_the_demo_s() -> None:
+    """The script above it loads the demo by this file."""
+    config = json.loads((CHECKPOINT_DIRECTORY / "model_config.json").read_text(encoding="utf-8"))
+    assert json_blocks("docs/python.md") == [config]
 
 
 def test_the_workflow_that_detects_finds_what_is_drawn() -> None:

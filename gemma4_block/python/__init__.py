@@ -2,5 +2,6 @@
 
 from gemma4_block.python.gemma4_hf import Gemma4HF
 from gemma4_block.python.options import TaskOptions
+from gemma4_block.python.package import Gemma4Package
 
-__all__ = ["Gemma4HF", "TaskOptions"]
+__all__ = ["Gemma4HF", "Gemma4Package", "TaskOptions"]

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
+from gemma4_block.catalogue import Variant, find_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
 from gemma4_block.engine.pool.resolver import resolve
+from gemma4_block.errors import ConfigurationError
 from gemma4_block.settings import Settings
 
 
@@ -22,18 +24,30 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
         A directory of this machine, in the precision that `auto` means there.
 
     Raises:
-        ConfigurationError: The id is unknown or may not be used, or the operator's device does not exist.
+        ConfigurationError: The id is unknown or may not be used, the operator's device does not exist, or 4
+            bits were asked for a variant that is refused in them.
         CheckpointError: The model is not on this machine, or its config.json cannot be read.
 
     """
     directory = resolve(model_version, settings)
-    if quantization == "auto":
+    variant = find_variant(model_version)
+    if variant is not None and variant.why_whole:
+        quantization = _keep_whole(variant, quantization)
+    elif quantization == "auto":
         quantization = choose_auto_quantization(directory, settings)
     if (directory / "adapter_config.json").is_file():
         return LocalModel(
             directory=(directory / "base").resolve(), quantization=quantization, adapter=directory
         )
     return LocalModel(directory=directory, quantization=quantization)
+
+
+def _keep_whole(variant: Variant, quantization: Quantization) -> Quantization:
+    if quantization == "nf4":
+        raise ConfigurationError(
+            f"quantization nf4 was asked for {variant.model_id}: {variant.why_whole}. Use quantization none."
+        )
+    return "none"
 
 
 def choose_auto_quantization(directory: Path, settings: Settings) -> Quantization:
