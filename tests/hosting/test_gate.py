@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemma4_block.cli import gate
+from gemma4_block.hosting import gate
 from gemma4_block.hosting.gate import Gate
 from gemma4_block.settings import Settings
 
