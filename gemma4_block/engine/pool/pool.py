@@ -26,8 +26,10 @@ ReferenceFinder = Callable[[str, Quantization, Settings], ModelReference]
 EngineMaker = Callable[[ModelReference, Settings], Engine]
 """Loads or connects an engine; raises ConfigurationError or CheckpointError."""
 
-# A load that failed fails again unless somebody mends something, and takes long where weights are large.
-_RETRIES_AFTER_S: Final = 10.0
+# A load that failed fails again unless somebody mends something. It is tried again after so many times as
+# long as it took, and a second at least, so that a damaged model takes a sixth of the time at most.
+_PAUSE_PER_LOAD: Final = 5
+_LEAST_PAUSE_S: Final = 1.0
 # Whoever was told that the model is loading asks again, and must still find it.
 _UNUSED_FOR_AT_LEAST_S: Final = 60.0
 
@@ -44,7 +46,7 @@ class EnginePool:
         settings: The operator's; None reads the environment when the first engine is asked for.
         find: Says which engine a model and a precision mean.
         make: Makes that engine.
-        retries_after_s: How long a load that failed is not tried again.
+        least_pause_s: How long a load that failed is not tried again, at least.
 
     """
 
@@ -54,12 +56,12 @@ class EnginePool:
         *,
         find: ReferenceFinder = find_reference,
         make: EngineMaker = make_engine,
-        retries_after_s: float = _RETRIES_AFTER_S,
+        least_pause_s: float = _LEAST_PAUSE_S,
     ) -> None:
         self._settings = settings
         self._find = find
         self._make = make
-        self._retries_after_s = retries_after_s
+        self._least_pause_s = least_pause_s
         self._residents: dict[ModelReference, Resident] = {}
         # Notified of every change of a resident.
         self._changed = Condition(Lock())
@@ -148,9 +150,7 @@ class EnginePool:
             while (resident := self._residents.get(reference)) is not None and resident.state == "closing":
                 self._changed.wait()
             now = time.monotonic()
-            if resident is None or (
-                resident.state == "failed" and now >= resident.since + self._retries_after_s
-            ):
+            if resident is None or (resident.state == "failed" and now >= resident.expires_at):
                 self._residents.pop(reference, None)
                 resident = self._residents[reference] = Resident(reference=reference, name=name, since=now)
                 # Not a daemon: torch aborts the process where the interpreter goes while a thread loads.
@@ -182,8 +182,9 @@ class EnginePool:
         """Count one less who uses an engine, and say when it is closed if nobody comes."""
         with self._changed:
             resident.leases -= 1
-            resident.expires_at = time.monotonic() + (0 if resident.is_unwanted else keep_alive_s)
-            self._watch(resident)
+            if resident.state != "failed":
+                resident.expires_at = time.monotonic() + (0 if resident.is_unwanted else keep_alive_s)
+                self._watch(resident)
             self._changed.notify_all()
 
     def _load(self, resident: Resident, settings: Settings) -> None:
@@ -198,8 +199,10 @@ class EnginePool:
             interrupted = EngineError(f"Loading {resident.name} was interrupted. Ask for it again.")
             failure = error if isinstance(error, Exception) else interrupted
             with self._changed:
+                now = time.monotonic()
                 resident.failure = failure
-                resident.change("failed", time.monotonic())
+                resident.expires_at = now + max(self._least_pause_s, _PAUSE_PER_LOAD * (now - resident.since))
+                resident.change("failed", now)
                 self._changed.notify_all()
             # A program that ends keeps torch from reading on, which is no fault of the files.
             if main_thread().is_alive():

@@ -23,7 +23,8 @@ class Resident:
         failure: Why it could not be loaded; None unless it failed.
         leases: How many are using it, or waiting until it is loaded.
         was_used: Whether anybody has had it since it was loaded.
-        expires_at: When it is to be closed, if nobody uses it then; infinite for never.
+        expires_at: When it is to be closed, if nobody uses it then; where it failed, when it may be tried
+            again. Infinite for never.
         is_unwanted: Whether it is to be closed as soon as nobody uses it.
 
     """

@@ -220,7 +220,7 @@ def test_a_failed_load_raises_for_everyone_who_waited(pool: EnginePool, loader: 
 
 def test_a_failed_load_is_tried_again_after_a_pause(root: Path, loader: RecordingLoader) -> None:
     """Requests that follow at once do not read the files again; those that come later do."""
-    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, retries_after_s=0.3)
+    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, least_pause_s=0.3)
     loader.errors = [CheckpointError("cut off")]
     for _ in range(3):
         with pytest.raises(CheckpointError, match="cut off"):
@@ -271,7 +271,7 @@ def test_a_slow_load_holds_up_nobody_else(pool: EnginePool, loader: RecordingLoa
 
 def test_the_list_says_what_is_ready(root: Path, loader: RecordingLoader) -> None:
     """A model that is still loading, or failed to, is listed as that."""
-    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, retries_after_s=0)
+    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, least_pause_s=0)
     assert ready(pool) == ()
     loader.errors = [CheckpointError("cut off")]
     with pytest.raises(CheckpointError):
