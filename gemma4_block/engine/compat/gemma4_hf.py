@@ -9,13 +9,7 @@ import torch
 from transformers import BatchFeature
 from typing_extensions import Self
 
-from gemma4_block.contract import (
-    Answer,
-    GenerationConfig,
-    ImageSeqLength,
-    Prompt,
-    check_image_seq_length,
-)
+from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt, check_image_seq_length
 from gemma4_block.engine.compat.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.compat.load_options import fill_load_options
 from gemma4_block.engine.compat.location import find_directory
