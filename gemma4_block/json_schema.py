@@ -1,12 +1,13 @@
 """Turn a JSON Schema into a grammar that an engine can hold an answer to, or say why that cannot be done."""
 
+import json
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gemma4_block.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from llguidance import LLParserLimits
+    from llguidance import LLParserLimits, LLTokenizer
     from llguidance._lib import JsonCompileOptions
 
 # The form that json.dumps writes. Free white space would let a model generate blanks without end.
@@ -48,6 +49,55 @@ def compile_schema(text: str) -> str:
             "required, enum, items, length and number limits, anyOf and $defs all work."
         )
     return grammar
+
+
+def write_lark(text: str) -> str:
+    """Return the same grammar as `compile_schema` does, in the language that a server is sent.
+
+    Its first line is a directive that only `llguidance` knows: what else a server may have reads the rest
+    too, without our form, and is to leave it alone.
+
+    Args:
+        text: The schema as JSON text.
+
+    Returns:
+        A Lark grammar.
+
+    Raises:
+        ConfigurationError: As in `compile_schema`.
+
+    """
+    (compiled,) = json.loads(compile_schema(text))["grammars"]
+    return f"%llguidance {{}}\nstart: %json {json.dumps(compiled['json_schema'])}"
+
+
+def matches_schema(schema: str, answer: str) -> bool:
+    """Say whether an answer matches a schema and is written as `json.dumps` writes.
+
+    Args:
+        schema: The schema as JSON text.
+        answer: The whole answer.
+
+    Returns:
+        Whether it does; False too where the schema is too complex to say.
+
+    Raises:
+        ConfigurationError: As in `compile_schema`.
+
+    """
+    from llguidance import LLMatcher
+
+    tokens = _byte_tokens()
+    matcher = LLMatcher(tokens, compile_schema(schema), log_level=0, limits=grammar_limits())
+    ids = tokens.tokenize_bytes(answer.encode(errors="replace"))
+    return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
+
+
+@lru_cache(maxsize=1)
+def _byte_tokens() -> "LLTokenizer":
+    from llguidance import LLTokenizer
+
+    return LLTokenizer("byte")
 
 
 def grammar_limits() -> "LLParserLimits":

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from gemma4_block.contract import GenerationConfig
 from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.evaluation.scoring import Row as EvaluationRow
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.servers import Server, parse_servers
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
 
@@ -71,16 +73,34 @@ def test_python_prints_what_the_comments_say(name: str) -> None:
 
 
 def json_blocks(page: str) -> list[dict[str, object]]:
-    """Return the JSON of a page, which are workflows."""
+    """Return the JSON of a page, which are workflows, but for the map of servers."""
     return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGES[page], re.DOTALL)]
 
 
 def test_all_json_is_run_by_a_test() -> None:
-    """README's is in test_readme.py, and the one of docs/workflow.md below."""
+    """README's is in test_readme.py, and those of docs/ are below."""
     assert {page: len(json_blocks(page)) for page in PAGES if json_blocks(page)} == {
         "README.md": 1,
+        "docs/servers.md": 1,
         "docs/workflow.md": 1,
     }
+
+
+def test_the_map_of_servers_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON block of docs/servers.md names every field, and its table their defaults."""
+    monkeypatch.setenv("PLATES_KEY", "any")
+    plain, full = parse_servers(json.dumps(json_blocks("docs/servers.md")[0]))
+    named = [row.split("`")[1] for row in _table("entry")]
+
+    assert named == [field.name for field in fields(Server) if field.name != "model_id"]
+    assert (plain.model, plain.key_env, plain.quantization) == (plain.model_id, None, None)
+    assert (plain.max_in_flight, len(plain.image_seq_lengths)) == (32, 5)
+    assert (full.model, full.key_env, full.quantization, full.max_in_flight) == (
+        "plates",
+        "PLATES_KEY",
+        "none",
+        64,
+    )
 
 
 def test_the_workflow_that_detects_finds_what_is_drawn() -> None:
@@ -236,7 +256,9 @@ def test_every_option_named_alone_exists() -> None:
     """`--option` in a sentence is an option of some command of ours."""
     group: click.Group = typer.main.get_command(app)  # type: ignore[assignment]
     known = set().union(*(_options(command) for command in group.commands.values()))
-    assert set(re.findall(r"`(--[a-z-]+)`", TEXT)) <= known
+    (vllm,) = re.findall(r"python -m vllm\.[^`]*", TEXT)
+    known |= set(re.findall(r"--[a-z-]+", vllm))
+    assert set(re.findall(r"`(--[a-z-]+)[^`]*`", TEXT)) <= known
 
 
 def _options(command: "click.Command") -> set[str]:
@@ -247,7 +269,9 @@ def test_every_module_that_is_run_exists() -> None:
     """`python -m MODULE` in the text names a module of this package."""
     modules = re.findall(r"python -m ([\w.]+)", TEXT)
     assert modules
-    assert all(importlib.util.find_spec(name) is not None for name in modules)
+    # vLLM has an environment of its own.
+    ours = [name for name in modules if not name.startswith("vllm.")]
+    assert all(importlib.util.find_spec(name) is not None for name in ours)
 
 
 def test_every_figure_has_its_command() -> None:

@@ -1,0 +1,123 @@
+"""Put a streamed reply together, and say when there is enough of it."""
+
+from gemma4_block.contract import Answer, FinishReason, GenerationConfig, TokenScore
+from gemma4_block.engine.remote.wire import Chunk, ChunkChoice
+from gemma4_block.engine.token_scores import place_scores
+from gemma4_block.errors import EngineError
+
+
+class Reply:
+    """A reply while it is streamed.
+
+    Stop texts, and the limit of an answer behind thoughts, are watched here: a server would look for stop
+    texts in the thoughts too, and knows one limit for both.
+
+    Args:
+        generation: How to answer.
+        image_tokens: Soft tokens of the prompt's images.
+        needs_token_scores: Whether the answer says how sure the model was of each token.
+
+    Attributes:
+        finish_reason: Why it ended; None while it goes on.
+
+    """
+
+    def __init__(
+        self, generation: GenerationConfig, *, image_tokens: int, needs_token_scores: bool = False
+    ) -> None:
+        self.finish_reason: FinishReason | None = None
+        self._generation = generation
+        self._image_tokens = image_tokens
+        self._needs_token_scores = needs_token_scores
+        self._thinking = ""
+        self._text = ""
+        self._pieces: list[bytes] = []
+        self._log_probabilities: list[float] = []
+        self._answer_tokens = 0
+        self._output_tokens = 0
+        self._input_tokens = 0
+        self._has_server_ended = False
+
+    def take(self, chunk: Chunk) -> None:
+        """Add what a chunk brings; once there is a finish reason, only counts are taken.
+
+        Args:
+            chunk: The next one.
+
+        Raises:
+            EngineError: The server ended it for a reason of its own.
+
+        """
+        if chunk.usage is not None:
+            self._input_tokens = chunk.usage.prompt_tokens
+            self._output_tokens = chunk.usage.completion_tokens or 0
+        for choice in chunk.choices:
+            if self.finish_reason is None:
+                self._take_choice(choice)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server goes on with what is not wanted."""
+        return self.finish_reason is not None and not self._has_server_ended
+
+    def read(self, reason: FinishReason) -> Answer:
+        """Return the answer as far as it came.
+
+        Args:
+            reason: Why it ended.
+
+        Returns:
+            The answer.
+
+        """
+        cut = _find_stop(self._text, self._generation.stop)
+        text = (self._text if cut is None else self._text[:cut]).strip()
+        return Answer(
+            text=text,
+            thinking=self._thinking.strip(),
+            finish_reason=reason,
+            input_tokens=self._input_tokens,
+            output_tokens=self._output_tokens,
+            image_tokens=self._image_tokens,
+            token_scores=self._place_scores(text) if self._needs_token_scores else None,
+        )
+
+    def _take_choice(self, choice: ChunkChoice) -> None:
+        self._thinking += choice.delta.reasoning or ""
+        self._text += choice.delta.content or ""
+        if self._text:
+            self._answer_tokens += 1 if choice.token_ids is None else len(choice.token_ids)
+            scores = None if choice.logprobs is None else choice.logprobs.content
+            for score in scores or ():
+                self._pieces.append(score.token.encode() if score.bytes is None else bytes(score.bytes))
+                self._log_probabilities.append(score.logprob)
+        self._has_server_ended = choice.finish_reason is not None
+        self.finish_reason = self._find_end(choice)
+
+    def _find_end(self, choice: ChunkChoice) -> FinishReason | None:
+        if _find_stop(self._text, self._generation.stop) is not None:
+            return "stop"
+        if choice.finish_reason == "stop":
+            return "stop"
+        has_own_allowance = self._generation.max_thinking_tokens is not None
+        is_over = has_own_allowance and self._answer_tokens >= self._generation.max_new_tokens
+        if is_over or choice.finish_reason == "length":
+            return "length"
+        if choice.finish_reason is not None:
+            raise EngineError(
+                f"The server ended an answer with finish_reason {choice.finish_reason!r}, which is neither "
+                "stop nor length. Look into its log."
+            )
+        return None
+
+    def _place_scores(self, text: str) -> tuple[TokenScore, ...] | None:
+        # The token that ends the turn is among them, and has no text.
+        for count in (len(self._pieces), len(self._pieces) - 1):
+            scores = place_scores(text, self._pieces[:count], self._log_probabilities[:count])
+            if scores is not None:
+                return scores
+        return None
+
+
+def _find_stop(text: str, stop: tuple[str, ...]) -> int | None:
+    return min((text.index(mark) for mark in stop if mark in text), default=None)
