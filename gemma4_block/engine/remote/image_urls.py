@@ -82,7 +82,8 @@ def shrink(image: RgbImage, size_wh: tuple[int, int]) -> RgbImage:
     from torchvision.transforms.v2 import InterpolationMode, functional
 
     width, height = size_wh
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    # A copy, because torch takes no array that must not be written to, nor a mirrored one.
+    tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     scaled: RgbImage = (
         functional.resize(
             tensor, size=[height, width], interpolation=InterpolationMode.BICUBIC, antialias=True

@@ -480,7 +480,7 @@ def test_an_id_that_the_operator_maps_is_of_a_server(root: Path, quantization: Q
 
 def test_a_precision_that_a_server_is_not_said_to_have_is_refused() -> None:
     """It could not be kept, and is not dropped in silence."""
-    with pytest.raises(ConfigurationError, match="quantization is none, and first runs on a server.*nf4"):
+    with pytest.raises(ConfigurationError, match=r"quantization is none, and first runs on a server.*nf4"):
         find_reference("first", "none", SERVED)
 
 
