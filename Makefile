@@ -10,16 +10,19 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench serve constraints clean
+.PHONY: help demo test test-vllm check bench serve constraints clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 demo: $(INSTALLED) ## Run every block on the embedded model
 	.venv/bin/gemma4-block demo
 
 test: $(INSTALLED) ## Run the tests
 	.venv/bin/pytest
+
+test-vllm: $(INSTALLED) .venv-vllm/.installed ## Compare answers with those of vLLM; installs it first, 6 GB
+	.venv/bin/pytest --capture=no tests/parity
 
 check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and docstrings
 	.venv/bin/ruff format --check
@@ -47,6 +50,13 @@ clean: ## Remove the environment and everything that tools leave behind
 
 $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
 	.venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+# vLLM needs other versions of what the host pins.
+.venv-vllm/.installed: tests/parity/requirements.txt tests/parity/overrides.txt | .venv/bin/uv
+	.venv/bin/uv venv --python $(PYTHON) --clear .venv-vllm
+	.venv/bin/uv pip install --python .venv-vllm/bin/python --override tests/parity/overrides.txt \
+		--requirement tests/parity/requirements.txt
 	@touch $@
 
 .venv/bin/uv:

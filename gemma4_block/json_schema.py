@@ -51,7 +51,7 @@ def compile_schema(text: str) -> str:
     return grammar
 
 
-def write_lark(text: str) -> str:
+def write_lark(text: str, *, end: str) -> str:
     """Return the same grammar as `compile_schema` does, in the language that a server is sent.
 
     Its first line is a directive that only `llguidance` knows: what else a server may have reads the rest
@@ -59,6 +59,8 @@ def write_lark(text: str) -> str:
 
     Args:
         text: The schema as JSON text.
+        end: The control token that ends an answer. A server may know another one, which the model does not
+            write by itself, so that a number would go on where it might have ended.
 
     Returns:
         A Lark grammar.
@@ -68,7 +70,7 @@ def write_lark(text: str) -> str:
 
     """
     (compiled,) = json.loads(compile_schema(text))["grammars"]
-    return f"%llguidance {{}}\nstart: %json {json.dumps(compiled['json_schema'])}"
+    return f"%llguidance {{}}\nstart: answer {end}\nanswer: %json {json.dumps(compiled['json_schema'])}"
 
 
 def matches_schema(schema: str, answer: str) -> bool:

@@ -9,6 +9,7 @@ from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.json_schema import matches_schema, write_lark
 
 _SHOWN_CHARACTERS = 200
+_END_OF_TURN = "<turn|>"
 
 
 def write_form(schema: str, schema_form: SchemaForm) -> AnswerForm:
@@ -26,7 +27,7 @@ def write_form(schema: str, schema_form: SchemaForm) -> AnswerForm:
 
     """
     try:
-        text = write_lark(schema) if schema_form == "grammar" else schema
+        text = write_lark(schema, end=_END_OF_TURN) if schema_form == "grammar" else schema
     except ConfigurationError as error:
         raise PromptError(str(error)) from error
     return AnswerForm(schema_form=schema_form, text=text)

@@ -1,9 +1,16 @@
 """Put a streamed reply together, and say when there is enough of it."""
 
+from collections.abc import Sequence
+
 from gemma4_block.contract import Answer, FinishReason, GenerationConfig, TokenScore
-from gemma4_block.engine.remote.wire import Chunk, ChunkChoice
+from gemma4_block.engine.remote.wire import Chunk, ChunkChoice, TokenLogprob
 from gemma4_block.engine.token_scores import place_scores
 from gemma4_block.errors import EngineError
+
+# A model may close a thought that it never opened. The parser of vLLM leaves the token in the text then.
+_CLOSES_THOUGHT = "<channel|>"
+_CLOSES_THOUGHT_ID = 101
+"""Source: tokenizer.json of google/gemma-4-E2B-it, whose vocabulary all sizes share."""
 
 
 class Reply:
@@ -85,14 +92,39 @@ class Reply:
     def _take_choice(self, choice: ChunkChoice) -> None:
         self._thinking += choice.delta.reasoning or ""
         self._text += choice.delta.content or ""
-        if self._text:
-            self._answer_tokens += 1 if choice.token_ids is None else len(choice.token_ids)
-            scores = None if choice.logprobs is None else choice.logprobs.content
-            for score in scores or ():
-                self._pieces.append(score.token.encode() if score.bytes is None else bytes(score.bytes))
-                self._log_probabilities.append(score.logprob)
+        if _CLOSES_THOUGHT in self._text:
+            self._close_thought()
+        self._count(choice.token_ids)
+        self._keep_scores(None if choice.logprobs is None else choice.logprobs.content)
         self._has_server_ended = choice.finish_reason is not None
         self.finish_reason = self._find_end(choice)
+
+    def _close_thought(self) -> None:
+        """Take what was written so far for a thought, where there is none yet."""
+        before, _, after = self._text.partition(_CLOSES_THOUGHT)
+        if self._thinking:
+            self._text = before + after
+            return
+        # The name of the channel, on a line of its own, is no part of the thought.
+        self._thinking, self._text = before.removeprefix("thought\n"), after
+
+    def _count(self, token_ids: Sequence[int] | None) -> None:
+        """Count the tokens of the answer; an event may bring several, and the last of a thought among them."""
+        if token_ids is None:
+            self._answer_tokens += bool(self._text)
+        elif _CLOSES_THOUGHT_ID in token_ids:
+            self._answer_tokens = token_ids[::-1].index(_CLOSES_THOUGHT_ID)
+        elif self._text:
+            self._answer_tokens += len(token_ids)
+
+    def _keep_scores(self, scores: Sequence[TokenLogprob] | None) -> None:
+        for score in scores or ():
+            if score.token == _CLOSES_THOUGHT:
+                self._pieces.clear()
+                self._log_probabilities.clear()
+                continue
+            self._pieces.append(score.token.encode() if score.bytes is None else bytes(score.bytes))
+            self._log_probabilities.append(score.logprob)
 
     def _find_end(self, choice: ChunkChoice) -> FinishReason | None:
         if _find_stop(self._text, self._generation.stop) is not None:
@@ -111,6 +143,8 @@ class Reply:
         return None
 
     def _place_scores(self, text: str) -> tuple[TokenScore, ...] | None:
+        if not text:
+            return ()
         # The token that ends the turn is among them, and has no text.
         for count in (len(self._pieces), len(self._pieces) - 1):
             scores = place_scores(text, self._pieces[:count], self._log_probabilities[:count])

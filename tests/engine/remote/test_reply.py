@@ -1,0 +1,48 @@
+"""A streamed reply is put together, and ended where there is enough of it."""
+
+import pytest
+
+from gemma4_block.contract import GenerationConfig
+from gemma4_block.engine.remote.reply import Reply
+from gemma4_block.engine.remote.wire import Chunk
+
+
+def read(*texts: str, generation: GenerationConfig | None = None) -> tuple[str, str]:
+    """Return thoughts and answer of chunks with these texts, all content."""
+    reply = Reply(GenerationConfig() if generation is None else generation, image_tokens=0)
+    for text in texts:
+        reply.take(Chunk.model_validate({"choices": [{"delta": {"content": text}}]}))
+    answer = reply.read("stop")
+    return answer.thinking, answer.text
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("a", "b"), ("", "ab")),
+        (("red, ", "blue<channel|>2", " shapes"), ("red, blue", "2 shapes")),
+        (("thought\nred", "<channel|>", "2"), ("red", "2")),
+        (("a<channel|>b", "<channel|>c"), ("a", "bc")),
+        (("<channel|>2",), ("", "2")),
+    ],
+    ids=["none", "closed", "named", "closed twice", "empty"],
+)
+def test_what_stands_before_a_thought_is_closed_is_the_thought(
+    texts: tuple[str, ...], expected: tuple[str, str]
+) -> None:
+    """Also where it was never opened, as in this process."""
+    assert read(*texts) == expected
+
+
+def test_a_stop_text_before_a_thought_is_closed_counts_where_it_stands() -> None:
+    """Nobody could know then that a thought was going to be closed."""
+    assert read("a. b", "<channel|>c", generation=GenerationConfig(stop=(".",))) == ("", "a")
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_thoughts_have_two_names(name: str) -> None:
+    """The older one is that of vLLM before 0.12, and of other servers."""
+    reply = Reply(GenerationConfig(), image_tokens=0)
+    reply.take(Chunk.model_validate({"choices": [{"delta": {name: "hm"}}]}))
+
+    assert reply.read("stop").thinking == "hm"
