@@ -45,7 +45,7 @@ constraints: .venv/bin/uv ## Write constraints.txt anew from pyproject.toml
 		--group dev --output-file constraints.txt pyproject.toml
 
 clean: ## Remove the environment and everything that tools leave behind
-	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv

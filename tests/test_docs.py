@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -31,6 +32,7 @@ from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.servers import Server, parse_servers
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
+from tests.parity.cases import find_cases
 
 if TYPE_CHECKING:
     import click
@@ -215,6 +217,17 @@ def _table(first_heading: str) -> list[str]:
     start = heading + 2
     end = next(index for index in range(start, len(lines)) if not lines[index].startswith("|"))
     return lines[start:end]
+
+
+def test_the_table_of_parity_has_the_cases_that_are_compared() -> None:
+    """All groups, in order, with their sizes; and a reason for each whose rows may differ."""
+    cases = find_cases()
+    sizes = Counter(case.group for case in cases)
+    listed = [row.split(" | ") for row in _table("asked")]
+
+    assert {row[0].removeprefix("| "): int(row[1]) for row in listed} == sizes
+    unequal = {case.group for case in cases if case.exactness != "equal"}
+    assert {row.split(" | ")[0].removeprefix("| ") for row in _table("but")} == unequal
 
 
 def test_the_saved_report_is_of_the_shipped_weights() -> None:

@@ -26,7 +26,7 @@ STRUCTURE = {"count": "how many shapes", "color": ["red", "blue", "purple"], "is
 
 Exactness = Literal["equal", "one token more", "no confidences", "repeats"]
 """`equal`: every field, and probabilities within 0.01; `one token more`: the same but for the prompt, which
-has a token more for each control token that was broken up, and for what the model makes of that;
+has a token more for each control token that was broken up;
 `no confidences`: the server answers in JSON without them; `repeats`: a draw is another one than here, and the
 same every time on the server."""
 

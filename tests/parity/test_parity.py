@@ -119,8 +119,6 @@ def test_both_engines_answer_alike(
         extra = there.input_tokens - here.input_tokens
         assert 1 <= extra <= 2 * str((case.prompt.text, case.prompt.system)).count("<")
         there = replace(there, input_tokens=here.input_tokens)
-        # What the model makes of a broken text may differ; what must not is the form of its turn.
-        there = replace(there, text=here.text, output_tokens=here.output_tokens)
     assert without_numbers(there) == without_numbers(here)
     differences = [abs(one - other) for one, other in zip(numbers(here), numbers(there), strict=True)]
     row.largest_difference = max([row.largest_difference, *differences])

@@ -109,7 +109,7 @@ class Reply:
         self._thinking, self._text = before.removeprefix("thought\n"), after
 
     def _count(self, token_ids: Sequence[int] | None) -> None:
-        """Count the tokens of the answer; an event may bring several, and the last of a thought among them."""
+        """Count the tokens of the answer; an event may bring several, and the end of a thought with them."""
         if token_ids is None:
             self._answer_tokens += bool(self._text)
         elif _CLOSES_THOUGHT_ID in token_ids:

@@ -182,6 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
             with fake.lock:
                 fake.at_once -= 1
 
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing: a test that fails has enough to show."""
+
     def _note(self) -> None:
         self.server.fake.headers.append({name.lower(): value for name, value in self.headers.items()})
         self.server.fake.paths.append(self.path)

@@ -39,6 +39,28 @@ def test_a_stop_text_before_a_thought_is_closed_counts_where_it_stands() -> None
     assert read("a. b", "<channel|>c", generation=GenerationConfig(stop=(".",))) == ("", "a")
 
 
+def test_an_event_may_bring_the_end_of_a_thought_and_the_beginning_of_the_answer() -> None:
+    """A server that is faster than its reader joins tokens; only those of the answer count."""
+    generation = GenerationConfig(max_new_tokens=3, enable_thinking=True, max_thinking_tokens=9)
+    reply = Reply(generation, image_tokens=0, needs_token_scores=True)
+    scores = [
+        {"token": token, "logprob": -place, "bytes": list(token.encode())}
+        for place, token in enumerate(["hm", "<channel|>", "a", "b", "c"])
+    ]
+    thought = {"delta": {"reasoning": "h"}, "token_ids": [7], "logprobs": {"content": scores[:1]}}
+    both = {"delta": {"reasoning": "m", "content": "ab"}, "token_ids": [8, 101, 9, 9]}
+    last = {"delta": {"content": "c"}, "token_ids": [9], "logprobs": {"content": scores[4:]}}
+    reply.take(Chunk.model_validate({"choices": [thought]}))
+    reply.take(Chunk.model_validate({"choices": [both | {"logprobs": {"content": scores[1:4]}}]}))
+    assert reply.finish_reason is None
+    reply.take(Chunk.model_validate({"choices": [last]}))
+    answer = reply.read("length")
+
+    assert (reply.finish_reason, answer.thinking, answer.text) == ("length", "hm", "abc")
+    assert answer.token_scores is not None
+    assert [score.log_probability for score in answer.token_scores] == [-2, -3, -4]
+
+
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_thoughts_have_two_names(name: str) -> None:
     """The older one is that of vLLM before 0.12, and of other servers."""
