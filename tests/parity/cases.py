@@ -181,7 +181,7 @@ def _questions() -> Iterator[Case]:
         "no image": "What is a star?",
         "spaces around": "  How many shapes are there?\n ",
         "lines": "How many\n\nshapes\tare there?",
-        "accents": "Combien de formes y a-t-il ? Décris-les.",
+        "accents": "Combien de cercles y a-t-il ? Décris-les.",
         "other scripts": "图中有多少个形状?",
         "emoji": "How many ⭐ are there? 🟥🔵",
         "brackets": "Is 1 < 2 and 3 > 2? <b>Bold</b> <|",

@@ -5,15 +5,19 @@ skipped. PARITY_URL names a server that runs already, for who works on this.
 """
 
 import os
+import re
+import time
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
 import gemma4_block.demo
-from gemma4_block.contract import Answer, LocalModel
+from gemma4_block.contract import Answer, GenerationConfig, JsonSchema, LocalModel, Prompt
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.pool import load_local
 from gemma4_block.engine.remote import RemoteEngine, connect
@@ -43,13 +47,21 @@ def local() -> Iterator[LocalEngine]:
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteEngine]:
-    """The same on vLLM."""
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where vLLM serves the embedded checkpoint."""
     if "PARITY_URL" in os.environ:
-        yield from _connect(os.environ["PARITY_URL"])
+        yield os.environ["PARITY_URL"]
         return
-    with running_vllm(DEMO_CHECKPOINT, tmp_path_factory.mktemp("vllm") / "log") as url:
-        yield from _connect(url)
+    with running_vllm(DEMO_CHECKPOINT, tmp_path_factory.mktemp("vllm") / "log") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def remote(url: str) -> Iterator[RemoteEngine]:
+    """The same model there."""
+    engine = connect(Server(model_id=MODEL, urls=(url,), model=MODEL, image_seq_lengths=BUDGETS))
+    yield engine
+    engine.close()
 
 
 @dataclass(kw_only=True)
@@ -71,12 +83,6 @@ def table() -> Iterator[dict[str, Row]]:
         for group, row in rows.items()
     ]
     print("", "| asked | cases | same texts | probabilities differ by |", *lines, sep="\n")  # noqa: T201
-
-
-def _connect(url: str) -> Iterator[RemoteEngine]:
-    engine = connect(Server(model_id=MODEL, urls=(url,), model=MODEL, image_seq_lengths=BUDGETS))
-    yield engine
-    engine.close()
 
 
 def answer(engine: LocalEngine | RemoteEngine, case: Case) -> Answer | PromptError:
@@ -123,6 +129,34 @@ def test_both_engines_answer_alike(
     differences = [abs(one - other) for one, other in zip(numbers(here), numbers(there), strict=True)]
     row.largest_difference = max([row.largest_difference, *differences])
     assert row.largest_difference < TOLERANCE
+
+
+@needs_vllm
+@pytest.mark.parametrize("reason", ["deadline", "cancelled"])
+def test_what_is_given_up_is_ended_on_the_server(remote: RemoteEngine, url: str, reason: str) -> None:
+    """VLLM's own count of what it works on falls to nothing."""
+    endless = JsonSchema(text='{"type": "string", "pattern": "^[a-z]{3000}$"}')
+    prompts = [Prompt(text="Go on.", constraint=endless)] * 3
+    generation, cancelled = GenerationConfig(max_new_tokens=3900), Event()
+    if reason == "cancelled":
+        Timer(2, cancelled.set).start()
+    deadline = time.monotonic() + (2 if reason == "deadline" else 600)
+    answers = remote.answer(prompts, generation, deadline=deadline, cancelled=cancelled)
+
+    assert [answer.finish_reason for answer in answers if isinstance(answer, Answer)] == [reason] * 3
+    until = time.monotonic() + 10
+    while count_running(url) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert count_running(url) == 0
+
+
+def count_running(url: str) -> float:
+    """Return how many requests vLLM works on, or has waiting."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics") as page:  # noqa: S310 - ours
+        text = page.read().decode()
+    found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    assert found
+    return sum(map(float, found))
 
 
 def test_the_table_is_long_enough_and_says_each_thing_once() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from threading import Event
+from weakref import finalize
 
 from gemma4_block.contract import Answer, Capabilities, GenerationConfig, Prompt
 from gemma4_block.engine.remote.asking import Asking, Line
@@ -59,6 +60,8 @@ class RemoteEngine:
     def __init__(self, line: Line, loop: EventLoopThread) -> None:
         self._line = line
         self._loop = loop
+        # An engine that the pool forgets without closing it gives its thread and connections back as well.
+        self._finalizer = finalize(self, loop.close, line.close)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -114,7 +117,7 @@ class RemoteEngine:
 
     def close(self) -> None:
         """Close the connections and end the thread; calls that wait fail."""
-        self._loop.close(self._line.close)
+        self._finalizer()
 
     async def _answer(
         self,

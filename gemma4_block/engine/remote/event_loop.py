@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from typing import Any, TypeVar
 
 from gemma4_block.errors import EngineError
@@ -65,6 +65,10 @@ class EventLoopThread:
             finish: Runs last; None for nothing.
 
         """
+        if current_thread() is self._thread:
+            # Garbage may be collected anywhere, and a thread cannot wait for itself.
+            Thread(target=self.close, args=(finish,), daemon=True).start()
+            return
         with self._closing:
             if os.getpid() == self._process and not self._loop.is_closed():
                 self._close(finish)

@@ -1,6 +1,8 @@
 """The engine on a server: the same answers in the same order, whatever the server does."""
 
+import gc
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,11 @@ import numpy as np
 import pytest
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt, TokenScore
+from gemma4_block.engine.remote import connect
 from gemma4_block.errors import ConfigurationError, EngineError, PromptError
+from gemma4_block.servers import Server
 from tests.engine.remote.conftest import Connect
-from tests.engine.remote.fake_server import Body, Broken, FakeServer, Reply, Said, Status, serving
+from tests.engine.remote.fake_server import MODEL, Body, Broken, FakeServer, Reply, Said, Status, serving
 
 SECRET = "sk-5Xw9"  # noqa: S105 - of nobody
 GREY = np.full((96, 192, 3), 90, np.uint8)
@@ -360,3 +364,16 @@ def test_sampling_and_system_prompts_are_sent(server: FakeServer, connect_to: Co
 def test_no_prompts_ask_nothing(server: FakeServer, connect_to: Connect) -> None:
     """As everywhere."""
     assert connect_to(server).answer([], ASKED) == []
+
+
+def test_an_engine_that_is_forgotten_gives_its_thread_back(server: FakeServer) -> None:
+    """Also where nobody closed it, as the pool does when it unloads a model."""
+    entry = Server(model_id="forgotten", urls=(server.url,), model=MODEL)
+    engine = connect(entry)
+    engine.answer([Prompt(text="a")], ASKED)
+    names = {thread.name for thread in threading.enumerate()}
+    del engine
+    gc.collect()
+
+    assert "gemma4-block-forgotten" in names
+    assert "gemma4-block-forgotten" not in {thread.name for thread in threading.enumerate()}
