@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -202,7 +202,7 @@ class _Entry(BaseModel):
     urls: Annotated[tuple[Annotated[str, AfterValidator(_check_url)], ...], Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)] | None = None
     key_env: Annotated[str, AfterValidator(_check_variable)] | None = None
-    quantization: Quantization | None = None
+    quantization: Literal["none", "nf4"] | None = None
     image_seq_lengths: Annotated[
         tuple[ImageSeqLength, ...], Field(min_length=1), AfterValidator(_check_lengths)
     ] = _DEFAULTS.image_seq_lengths

@@ -49,7 +49,6 @@ def running_vllm(directory: Path, log: Path) -> Iterator[str]:
         "--enforce-eager",
         *("--trust-request-mm-kwargs", "--reasoning-parser", "gemma4"),
         *("--chat-template-content-format", "openai"),
-        *("--limit-mm-per-prompt", '{"image": 8}'),
     ]
     with log.open("wb") as output:
         child = _start(command, environment, output)

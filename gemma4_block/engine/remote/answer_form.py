@@ -9,6 +9,8 @@ from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.json_schema import matches_schema, write_lark
 
 _SHOWN_CHARACTERS = 200
+# JSON in prose begins at one of the first brackets; a long answer that is none is not searched for ever.
+_MOST_STARTS = 20
 _END_OF_TURN = "<turn|>"
 
 
@@ -47,7 +49,8 @@ def check_form(answer: Answer, schema: str) -> Answer | PromptError:
     """
     if answer.cut_off is not None or matches_schema(schema, answer.text):
         return answer
-    for start in (place for place, letter in enumerate(answer.text) if letter in '{["' or place == 0):
+    starts = [place for place, letter in enumerate(answer.text) if letter in "{[" or place == 0]
+    for start in starts[:_MOST_STARTS]:
         try:
             value, _ = json.JSONDecoder().raw_decode(answer.text, start)
             written = json.dumps(value, ensure_ascii=False)

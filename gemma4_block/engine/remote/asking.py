@@ -146,12 +146,13 @@ class Asking:
         body = write_answer_body(
             question,
             self._generation,
-            form=None if schema is None else self._write_form(schema),
+            # Beside the loop, which carries the answers of others.
+            form=None if schema is None else await asyncio.to_thread(self._write_form, schema),
             needs_token_scores=self._needs_token_scores,
             context_tokens=abilities.context_tokens,
         )
         answer = await self._line.ask(lambda connection: self._read(connection, body, image_tokens))
-        return answer if schema is None else check_form(answer, schema.text)
+        return answer if schema is None else await asyncio.to_thread(check_form, answer, schema.text)
 
     def _write_form(self, schema: JsonSchema) -> AnswerForm | None:
         form = self._line.abilities.schema_form
