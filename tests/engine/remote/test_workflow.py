@@ -83,4 +83,4 @@ def test_all_steps_share_one_engine(server: FakeServer, pool: EnginePool) -> Non
         run(pool, "output", task_type="caption")
 
     assert server.paths.count("/v1/models") == 1
-    assert len(pool.loaded()) == 1
+    assert [status.state for status in pool.list_engines()] == ["ready"]
