@@ -148,7 +148,7 @@ class Asking:
             self._generation,
             # Beside the loop, which carries the answers of others.
             form=None if schema is None else await asyncio.to_thread(self._write_form, schema),
-            needs_token_scores=self._needs_token_scores,
+            needs_log_probabilities=self._needs_log_probabilities,
             context_tokens=abilities.context_tokens,
         )
         answer = await self._line.ask(lambda connection: self._read(connection, body, image_tokens))
@@ -175,6 +175,12 @@ class Asking:
 
     def _begin_reply(self, image_tokens: int) -> Reply:
         return Reply(self._generation, image_tokens=image_tokens, needs_token_scores=self._needs_token_scores)
+
+    @property
+    def _needs_log_probabilities(self) -> bool:
+        # Where the answer is ended from here, the text of each token says at which of them.
+        is_ended_here = bool(self._generation.stop) or self._generation.max_thinking_tokens is not None
+        return self._needs_token_scores or (is_ended_here and self._line.abilities.has_token_scores)
 
     @property
     def _needs_token_scores(self) -> bool:

@@ -77,14 +77,16 @@ class Reply:
             The answer.
 
         """
-        cut = _find_stop(self._text, self._generation.stop)
-        text = (self._text if cut is None else self._text[:cut]).strip()
+        surplus = self._count_surplus()
+        whole = self._text if surplus == 0 else _decode(self._pieces[:-surplus])
+        cut = _find_stop(whole, self._generation.stop)
+        text = (whole if cut is None else whole[:cut]).strip()
         return Answer(
             text=text,
             thinking=self._thinking.strip(),
             finish_reason=reason,
             input_tokens=self._input_tokens,
-            output_tokens=self._output_tokens,
+            output_tokens=self._output_tokens - surplus,
             image_tokens=self._image_tokens,
             token_scores=self._place_scores(text) if self._needs_token_scores else None,
         )
@@ -126,14 +128,35 @@ class Reply:
             self._pieces.append(score.token.encode() if score.bytes is None else bytes(score.bytes))
             self._log_probabilities.append(score.logprob)
 
+    def _count_surplus(self) -> int:
+        """Return how many tokens came after the one that ended the answer.
+
+        A server that is faster than its reader joins tokens in an event. 0 where it does not say which.
+        """
+        if len(self._pieces) != self._answer_tokens:
+            return 0
+        if _find_stop(self._text, self._generation.stop) is not None:
+            needed = next(
+                count
+                for count in range(1, len(self._pieces) + 1)
+                if _find_stop(_decode(self._pieces[:count]), self._generation.stop) is not None
+            )
+            return len(self._pieces) - needed
+        return max(0, self._answer_tokens - self._generation.max_new_tokens) if self._has_own_limit else 0
+
+    @property
+    def _has_own_limit(self) -> bool:
+        """Whether the answer has a limit of its own, behind thoughts that have theirs."""
+        return self._generation.max_thinking_tokens is not None
+
     def _find_end(self, choice: ChunkChoice) -> FinishReason | None:
         if _find_stop(self._text, self._generation.stop) is not None:
             return "stop"
-        if choice.finish_reason == "stop":
+        left = self._generation.max_new_tokens - self._answer_tokens if self._has_own_limit else 1
+        # The token that ends the turn is one of the answer.
+        if left >= 0 and choice.finish_reason == "stop":
             return "stop"
-        has_own_allowance = self._generation.max_thinking_tokens is not None
-        is_over = has_own_allowance and self._answer_tokens >= self._generation.max_new_tokens
-        if is_over or choice.finish_reason == "length":
+        if left <= 0 or choice.finish_reason == "length":
             return "length"
         if choice.finish_reason is not None:
             raise EngineError(
@@ -151,6 +174,10 @@ class Reply:
             if scores is not None:
                 return scores
         return None
+
+
+def _decode(pieces: Sequence[bytes]) -> str:
+    return b"".join(pieces).decode(errors="replace")
 
 
 def _find_stop(text: str, stop: tuple[str, ...]) -> int | None:

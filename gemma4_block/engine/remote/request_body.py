@@ -58,7 +58,7 @@ def write_answer_body(
     generation: GenerationConfig,
     *,
     form: AnswerForm | None = None,
-    needs_token_scores: bool = False,
+    needs_log_probabilities: bool = False,
     context_tokens: int | None = None,
 ) -> Body:
     """Return the body of a request for a streamed answer.
@@ -67,7 +67,7 @@ def write_answer_body(
         question: What is asked.
         generation: How to answer. Stop texts are not sent.
         form: What the answer is held to; None for nothing.
-        needs_token_scores: Ask for the log-probability of each token.
+        needs_log_probabilities: Ask for the log-probability of each token, which comes with its text.
         context_tokens: Positions that the server has; None where it does not say.
 
     Returns:
@@ -88,7 +88,7 @@ def write_answer_body(
         body["chat_template_kwargs"] = {"enable_thinking": True}
     if allowance is not None:
         body["thinking_token_budget"] = allowance
-    if needs_token_scores:
+    if needs_log_probabilities:
         body["logprobs"] = True
     if form is not None:
         body |= write_form_fields(form)

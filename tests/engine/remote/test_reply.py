@@ -61,6 +61,55 @@ def test_an_event_may_bring_the_end_of_a_thought_and_the_beginning_of_the_answer
     assert [score.log_probability for score in answer.token_scores] == [-2, -3, -4]
 
 
+def joined(text: str, *, finish_reason: str | None = None) -> Chunk:
+    """Return an event that brings a token for each character."""
+    scores = [{"token": letter, "logprob": -1.0, "bytes": list(letter.encode())} for letter in text]
+    choice = {
+        "delta": {"content": text.rstrip("$")},
+        "token_ids": [9] * len(text),
+        "logprobs": {"content": scores},
+        "finish_reason": finish_reason,
+    }
+    usage = {"prompt_tokens": 3, "completion_tokens": len(text)}
+    return Chunk.model_validate({"choices": [choice], "usage": usage})
+
+
+@pytest.mark.parametrize(
+    ("generation", "event", "expected"),
+    [
+        pytest.param(GenerationConfig(stop=("c",)), joined("abcde"), ("ab", 3, "stop"), id="stop text"),
+        pytest.param(
+            GenerationConfig(enable_thinking=True, max_thinking_tokens=5, max_new_tokens=2),
+            joined("abcde"),
+            ("ab", 2, "length"),
+            id="limit",
+        ),
+        pytest.param(
+            GenerationConfig(enable_thinking=True, max_thinking_tokens=5, max_new_tokens=2),
+            joined("ab$", finish_reason="stop"),
+            ("ab", 2, "length"),
+            id="limit before the end of the turn",
+        ),
+        pytest.param(
+            GenerationConfig(enable_thinking=True, max_thinking_tokens=5, max_new_tokens=3),
+            joined("ab$", finish_reason="stop"),
+            ("ab", 3, "stop"),
+            id="end of the turn at the limit",
+        ),
+    ],
+)
+def test_what_an_event_brings_behind_the_end_is_not_in_the_answer(
+    generation: GenerationConfig, event: Chunk, expected: tuple[str, int, str]
+) -> None:
+    """Neither in its text nor in its counts, so that an answer does not depend on how fast it was read."""
+    reply = Reply(generation, image_tokens=0)
+    reply.take(event)
+    assert reply.finish_reason is not None
+    answer = reply.read(reply.finish_reason)
+
+    assert (answer.text, answer.output_tokens, answer.finish_reason) == expected
+
+
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_thoughts_have_two_names(name: str) -> None:
     """The older one is that of vLLM before 0.12, and of other servers."""
