@@ -68,8 +68,17 @@ class Line:
             EngineError: There is no answer.
 
         """
+
+        async def attempt(connection: Connection) -> _Result:
+            try:
+                return await request(connection)
+            except NoAnswerError:
+                connection.distrust()
+                raise
+
         async with self.in_flight:
-            return await ask_until_answered(self.connections, request)
+            places = sorted(self.connections, key=lambda connection: connection.is_distrusted)
+            return await ask_until_answered(places, attempt)
 
     async def close(self) -> None:
         """Close the connections."""

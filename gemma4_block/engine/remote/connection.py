@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Protocol
@@ -19,6 +20,8 @@ from gemma4_block.servers import Server, is_private_address
 _CONNECT_S = 10.0
 # Between two events of a stream. A request that waits in the queue of a busy server gets none for long.
 _SILENCE_S = 600.0
+# A machine that is gone takes the whole of the first of these times to say so, at every request.
+_DISTRUST_S = 30.0
 
 
 def read_key(server: Server) -> str | None:
@@ -57,6 +60,7 @@ class Connection:
 
     def __init__(self, server: Server, url: str, key: str | None) -> None:
         self.url = url
+        self._distrusted_until = 0.0
         self._server = server
         self._key = key
         headers = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
@@ -70,6 +74,15 @@ class Connection:
             max_retries=0,
             http_client=_make_http_client(server.max_in_flight),
         )
+
+    @property
+    def is_distrusted(self) -> bool:
+        """Whether it gave no answer a short while ago, so that others are asked first."""
+        return time.monotonic() < self._distrusted_until
+
+    def distrust(self) -> None:
+        """Note that it gave no answer."""
+        self._distrusted_until = time.monotonic() + _DISTRUST_S
 
     async def stream(self, body: Body) -> AsyncGenerator[Chunk, None]:
         """Yield the events of a streamed answer; leaving early ends the request on the server too.

@@ -237,6 +237,19 @@ def test_the_next_server_is_asked_where_the_first_gives_no_answer(
         assert (len(server.streamed), second.streamed) == (1, server.streamed)
 
 
+def test_a_server_that_gave_no_answer_is_asked_last_for_a_while(
+    server: FakeServer, connect_to: Connect
+) -> None:
+    """A machine that is gone costs one request its time, and not all of them."""
+    with serving() as second:
+        engine = connect_to(server, second)
+        server.behaviour.say = lambda *_: Broken(after=1)
+        for _ in range(3):
+            engine.answer([Prompt(text="a")], ASKED)
+
+        assert (len(server.streamed), len(second.streamed)) == (1, 3)
+
+
 def test_a_redirect_is_not_followed(server: FakeServer, connect_to: Connect) -> None:
     """Neither the question nor the key reaches the other place."""
     with serving() as other:

@@ -111,8 +111,9 @@ def test_a_wrong_model_is_named_with_those_that_are_there(server: FakeServer, co
     [
         (Status(code=401), "refuses the key .status 401.. Name the variable"),
         (Status(code=404, message="Not Found"), "no server of models"),
+        (Status(code=200, message="Welcome"), "another form than OpenAI's"),
     ],
-    ids=["key", "path"],
+    ids=["key", "path", "another service"],
 )
 def test_a_server_that_refuses_is_an_error_at_once(
     server: FakeServer, connect_to: Connect, status: Status, words: str
