@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check bench serve constraints clean
+.PHONY: help demo test test-vllm check bench soak serve forms audit constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -35,8 +35,17 @@ check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and doc
 bench: $(INSTALLED) ## Time the engine beside its peers; takes one to two hours
 	.venv/bin/python -m tests.benchmarks.speed
 
+soak: $(INSTALLED) ## Ask a server everything at once for twenty minutes
+	.venv/bin/python -W ignore -m tests.soak
+
 serve: $(INSTALLED) ## Serve workflows over HTTP on this machine
 	.venv/bin/gemma4-block serve
+
+forms: $(INSTALLED) ## Draw the forms of the blocks anew, into docs/forms
+	.venv/bin/python -m tests.forms
+
+audit: $(INSTALLED) ## Check licences and known vulnerabilities of what the wheel needs, and the tree for secrets
+	.venv/bin/python -m tests.audit
 
 # A release that is younger than a week may still be withdrawn.
 constraints: .venv/bin/uv ## Write constraints.txt anew from pyproject.toml

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
     from gemma4_block.contract import EngineProvider, GenerationConfig, Prompt
-    from gemma4_block.engine.compat import Gemma4HF
+    from gemma4_block.python import Gemma4HF, TaskOptions
 
 __all__ = [
     "REGISTERED_INITIALIZERS",
     "Gemma4HF",
     "GenerationConfig",
     "Prompt",
+    "TaskOptions",
     "__version__",
     "load_blocks",
+    "register",
 ]
 
 # Also in pyproject.toml. Read from there it would fail in a checkout that is not installed, and an
@@ -30,6 +32,17 @@ def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageB
     from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
 
     return [Gemma4Block, LabelDetectionsBlock, MultiImageBlock]
+
+
+def register() -> None:
+    """Make `inference_models.AutoModel` load Gemma 4 with this package's `Gemma4HF`, in this process.
+
+    It then gives it for the ids of Gemma 4 (`backend="hugging-face"`), and for local packages whose
+    model_config.json says `"model_architecture": "gemma-4"`. A second call changes nothing.
+    """
+    from gemma4_block.registration import register as register_class
+
+    register_class()
 
 
 def _get_engine_provider() -> "EngineProvider":
@@ -47,16 +60,14 @@ if not TYPE_CHECKING:  # A type checker that saw __getattr__ would accept every 
 
     def __getattr__(name: str) -> type:
         """Import a name for Python users when it is first asked for (PEP 562)."""
-        if name == "Gemma4HF":
-            from gemma4_block.engine.compat import Gemma4HF
-
-            return Gemma4HF
         if name in {"GenerationConfig", "Prompt"}:
-            from gemma4_block import contract
-
-            found: type = getattr(contract, name)
-            return found
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from gemma4_block import contract as room
+        elif name in {"Gemma4HF", "TaskOptions"}:
+            from gemma4_block import python as room
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: type = getattr(room, name)
+        return found
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,8 @@ class Variant:
         description: One or two sentences for people who choose.
         parameters: Exact number of parameters of the module tree that transformers builds.
         nf4_gb: Weights in 10**9 bytes with 4-bit linear layers and whole towers; None where 4 bits are
-            refused or senseless.
+            refused.
+        why_whole: Why 4 bits are refused; empty where they are not.
         context_tokens: Most tokens of prompt and answer together.
         license: The terms of the weights, and where they are written.
 
@@ -29,6 +30,7 @@ class Variant:
     description: str
     parameters: int
     nf4_gb: float | None
+    why_whole: str = ""
     context_tokens: int
     license: str
 
@@ -89,6 +91,8 @@ VARIANTS: tuple[Variant, ...] = (
         "Runs on an 80 GB GPU; 4 bits are refused, because bitsandbytes leaves the experts as they are.",
         parameters=25_805_933_872,
         nf4_gb=None,
+        why_whole="bitsandbytes leaves its experts, nine tenths of the weights, in bfloat16, so that 4 bits "
+        "save almost nothing",
         context_tokens=262_144,
         license=_license("google/gemma-4-26B-A4B-it"),
     ),
@@ -111,6 +115,7 @@ VARIANTS: tuple[Variant, ...] = (
         "shapes. It comes with this package, shows that everything works, and is of no use on photographs.",
         parameters=3_449_328,
         nf4_gb=None,
+        why_whole="it takes 7 MB as it is, and what it can do was measured with whole weights only",
         context_tokens=8_192,
         license="Apache-2.0; the terms are in this package's LICENSE",
     ),

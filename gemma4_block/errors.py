@@ -25,6 +25,10 @@ class EngineError(Gemma4BlockError, RuntimeError):
     """The engine failed at work it should be able to do."""
 
 
+class EngineBusyError(EngineError):
+    """So much waits already that more would wait in vain; the same can be asked again later."""
+
+
 class OutOfMemoryError(EngineError):
     """The device has too little memory for a model, or even for one prompt."""
 
@@ -47,3 +51,7 @@ class AnswerError(Gemma4BlockError):
         super().__init__(message)
         self.answer = answer
         self.task = task
+
+
+class MismatchError(AnswerError):
+    """The answer is whole, but does not match the JSON Schema that it was asked for."""

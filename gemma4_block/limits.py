@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 
-from gemma4_block.contract import Answer, Choices, Engine, GenerationConfig, JsonSchema, Prompt, RgbImage
+from gemma4_block.capability import check_can_answer, check_can_generate
+from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.images import to_rgb
-from gemma4_block.json_schema import compile_schema
+from gemma4_block.json_schema import compile_schema, relax_schema
 from gemma4_block.settings import Settings
+from gemma4_block.waiting import PROMPTS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,8 @@ class Limits:
         max_new_tokens: Of one answer.
         max_thinking_tokens: Of the thoughts before one answer.
         max_seconds: For all answers of a call.
+        max_waiting: Prompts of all callers at the same time.
+        max_waiting_bytes: Of their images' pixels.
 
     """
 
@@ -36,6 +40,8 @@ class Limits:
     max_new_tokens: int | None = None
     max_thinking_tokens: int | None = None
     max_seconds: float | None = None
+    max_waiting: int | None = None
+    max_waiting_bytes: int | None = None
 
     @classmethod
     def of_requests(cls, settings: Settings) -> "Limits":
@@ -48,17 +54,23 @@ class Limits:
             max_images_per_prompt=settings.max_images_per_prompt,
             max_new_tokens=settings.max_new_tokens,
             max_thinking_tokens=settings.max_thinking_tokens,
-            max_seconds=settings.max_seconds,
+            max_seconds=_none_where_zero(settings.max_seconds),
+            max_waiting=settings.max_waiting,
+            max_waiting_bytes=settings.max_waiting_bytes,
         )
 
     @classmethod
     def of_process(cls, settings: Settings) -> "Limits":
-        """Return the limits of this process's own program, which may ask for any number of tokens."""
+        """Return the limits of this process's own program, which may ask for as much as it waits for.
+
+        Its time is limited only where the operator did that: a default would cut off long work.
+        """
+        is_time_limited = "max_seconds" in settings.model_fields_set
         return cls(
             max_prompt_characters=settings.max_prompt_characters,
             max_schema_characters=settings.max_schema_characters,
             max_image_pixels=settings.max_image_pixels,
-            max_seconds=settings.max_seconds,
+            max_seconds=_none_where_zero(settings.max_seconds) if is_time_limited else None,
         )
 
     def check_generation(self, generation: GenerationConfig) -> None:
@@ -74,11 +86,14 @@ class Limits:
         check_limit("max_new_tokens", generation.max_new_tokens, self.max_new_tokens)
         check_limit("max_thinking_tokens", generation.max_thinking_tokens, self.max_thinking_tokens)
 
-    def check_prompt(self, prompt: Prompt) -> None:
+    def check_prompt(self, prompt: Prompt) -> Prompt:
         """Refuse a prompt that is empty, larger than allowed, or held to a schema that cannot be used.
 
         Args:
             prompt: What is to be asked.
+
+        Returns:
+            The same, held to as much of its schema as can be ensured where the rest is checked later.
 
         Raises:
             PromptError: It is.
@@ -96,13 +111,16 @@ class Limits:
                 "raise GEMMA4_BLOCK_MAX_IMAGES_PER_PROMPT."
             )
         for image in prompt.images:
-            self._check_image(image)
+            # Whatever else was given is refused here, before any engine meets it.
+            height, width = to_rgb(image, "rgb").shape[:2]
+            self.check_image_size(width, height)
         # `Choices` are scored and need no grammar; their own schema is for engines that cannot score.
-        if isinstance(prompt.constraint, JsonSchema):
-            try:
-                self.check_schema(prompt.constraint.text)
-            except ConfigurationError as error:
-                raise PromptError(str(error)) from error
+        if not isinstance(prompt.constraint, JsonSchema):
+            return prompt
+        try:
+            return replace(prompt, constraint=self.check_schema(prompt.constraint))
+        except ConfigurationError as error:
+            raise PromptError(str(error)) from error
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Refuse more classes than allowed.
@@ -120,22 +138,28 @@ class Limits:
                 "once, or raise GEMMA4_BLOCK_MAX_CLASSES."
             )
 
-    def check_schema(self, text: str) -> None:
+    def check_schema(self, schema: JsonSchema) -> JsonSchema:
         """Refuse a JSON Schema that no answer can be held to.
 
         Args:
-            text: The schema as JSON text.
+            schema: What an answer must match.
+
+        Returns:
+            The same, or what of it can be ensured while an answer is written where the rest is checked later.
 
         Raises:
-            ConfigurationError: It is too long, is no JSON Schema, or asks for what no grammar can ensure.
+            ConfigurationError: It is too long, is no JSON Schema, or asks for what cannot be ensured.
 
         """
-        if len(text) > self.max_schema_characters:
+        if len(schema.text) > self.max_schema_characters:
             raise ConfigurationError(
-                f"The JSON Schema has {len(text)} characters; {self.max_schema_characters} are allowed. "
-                "Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
+                f"The JSON Schema has {len(schema.text)} characters; {self.max_schema_characters} are "
+                "allowed. Shorten it, or raise GEMMA4_BLOCK_MAX_SCHEMA_CHARACTERS."
             )
-        compile_schema(text)
+        if schema.is_checked_later:
+            return JsonSchema(text=relax_schema(schema.text))
+        compile_schema(schema.text)
+        return schema
 
     def find_deadline(self, max_seconds: float | None = None) -> float | None:
         """Return when a call that begins now must end.
@@ -150,9 +174,17 @@ class Limits:
         allowed = [seconds for seconds in (max_seconds, self.max_seconds) if seconds is not None]
         return time.monotonic() + min(allowed) if allowed else None
 
-    def _check_image(self, image: RgbImage) -> None:
-        # Whatever else was given is refused here, before any engine meets it.
-        height, width = to_rgb(image, "rgb").shape[:2]
+    def check_image_size(self, width: int, height: int) -> None:
+        """Refuse an image that is larger than allowed.
+
+        Args:
+            width: In pixels.
+            height: In pixels.
+
+        Raises:
+            PromptError: It is.
+
+        """
         if height * width > self.max_image_pixels:
             raise PromptError(
                 f"The image is {width} x {height} pixels; {self.max_image_pixels} in all are "
@@ -184,6 +216,10 @@ def check_text(name: str, text: str, *, max_characters: int) -> None:
             f"The {name} holds {text[error.start]!r} at character {error.start}, half a surrogate pair. Send "
             "whole characters."
         ) from error
+
+
+def _none_where_zero(seconds: float) -> float | None:
+    return None if seconds == 0 else seconds
 
 
 def check_limit(name: str, value: int | None, limit: int | None) -> None:
@@ -229,18 +265,26 @@ def ask(
         the engine gave.
 
     Raises:
-        ConfigurationError: The generation asks for more than is allowed, or for what the engine cannot do.
+        ConfigurationError: The generation asks for more than is allowed, or for what the engine cannot do, or
+            there are more prompts or pixels than may ever wait.
+        EngineBusyError: Too much waits already.
         EngineError: The engine itself failed.
 
     """
     limits.check_generation(generation)
-    _check_can_generate(engine, generation)
+    check_can_generate(engine.capabilities, generation)
     checked = [_check(one, engine, limits) for one in asked]
     prompts = [one for one in checked if isinstance(one, Prompt)]
     deadline = limits.find_deadline(max_seconds)
-    answers = iter(
-        engine.answer(prompts, generation, deadline=deadline, cancelled=cancelled) if prompts else []
-    )
+    with PROMPTS.wait(
+        len(prompts),
+        sum(image.nbytes for prompt in prompts for image in prompt.images),
+        max_count=limits.max_waiting,
+        max_bytes=limits.max_waiting_bytes,
+    ):
+        answers = iter(
+            engine.answer(prompts, generation, deadline=deadline, cancelled=cancelled) if prompts else []
+        )
     return [next(answers) if isinstance(one, Prompt) else one for one in checked]
 
 
@@ -248,34 +292,8 @@ def _check(one: Prompt | PromptError, engine: Engine, limits: Limits) -> Prompt 
     if isinstance(one, PromptError):
         return one
     try:
-        limits.check_prompt(one)
-        _check_can_answer(engine, one)
+        checked = limits.check_prompt(one)
+        check_can_answer(engine.capabilities, checked)
     except PromptError as error:
         return error
-    return one
-
-
-def _check_can_generate(engine: Engine, generation: GenerationConfig) -> None:
-    can = engine.capabilities
-    if generation.seed is not None and not can.has_seed:
-        raise ConfigurationError(
-            f"seed is {generation.seed}, and what runs this model cannot repeat a draw. Leave seed out."
-        )
-    if generation.max_thinking_tokens is not None and not can.has_thinking_allowance:
-        raise ConfigurationError(
-            f"max_thinking_tokens is {generation.max_thinking_tokens}, and what runs this model cannot limit "
-            "thoughts apart from the answer. Turn enable_thinking off."
-        )
-
-
-def _check_can_answer(engine: Engine, prompt: Prompt) -> None:
-    can = engine.capabilities
-    # Choices that cannot be scored are held to a schema instead.
-    needs_schema = isinstance(prompt.constraint, JsonSchema) or (
-        isinstance(prompt.constraint, Choices) and not can.has_choices
-    )
-    if needs_schema and not can.has_json_schema:
-        raise PromptError(
-            "The answer is to match a JSON Schema, and what runs this model cannot hold it to one. Ask for "
-            "text, or choose another model."
-        )
+    return checked

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, KeepAlive
@@ -60,11 +60,38 @@ class Settings(BaseSettings):
     max_batch_size: int = Field(
         default=8, ge=1, description="The most prompts that the model works on at the same time."
     )
-    max_seconds: float | None = Field(
-        default=None,
-        gt=0,
-        description="The longest that a step may wait for its answers. Those that are not ready by then end "
-        "where they stand, with finish_reason `deadline`. Unlimited by default.",
+    # Sixty tokens a second write the longest answer that a request may ask for in less than half of it, and
+    # clients and proxies rarely wait longer.
+    max_seconds: float = Field(
+        default=600,
+        ge=0,
+        description="The longest that a step may wait for its answers; 0 for no limit. Those that are not "
+        "ready by then end where they stand, with finish_reason `deadline`. For `Gemma4HF`, whose calls are "
+        "a program's own, it holds only where it is set.",
+    )
+    max_waiting: int = Field(
+        default=512,
+        ge=1,
+        description="The most prompts of all requests that may wait for their answers at the same time. "
+        "More are refused as busy, over HTTP with status 503.",
+    )
+    max_waiting_bytes: int = Field(
+        default=2_000_000_000,
+        ge=1,
+        description="The most bytes of pixels, three for each, that may wait with those prompts. The same "
+        "holds for the bodies of requests that `gemma4-block serve` has read and not answered.",
+    )
+    max_requests: int = Field(
+        default=64,
+        ge=1,
+        description="The most requests that `gemma4-block serve` works on at the same time; more get status "
+        "503.",
+    )
+    max_request_bytes: int = Field(
+        default=100_000_000,
+        ge=1,
+        description="The longest body of a request that `gemma4-block serve` reads; a longer one gets "
+        "status 413.",
     )
     keep_alive: Annotated[KeepAlive, Field(union_mode="left_to_right")] = Field(
         default="forever",
@@ -108,6 +135,12 @@ class Settings(BaseSettings):
         default=(),
         description="Models that servers run, as JSON or the path of a file with it, see "
         "[servers.md](servers.md). None by default: every model runs in this process.",
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        description="What requests to `gemma4-block serve` must bring as `Authorization: Bearer`; health "
+        "needs none. With `--token` and without this variable one is made up and printed at the start.",
     )
     log_level: LogLevel | None = Field(
         default=None,

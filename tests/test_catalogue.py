@@ -70,6 +70,13 @@ def test_the_embedded_model_has_its_files() -> None:
     assert (with_directory[0].directory / "model.safetensors").is_file()
 
 
+def test_a_variant_without_a_4_bit_size_says_why() -> None:
+    """The table's "no" and the refusal come together."""
+    assert [variant.nf4_gb is None for variant in VARIANTS] == [
+        bool(variant.why_whole) for variant in VARIANTS
+    ]
+
+
 def test_every_licence_says_where_its_terms_are() -> None:
     """Nobody has to guess under which terms weights may be used."""
     assert all("Apache-2.0" in variant.license and "terms" in variant.license for variant in VARIANTS)

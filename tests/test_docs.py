@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 import typer.main
@@ -75,7 +77,7 @@ def test_python_prints_what_the_comments_say(name: str) -> None:
 
 
 def json_blocks(page: str) -> list[dict[str, object]]:
-    """Return the JSON of a page, which are workflows, but for the map of servers."""
+    """Return the JSON of a page: workflows, the map of servers, and the model_config.json of a package."""
     return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGES[page], re.DOTALL)]
 
 
@@ -83,6 +85,7 @@ def test_all_json_is_run_by_a_test() -> None:
     """README's is in test_readme.py, and those of docs/ are below."""
     assert {page: len(json_blocks(page)) for page in PAGES if json_blocks(page)} == {
         "README.md": 1,
+        "docs/python.md": 1,
         "docs/servers.md": 1,
         "docs/workflow.md": 1,
     }
@@ -103,6 +106,12 @@ def test_the_map_of_servers_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "none",
         64,
     )
+
+
+def test_the_package_that_is_shown_is_the_demo_s() -> None:
+    """The script above it loads the demo by this file."""
+    config = json.loads((CHECKPOINT_DIRECTORY / "model_config.json").read_text(encoding="utf-8"))
+    assert json_blocks("docs/python.md") == [config]
 
 
 def test_the_workflow_that_detects_finds_what_is_drawn() -> None:
@@ -196,8 +205,9 @@ def test_a_table_is_the_code(heading: str, expected: Callable[[], list[str]]) ->
         ("argument of `prompt`", gemma4_block.Gemma4HF.prompt),
         ("argument of `from_pretrained`", gemma4_block.Gemma4HF.from_pretrained),
         ("field of `GenerationConfig`", GenerationConfig),
+        ("field of `TaskOptions`", gemma4_block.TaskOptions),
     ],
-    ids=["prompt", "from_pretrained", "GenerationConfig"],
+    ids=["prompt", "from_pretrained", "GenerationConfig", "TaskOptions"],
 )
 def test_a_table_has_every_argument_with_its_default(heading: str, described: Callable[..., object]) -> None:
     """Whoever adds an argument, or changes a default, says so."""
@@ -208,6 +218,17 @@ def test_a_table_has_every_argument_with_its_default(heading: str, described: Ca
     assert [
         tuple(row.strip("|").split("|")[i].strip() for i in (0, 1)) for row in _table(heading)
     ] == expected
+
+
+def test_the_methods_of_tasks_are_those_of_the_class() -> None:
+    """The table names each with its own arguments; what all of them take is told below it."""
+    common = {"self", "input_color_format", "options"}
+    for row in _table("method"):
+        name, arguments = re.findall(r"`(\w+)\((.*?)\)`", row)[0]
+        parameters = inspect.signature(getattr(gemma4_block.Gemma4HF, name)).parameters
+        assert common <= set(parameters)
+        written = [argument.split("=")[0].strip() for argument in arguments.split(",")]
+        assert written == [one for one in parameters if one not in common]
 
 
 def _table(first_heading: str) -> list[str]:
@@ -293,6 +314,63 @@ def test_every_figure_has_its_command() -> None:
     ways = ("python -m ", "make bench", "make demo", "No command repeats this.")
     texts = {section.splitlines()[0]: " ".join(section.split()) for section in sections}
     assert [title for title, text in texts.items() if not any(way in text for way in ways)] == []
+
+
+def draw_photos(folder: Path) -> None:
+    """Draw what the examples of docs/terminal.md are about: two pictures and a film of two frames."""
+    (folder / "photos").mkdir()
+    for name, seed in (("one", 0), ("two", 3)):
+        scene = draw_scene(np.random.default_rng(seed), shape_count=2)
+        cv2.imwrite(str(folder / "photos" / f"{name}.png"), scene.image[..., ::-1])
+    film = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 5, (480, 360))
+    for seed in (0, 3):
+        scene = draw_scene(np.random.default_rng(seed), shape_count=2)
+        film.write(cv2.resize(scene.image[..., ::-1], (480, 360)))
+    film.release()
+
+
+def test_the_page_of_the_terminal_shows_what_ask_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every line of the examples, but for figures."""
+    draw_photos(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(
+        r"^```\n\$ gemma4-block (.+)\n([^`]+)```", PAGES["docs/terminal.md"], flags=re.MULTILINE
+    )
+
+    assert len(examples) == 5
+    for command, shown in examples:
+        with pytest.raises(SystemExit) as ended:
+            app(shlex.split(command))
+        assert (ended.value.code, mask(capsys.readouterr().out)) == (0, mask(shown))
+
+
+@pytest.mark.slow
+def test_the_workflow_commands_of_the_terminal_work(tmp_path: Path) -> None:
+    """Ours and the host's, on a folder and on a film, each as a program of its own."""
+    draw_photos(tmp_path)
+    (tmp_path / "workflow_examples").symlink_to(ROOT / "workflow_examples")
+    blocks = re.findall(r"```sh\n(.*?)```", PAGES["docs/terminal.md"], flags=re.DOTALL)
+    environment = {key: value for key, value in os.environ.items() if key != "WORKFLOWS_PLUGINS"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    for block in blocks:
+        done = subprocess.run(  # noqa: S603 - commands of our own page
+            ["/bin/sh", "-ec", block],
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    for output in ("run-output", "host-output"):
+        table = (tmp_path / output / "photos" / "aggregated_results.csv").read_text(encoding="utf-8")
+        assert {line.rsplit(",", 1)[-1] for line in table.splitlines()} == {"image", "one.png", "two.png"}
+        film = (tmp_path / output / "film" / "workflow_results_source_0.csv").read_text(encoding="utf-8")
+        assert len(film.splitlines()) == 3
+        assert (tmp_path / output / "film" / "source_0_output_picture_preview.mp4").is_file()
 
 
 def mask(text: str) -> list[str]:

@@ -20,7 +20,10 @@ RED_RGB = np.array([[[200, 30, 10]]], dtype=np.uint8)
         pytest.param(np.array([[[200, 30, 10, 255]]], dtype=np.uint8), [200, 30, 10], id="opaque"),
         pytest.param(np.array([[[200, 30, 10, 0]]], dtype=np.uint8), [255, 255, 255], id="transparent"),
         pytest.param(np.array([[[56320, 5120, 65535]]], dtype=np.uint16), [219, 19, 255], id="uint16"),
+        pytest.param(np.zeros((1, 1, 3), np.uint16), [0, 0, 0], id="black uint16"),
+        pytest.param(np.array([[[0, 0, 4096]]], dtype=np.uint16), [0, 0, 15], id="dark uint16"),
         pytest.param(np.array([[[True, False, True]]]), [255, 0, 255], id="bool"),
+        pytest.param(np.array([[[16.0, 0.0, 1.0]]]), [16, 0, 1], id="dark float 0-255"),
         pytest.param(np.array([[[0.5, 0.0, 1.0]]]), [128, 0, 255], id="float 0-1"),
         pytest.param(np.array([[[0.5, 0.0, 1.01]]]), [128, 0, 255], id="float 0-1 with overshoot"),
         pytest.param(np.array([[[100.4, 0.0, 255.0]]]), [100, 0, 255], id="float 0-255"),
@@ -51,6 +54,16 @@ def test_bgr_is_swapped_with_and_without_alpha(alpha: tuple[int, ...]) -> None:
     assert to_rgb(image, "bgr")[0, 0].tolist() == [200, 30, 10]
 
 
+def test_a_picture_can_be_handed_to_torch_without_a_warning() -> None:
+    """Of a read-only array a copy is made; another one may share its memory."""
+    read_only = RED_RGB.copy()
+    read_only.flags.writeable = False
+    writable = RED_RGB.copy()
+
+    assert torch.from_numpy(to_rgb(read_only, "rgb")).tolist() == RED_RGB.tolist()
+    assert np.shares_memory(to_rgb(writable, "rgb"), writable)
+
+
 @pytest.mark.parametrize(
     ("image", "words"),
     [
@@ -64,7 +77,19 @@ def test_bgr_is_swapped_with_and_without_alpha(alpha: tuple[int, ...]) -> None:
         pytest.param(np.array([[[0.1, np.inf, 0.2]]]), "infinite", id="infinite"),
         pytest.param(np.array([[[-40.0, 0.0, 200.0]]]), "-40", id="negative"),
         pytest.param(np.array([[[0, 0, 256]]], dtype=np.int32) * 2, "512", id="too large"),
+        pytest.param(
+            np.array([[[-1.2, 0.0, 2.6]]], dtype=np.float32), "from -1.2 to 2.6 as float32", id="normalised"
+        ),
+        pytest.param(
+            torch.tensor([[[0.0]], [[0.4]], [[9.0]]]), "from 0 to 9 as float32", id="neither 0-1 nor 0-255"
+        ),
+        pytest.param(np.array([[[-1.0, 0.0, 1.0]]]), "from -1 to 1 as float64", id="float -1 to 1"),
+        pytest.param(np.array([[[0, 9, 4095]]], dtype=np.uint16), "from 0 to 4095 as uint16", id="12 bits"),
+        pytest.param(np.array([[[0, 9, 255]]], dtype=np.uint16), "send it as uint8", id="8 bits in uint16"),
         pytest.param(np.array([["a"]]), "numbers", id="text"),
+        pytest.param(np.ma.masked_array(RED_RGB, mask=True), r"filled\(0\)", id="masked"),
+        pytest.param(torch.zeros(3, 4, 4).to_sparse(), "no pixels to read", id="sparse tensor"),
+        pytest.param(torch.zeros(3, 4, 4, device="meta"), "no pixels to read", id="tensor of no device"),
         pytest.param("picture.png", "str", id="path"),
         pytest.param(None, "NoneType", id="None"),
     ],

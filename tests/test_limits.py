@@ -21,10 +21,11 @@ from gemma4_block.contract import (
     Prompt,
 )
 from gemma4_block.engine.pool import load_local
-from gemma4_block.errors import ConfigurationError, PromptError
+from gemma4_block.errors import ConfigurationError, EngineBusyError, PromptError
 from gemma4_block.limits import Limits, ask
 from gemma4_block.settings import Settings
 from gemma4_block.testing import ScriptedEngine
+from gemma4_block.waiting import PROMPTS
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 IMAGE = np.zeros((20, 30, 3), dtype=np.uint8)
@@ -75,7 +76,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         ),
         pytest.param(
             Prompt(text="x", constraint=JsonSchema(text='{"type": "colour"}')),
-            "The JSON Schema cannot be used",
+            "The JSON Schema is none: at type, 'colour' is not valid",
             id="schema",
         ),
     ],
@@ -164,6 +165,43 @@ def test_the_deadline_that_an_engine_gets_is_that_of_the_call() -> None:
 
     assert deadline is not None
     assert before + 50 <= deadline <= time.monotonic() + 50
+
+
+@pytest.mark.parametrize(
+    ("settings", "of_requests", "of_process"),
+    [
+        pytest.param(Settings(), 600, None, id="by default requests only"),
+        pytest.param(Settings(max_seconds=9), 9, 9, id="set"),
+        pytest.param(Settings(max_seconds=0), None, None, id="lifted"),
+    ],
+)
+def test_time_is_limited_for_requests_and_where_the_operator_says_so(
+    settings: Settings, of_requests: float | None, of_process: float | None
+) -> None:
+    """A default must not cut off a program's own long work."""
+    assert Limits.of_requests(settings).max_seconds == of_requests
+    assert Limits.of_process(settings).max_seconds == of_process
+
+
+def test_prompts_and_pixels_wait_while_they_are_answered(engine: Engine) -> None:
+    """Those of all callers count, whatever engine answers them."""
+    settings = Settings(max_waiting=2, max_waiting_bytes=2 * IMAGE.nbytes)
+    limits, generation = Limits.of_requests(settings), GenerationConfig(max_new_tokens=2)
+    two = [Prompt(text="x", images=(IMAGE,))] * 2
+    assert len(ask(engine, two, generation, limits=limits)) == 2
+
+    with PROMPTS.wait(1, 0, max_count=None, max_bytes=None):
+        with pytest.raises(EngineBusyError, match="1 prompts wait already; 2 may"):
+            ask(engine, two, generation, limits=limits)
+        assert len(ask(engine, two[:1], generation, limits=limits)) == 1
+        assert len(ask(engine, two, generation, limits=Limits.of_process(settings))) == 2
+    with (
+        PROMPTS.wait(0, IMAGE.nbytes, max_count=None, max_bytes=None),
+        pytest.raises(EngineBusyError, match="1800 bytes of prompts wait already; 3600 may"),
+    ):
+        ask(engine, two, generation, limits=limits)
+    with pytest.raises(ConfigurationError, match=r"3 prompts come at once.*GEMMA4_BLOCK_MAX_WAITING\."):
+        ask(engine, [*two, two[0]], generation, limits=limits)
 
 
 def test_a_program_may_ask_for_more_tokens_and_images_than_a_request() -> None:

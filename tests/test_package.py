@@ -39,6 +39,7 @@ def test_the_wheel_brings_what_the_package_reads(wheel_paths: set[str]) -> None:
         "gemma4_block/demo/checkpoint/config.json",
         "gemma4_block/demo/checkpoint/generation_config.json",
         "gemma4_block/demo/checkpoint/model.safetensors",
+        "gemma4_block/demo/checkpoint/model_config.json",
         "gemma4_block/demo/checkpoint/processor_config.json",
         "gemma4_block/demo/checkpoint/tokenizer.json",
         "gemma4_block/demo/checkpoint/tokenizer_config.json",

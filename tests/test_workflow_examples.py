@@ -272,10 +272,10 @@ def _shape_at(scene: Scene, x_px: float, y_px: float) -> Shape | None:
 
 @pytest.mark.filterwarnings("ignore:.*api_key")
 def test_the_confidence_of_a_class_is_measured(run: Run) -> None:
-    """The shares of all classes add up to 1, and the named class has the largest."""
+    """The shares of classes one of which fits add up to almost 1, and the named class has the largest."""
     for row in run(load_example("classify_image"), ONE_SHAPE, {}):
         shares = {entry["class"]: entry["confidence"] for entry in row["predictions"]["predictions"]}
-        assert pytest.approx(1) == sum(shares.values())
+        assert 0.99 < sum(shares.values()) <= 1
         assert max(shares, key=lambda name: shares[name]) == row["class_name"]
         assert shares[row["class_name"]] == row["confidence"]
 

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cv2
 
+from gemma4_block.blocks.public_text import hide_folders
 from gemma4_block.contract import RgbImage
 from gemma4_block.errors import (
     CheckpointError,
     ConfigurationError,
+    EngineBusyError,
+    EngineError,
     EngineLoadingError,
+    Gemma4BlockError,
     OutOfMemoryError,
     PromptError,
 )
+from gemma4_block.settings import get_settings
 
 # The host's settings must be installed before roboflow_workflows, imported alone, freezes its own.
 try:
@@ -144,46 +149,54 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
         An array that may share memory with the workflow's.
 
     Raises:
-        PromptError: It cannot be loaded, or holds no pixels.
+        PromptError: It cannot be loaded, holds no pixels, or is larger than requests may send.
 
     """
     # Torch comes with it.
     from gemma4_block.images import to_rgb
+    from gemma4_block.limits import Limits
 
     try:
         pixels = image.numpy_image
     except (InputImageLoadError, WorkflowImageLoadError, cv2.error) as error:
         raise PromptError(f"The image cannot be loaded: {error}. Send a PNG, JPEG or WebP file.") from error
+    # Before a copy of it is made.
+    height, width = pixels.shape[:2]
+    Limits.of_requests(get_settings()).check_image_size(width, height)
     return to_rgb(pixels, color_order="bgr")
 
 
 @contextmanager
 def errors_for_host(step_name: str) -> Iterator[None]:
-    """Raise our errors as the host's: 422 where the request must change, 503 and 507 where this machine must.
+    """Raise our errors as the host's, with messages that name no folder of this machine.
 
-    503 says that the model is loading, 507 that memory is short.
-
-    Other errors pass: the host answers 500 to them.
+    The status is 422 where the request must change, 503 where too much waits or the model is loading, 507
+    where memory is short, 500 where the engine failed. Their causes, which the host logs, say all.
 
     Args:
         step_name: The step that the host should name.
 
     Raises:
         ClientCausedStepExecutionError: A field, a prompt or the chosen model cannot work.
-        RuntimeLimitsCausedStepExecutionError: The model is loading, or the device has too little memory.
+        RuntimeLimitsCausedStepExecutionError: Too much waits already, the model is loading, the device has
+            too little memory, or the engine failed.
 
     """
     where = {"block_id": step_name, "context": "workflow_execution | step_execution"}
     try:
         yield
     except (ConfigurationError, CheckpointError, PromptError) as error:
-        raise ClientCausedStepExecutionError(
-            status_code=422, public_message=str(error), inner_error=error, **where
-        ) from error
-    except (EngineLoadingError, OutOfMemoryError) as error:
-        raise RuntimeLimitsCausedStepExecutionError(
-            status_code=503 if isinstance(error, EngineLoadingError) else 507,
-            public_message=str(error),
-            inner_error=error,
-            **where,
-        ) from error
+        raise ClientCausedStepExecutionError(status_code=422, **_tell(error), **where) from error
+    except (EngineBusyError, EngineLoadingError) as error:
+        raise RuntimeLimitsCausedStepExecutionError(status_code=503, **_tell(error), **where) from error
+    except OutOfMemoryError as error:
+        raise RuntimeLimitsCausedStepExecutionError(status_code=507, **_tell(error), **where) from error
+    except EngineError as error:
+        # The host would send the traceback.
+        raise RuntimeLimitsCausedStepExecutionError(status_code=500, **_tell(error), **where) from error
+
+
+def _tell(error: Gemma4BlockError) -> dict[str, Any]:
+    """Return what the host tells a client of an error; it also tells the inner error's text."""
+    public = hide_folders(str(error))
+    return {"public_message": public, "inner_error": type(error)(public)}

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
+from gemma4_block.asking import Question
 from gemma4_block.blocks._host import Batch, BlockResult, errors_for_host, read_image
-from gemma4_block.blocks.fields import ImageFields, check_classes, read_fields, read_text, resolve_generation
+from gemma4_block.blocks.fields import ImageFields, read_fields, read_text
 from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
-from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, lend_engine, word_question
+from gemma4_block.blocks.model_step import ModelStepBlock, answer_all, lend_engine, word_question
 from gemma4_block.blocks.rows import Row, answer_row, refused_row
 from gemma4_block.contract import Answer, Engine
 from gemma4_block.errors import PromptError
+from gemma4_block.fields import check_classes, resolve_generation
 from gemma4_block.tasks import TASKS, check_inputs
 
 PerImage: TypeAlias = Batch | str | None
@@ -57,7 +59,7 @@ class Gemma4Block(ModelStepBlock):
                 questions = [
                     _ask(step, engine, image, *own) for image, own in zip(images, texts, strict=True)
                 ]
-                outcomes = answer_all(engine, questions, generation)
+                outcomes = answer_all(engine, TASKS[step.task_type], questions, generation)
             return [_make_row(step, image, outcome) for image, outcome in zip(images, outcomes, strict=True)]
 
 

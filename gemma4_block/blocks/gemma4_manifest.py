@@ -17,6 +17,7 @@ from gemma4_block.blocks._host import (
 )
 from gemma4_block.blocks.model_step_manifest import ModelStepManifest, OutputStructureField, relevant_for
 from gemma4_block.blocks.outputs import OUTPUT_MEANINGS, describe_outputs, describe_outputs_of
+from gemma4_block.blocks.step_manifest import other_names
 from gemma4_block.catalogue import VARIANTS
 from gemma4_block.reading import BOX_CONTRACTS, DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.tasks import TASKS, TaskType
@@ -87,10 +88,11 @@ detections or classifications: visualizations, filters, counters, crops, tracker
 
 * Tasks that answer in JSON are held to their form while the model writes: the answer has the fields that you
   asked for, the classes that you listed, and boxes inside the image.
-* A confidence is measured, not written by the model. Classification: the probability of each class among all
-  of them. Multi-label: the probability that a class is there, each by itself. Object detection: how sure the
-  model was of the label and the coordinates of a box; it tells good boxes from bad ones, and is no promise
-  that so many in a hundred are right.
+* A confidence is measured, not written by the model: how likely it would have been to say this if it could
+  have said anything. Classification: of each class; what they leave of 1 is none of them, and goes to a class
+  called `other` where there is one. Multi-label: that a class is there, each by itself. Object detection: of
+  the label, less where the coordinates are unsure. Boxes of low confidence are kept, also of classes that are
+  not there: put a filter by confidence behind the step.
 * An answer that was cut off says so in `error_status`; detections keep the boxes that were complete.
 
 #### Models
@@ -121,6 +123,7 @@ class _QuestionFields(WorkflowBlockManifest):
     images: ImageSelector = ImageInputField
     task_type: TaskType = Field(
         default="unconstrained",
+        title="Task",
         description="What to ask. Open prompt and visual question answering need your question in prompt, "
         "classification, detection and counting your classes, structured answering the fields of the answer; "
         "the other tasks need nothing.",
@@ -129,6 +132,7 @@ class _QuestionFields(WorkflowBlockManifest):
     )
     prompt: str | TextSelector | None = Field(
         default=None,
+        title="Prompt",
         description="Your question or instruction. It may also come from an input or an earlier step, one "
         "text for all images or one for each.",
         examples=["Is the person wearing a helmet? Answer yes or no.", "$inputs.prompt"],
@@ -140,8 +144,10 @@ class _QuestionFields(WorkflowBlockManifest):
     )
     classes: list[str] | ListSelector | None = Field(
         default=None,
+        title="Classes",
         description="The names of what may be answered, each once, in the words a person would use. For a "
-        "classification add one for what fits none of them, such as other.",
+        "classification add one for what fits none of them, such as other. "
+        f"{other_names('classes')}",
         examples=[["car", "truck", "other"], "$inputs.classes"],
         json_schema_extra={"relevant_for": relevant_for("classes"), "always_visible": True},
     )
@@ -162,7 +168,7 @@ class Gemma4Manifest(ModelStepManifest, _QuestionFields):
             "search_keywords": _SEARCH_KEYWORDS,
             "is_vlm_block": True,
             "task_type_property": "task_type",
-            "ui_manifest": {"section": "model", "icon": "fa-brands fa-google", "blockPriority": 5.5},
+            "ui_manifest": {"section": "model", "icon": "far fa-gem", "blockPriority": 5.5},
         },
         protected_namespaces=(),
     )
@@ -170,8 +176,9 @@ class Gemma4Manifest(ModelStepManifest, _QuestionFields):
     type: Literal["gemma4_block/gemma4@v1", "Gemma4Block"]
     box_format: BoxFormat | StringSelector = Field(
         default=DEFAULT_BOX_FORMAT,
+        title="Form of Boxes",
         description="How the model writes boxes. Change it only for a fine-tuned model that was taught "
-        "another form; boxes in the wrong place are its usual sign.",
+        f"another form; boxes in the wrong place are its usual sign. {other_names('box_format')}",
         examples=[DEFAULT_BOX_FORMAT, "$inputs.box_format"],
         json_schema_extra={
             "relevant_for": relevant_for("box_format"),

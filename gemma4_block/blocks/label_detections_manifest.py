@@ -14,7 +14,6 @@ from gemma4_block.blocks._host import (
     OutputDefinition,
     RuntimeRestriction,
     StringSelector,
-    WorkflowBlockManifest,
     WorkOperation,
     is_workflow_selector,
 )
@@ -27,6 +26,7 @@ from gemma4_block.blocks._host_detections import (
     DetectionsSelector,
 )
 from gemma4_block.blocks.restrictions import restrictions_without_model
+from gemma4_block.blocks.step_manifest import StepManifest
 from gemma4_block.errors import ConfigurationError
 
 Target = Literal["class_name", "data_field"]
@@ -73,7 +73,7 @@ moved in between. Without it the answers must be as many as the boxes and go by 
 """.strip()
 
 
-class LabelDetectionsManifest(WorkflowBlockManifest):
+class LabelDetectionsManifest(StepManifest):
     """A step that writes one answer for each crop into the detections the crops were cut from."""
 
     model_config = ConfigDict(
@@ -101,11 +101,13 @@ class LabelDetectionsManifest(WorkflowBlockManifest):
         examples=["$steps.detector.predictions", "$steps.tracker.tracked_detections"],
     )
     answers: AnswerSelector = Field(
+        title="Answers",
         description="One answer for each crop: a text, a classification or a number.",
         examples=["$steps.gemma.output", "$steps.gemma.predictions", "$steps.gemma.count"],
     )
     crops: CropSelector | None = Field(
         default=None,
+        title="Crops",
         description="The crops that were asked about. They say which box each answer belongs to, so connect "
         "them wherever a tracker or a filter stands between the crops and this step. Leave empty to go by "
         "the order of the boxes.",
@@ -114,6 +116,7 @@ class LabelDetectionsManifest(WorkflowBlockManifest):
     )
     write_to: Target | StringSelector = Field(
         default="class_name",
+        title="Where to Write",
         description="Rename the box, or keep its class and put the answer beside it.",
         examples=["class_name", "$inputs.write_to"],
         json_schema_extra={
@@ -132,6 +135,7 @@ class LabelDetectionsManifest(WorkflowBlockManifest):
     )
     data_field: str | StringSelector = Field(
         default=SENT_DATA_FIELD,
+        title="Name of the Data Field",
         description="With a data field only: what to call it. Two questions about the same boxes need two "
         f"names. Servers send only the field {SENT_DATA_FIELD} along with each box.",
         examples=[SENT_DATA_FIELD, "color", "$inputs.data_field"],
@@ -139,6 +143,7 @@ class LabelDetectionsManifest(WorkflowBlockManifest):
     )
     fallback_text: str | StringSelector | None = Field(
         default=None,
+        title="Text without an Answer",
         description="What to write on a box that has no answer. Leave empty to leave such a box as it is.",
         examples=["no answer", "$inputs.fallback_text"],
     )

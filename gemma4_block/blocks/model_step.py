@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TypeVar
 
+from gemma4_block.asking import Question, ask_all
 from gemma4_block.blocks._host import WorkflowBlock
 from gemma4_block.blocks.fields import StepFields, read_text
 from gemma4_block.cancellation import find_cancellation
@@ -14,14 +14,13 @@ from gemma4_block.contract import (
     EngineProvider,
     GenerationConfig,
     ImageSeqLength,
-    Prompt,
     RgbImage,
 )
 from gemma4_block.errors import PromptError
-from gemma4_block.limits import Limits, ask
+from gemma4_block.limits import Limits
 from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.settings import get_settings
-from gemma4_block.tasks import TASKS, TaskRequest, fit_image_seq_length
+from gemma4_block.tasks import TASKS, Task, TaskRequest, fit_image_seq_length
 
 
 class ModelStepBlock(WorkflowBlock):
@@ -39,20 +38,6 @@ class ModelStepBlock(WorkflowBlock):
 def lend_engine(provider: EngineProvider, fields: StepFields) -> AbstractContextManager[Engine]:
     """Lend the engine of a step's model, loading it where needed; see `EngineProvider.lease`."""
     return provider.lease(fields.model_version, fields.quantization, keep_alive=fields.keep_alive)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """The question of one row.
-
-    Attributes:
-        request: The same for the task, which reads the answer with it.
-        prompt: The same for the engine.
-
-    """
-
-    request: TaskRequest
-    prompt: Prompt
 
 
 _Question = TypeVar("_Question", bound=Question)
@@ -118,27 +103,28 @@ def choose_image_seq_length(fields: StepFields, engine: Engine, images: Sequence
 
 
 def answer_all(
-    engine: Engine, questions: Sequence[_Question | PromptError], generation: GenerationConfig
+    engine: Engine, task: Task, questions: Sequence[_Question | PromptError], generation: GenerationConfig
 ) -> list[tuple[_Question, Answer] | PromptError]:
-    """Answer all questions in one call of the engine, within what the operator allows to requests.
+    """Answer all questions within what the operator allows to requests; see `ask_all`.
 
     Args:
         engine: Runs the model.
+        task: Of the questions.
         questions: Questions, and in the places of others why they cannot be asked.
         generation: How to answer.
 
     Returns:
         One entry for each, in order: the question with its answer, or the error that was there, that a
-        limit raised, or
-        that the engine gave.
+        limit raised, or that the engine gave.
 
     Raises:
         EngineError: The engine itself failed.
 
     """
-    answers = ask(
+    answers = ask_all(
         engine,
-        [one if isinstance(one, PromptError) else one.prompt for one in questions],
+        task,
+        questions,
         generation,
         limits=Limits.of_requests(get_settings()),
         cancelled=find_cancellation(),

@@ -19,31 +19,30 @@ from gemma4_block.blocks._host import (
     RuntimeRestriction,
     StringSelector,
     TextSelector,
-    WorkflowBlockManifest,
     WorkOperation,
     is_workflow_selector,
     roboflow_platform_model,
 )
-from gemma4_block.blocks.fields import (
-    GenerationFields,
-    ImageSeqLengthChoice,
-    KeepAliveChoice,
-    check_classes,
-    check_structure,
-    read_text,
-    resolve_generation,
-)
+from gemma4_block.blocks.fields import ImageSeqLengthChoice, KeepAliveChoice, read_text
 from gemma4_block.blocks.restrictions import declared_restrictions, restrictions_of_step
+from gemma4_block.blocks.step_manifest import StepManifest, other_names
 from gemma4_block.catalogue import MODEL_IDS, VARIANTS, find_variant
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, Quantization
+from gemma4_block.fields import GenerationFields, check_classes, check_structure, resolve_generation
 from gemma4_block.tasks import TASKS, FieldName, Task, TaskType, check_inputs
 
 
 def relevant_for(field: FieldName, tasks: Iterable[Task] = tuple(TASKS.values())) -> JsonDict:
-    """Return for a form in which of its tasks a field is shown, and whether it must be filled there."""
+    """Return for a form in which of its tasks a field is shown, and whether it must be filled there.
+
+    The host can say of a field only that all tasks which show it need it, or none does. One that some tasks
+    need is shown for those alone, so that no step can be saved without it.
+    """
     uses = {str(task.name): getattr(task.takes, field) for task in tasks}
-    shown: list[JsonValue] = [name for name, use in uses.items() if use != "unused"]
-    is_required = all(use == "required" for use in uses.values() if use != "unused")
+    is_required = "required" in uses.values()
+    shown: list[JsonValue] = [
+        name for name, use in uses.items() if use == ("required" if is_required else "optional")
+    ]
     return {"task_type": {"values": shown, "required": is_required}}
 
 
@@ -53,8 +52,10 @@ _VariantId = Annotated[str, WithJsonSchema({"type": "string", "enum": list(MODEL
 OutputStructureField = Annotated[
     dict[str, JsonValue] | DictionarySelector | None,
     Field(
+        title="Fields of the Answer",
         description="The fields of the answer and what each should say. Whoever needs numbers, lists or "
-        "fixed choices gives a JSON Schema instead. The answer always has this form.",
+        "fixed choices gives a JSON Schema instead. The answer always has this form. What concerns all of "
+        f"them goes into the system prompt. {other_names('output_structure')}",
         examples=[
             {"color": "color of the car", "plate": "text of the license plate, or null"},
             {
@@ -82,7 +83,7 @@ _QUANTIZATIONS: JsonDict = {
 }
 
 
-class ModelStepManifest(WorkflowBlockManifest):
+class ModelStepManifest(StepManifest):
     """A step that asks Gemma 4.
 
     pydantic orders the fields of the last base first, so a step that puts a base with other fields behind
@@ -91,13 +92,15 @@ class ModelStepManifest(WorkflowBlockManifest):
 
     model_version: _VariantId | ModelIdSelector | str = Field(
         default=MODEL_IDS[0],
+        title="Model",
         description="Which Gemma 4 answers: larger ones see and know more, and need a larger GPU. A "
-        "fine-tuned model is named by its id, such as my-project/3.",
+        f"fine-tuned model is named by its id, such as my-project/3. {other_names('model_version')}",
         examples=["gemma-4-e4b-it", "my-project/3", "$inputs.model_version"],
         json_schema_extra={"values_metadata": _MODEL_VERSIONS, "always_visible": True},
     )
     system_prompt: str | TextSelector | None = Field(
         default=None,
+        title="System Prompt",
         description="How the model should behave in every answer: its role, tone, language or format. Leave "
         "empty for none.",
         examples=["You inspect parts on a production line. Be brief.", "$inputs.system_prompt"],
@@ -105,21 +108,26 @@ class ModelStepManifest(WorkflowBlockManifest):
     )
     image_seq_length: ImageSeqLengthChoice | IntegerSelector | StringSelector = Field(
         default="auto",
+        title="Visual Tokens per Image",
         description="How closely the model looks: the most tokens that an image may become. 70 and 140 are "
         "fast and do for captions and classes, 560 and 1120 are slower and show small print and small "
-        "objects. auto suits the task, and takes less for an image so small that less shows all of it.",
+        "objects. auto suits the task, and takes less for an image so small that less shows all of it. "
+        f"{other_names('image_seq_length')}",
         examples=["auto", 280, "$inputs.image_seq_length"],
     )
     max_new_tokens: StrictInt | IntegerSelector | None = Field(
         default=None,
+        title="Longest Answer in Tokens",
         description="Most tokens of one answer, without thoughts; a token is about three quarters of a "
         "word, and a box takes about 30. An answer that reaches it is cut off, and finish_reason is length. "
         "Leave empty for the "
-        f"machine's default, {DEFAULT_MAX_NEW_TOKENS} unless its operator says otherwise.",
+        f"machine's default, {DEFAULT_MAX_NEW_TOKENS} unless its operator says otherwise. "
+        f"{other_names('max_new_tokens')}",
         examples=[256, "$inputs.max_new_tokens"],
     )
     temperature: StrictFloat | FloatSelector | None = Field(
         default=None,
+        title="Temperature",
         description="How much chance plays a part. 0 gives the same, likeliest answer every time; 0.7 "
         "varies a little, 1.0 more. Leave empty for the machine's default, 0 unless its operator says "
         "otherwise.",
@@ -127,36 +135,44 @@ class ModelStepManifest(WorkflowBlockManifest):
     )
     top_p: StrictFloat | FloatSelector | None = Field(
         default=None,
+        title="Top-p",
         description="With a temperature above 0 only: choose among the likeliest words that together reach "
         "this share, above 0 and at most 1.",
         examples=[0.95, "$inputs.top_p"],
     )
     top_k: StrictInt | IntegerSelector | None = Field(
         default=None,
+        title="Top-k",
         description="With a temperature above 0 only: choose among this many of the likeliest words.",
         examples=[64, "$inputs.top_k"],
     )
     seed: StrictInt | IntegerSelector | None = Field(
         default=None,
+        title="Seed",
         description="With a temperature above 0 only: a whole number that makes the chance repeatable. The "
         "same seed gives the same answer.",
         examples=[42, "$inputs.seed"],
     )
     enable_thinking: StrictBool | BooleanSelector | None = Field(
         default=None,
+        title="Think before Answering",
         description="Let the model think before it answers. Helps with counting and reasoning and takes "
         "longer; the thoughts are in the output thinking. Leave empty for the machine's default, off unless "
-        "its operator says otherwise.",
+        f"its operator says otherwise. {other_names('enable_thinking')}",
         examples=[True, "$inputs.enable_thinking"],
     )
     max_thinking_tokens: StrictInt | IntegerSelector | None = Field(
         default=None,
+        title="Longest Thoughts in Tokens",
         description="With enable_thinking only: most tokens of thoughts, counted apart from the answer. Then "
-        "the model stops thinking and answers. Leave empty for the most that the machine allows.",
+        "the model stops thinking and answers. Leave empty for the most that the machine allows. "
+        f"{other_names('max_thinking_tokens')}",
         examples=[256, "$inputs.max_thinking_tokens"],
+        json_schema_extra={"relevant_for": {"enable_thinking": {"values": [True], "required": False}}},
     )
     quantization: Quantization | StringSelector = Field(
         default="auto",
+        title="Precision of the Weights",
         description="Precision of the model's weights. Less precision needs less GPU memory and may cost "
         "some quality.",
         examples=["auto", "$inputs.quantization"],
@@ -164,6 +180,7 @@ class ModelStepManifest(WorkflowBlockManifest):
     )
     keep_alive: KeepAliveChoice | FloatSelector | StringSelector | None = Field(
         default=None,
+        title="Seconds the Model Stays Loaded",
         description="How many seconds the model stays loaded after this step where nobody else asks it: 0 "
         "frees its memory at once, forever keeps it. The next question then waits until it is loaded again. "
         "Leave empty for as long as the machine keeps models, which is also the most.",

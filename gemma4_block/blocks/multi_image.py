@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gemma4_block.asking import Question
 from gemma4_block.blocks._host import Batch, BlockResult, errors_for_host, read_image
-from gemma4_block.blocks.fields import (
-    GroupFields,
-    read_fields,
-    read_text,
-    resolve_generation,
-    resolve_max_images,
-)
+from gemma4_block.blocks.fields import GroupFields, read_fields, read_text, resolve_max_images
 from gemma4_block.blocks.frame_selection import select_evenly
-from gemma4_block.blocks.model_step import ModelStepBlock, Question, answer_all, lend_engine, word_question
+from gemma4_block.blocks.model_step import ModelStepBlock, answer_all, lend_engine, word_question
 from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
 from gemma4_block.blocks.rows import Row, answered_group, unanswered_group
 from gemma4_block.contract import Answer, Engine, RgbImage
 from gemma4_block.errors import PromptError
+from gemma4_block.fields import resolve_generation
 from gemma4_block.tasks import TASKS, check_inputs, name_images
 
 
@@ -65,7 +61,7 @@ class MultiImageBlock(ModelStepBlock):
                     for group in groups
                     if group
                 ]
-                outcomes = iter(answer_all(engine, questions, generation))
+                outcomes = iter(answer_all(engine, TASKS[step.task_type], questions, generation))
             return [_make_row(step, len(group), next(outcomes) if group else None) for group in groups]
 
 

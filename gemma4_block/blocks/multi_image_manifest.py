@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, JsonValue, StrictInt, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, JsonValue, StrictInt, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import Self
 
 from gemma4_block.blocks._host import (
-    ImageInputField,
     ImageSelector,
     IntegerSelector,
     ListSelector,
@@ -117,9 +116,17 @@ Gemma 4 is published under Apache-2.0; the terms are on each model card, for exa
 class _QuestionFields(WorkflowBlockManifest):
     """The fields that the form shows first: what is asked, about which images."""
 
-    images: ImageSelector | ListSelector = ImageInputField
+    images: ImageSelector | ListSelector = Field(
+        title="Images",
+        description="The images to ask about together: the crops of an image, the images of a request, or "
+        "the frames of a buffer.",
+        examples=["$steps.crop.crops", "$inputs.image", "$steps.buffer.output"],
+        # Both names, as in every block of the host.
+        validation_alias=AliasChoices("images", "image"),
+    )
     task_type: GroupTaskType = Field(
         default="unconstrained",
+        title="Task",
         description="How to answer. Open prompt and visual question answering need your question in prompt, "
         "structured answering the fields of the answer.",
         examples=["visual-question-answering"],
@@ -127,6 +134,7 @@ class _QuestionFields(WorkflowBlockManifest):
     )
     prompt: str | TextSelector | None = Field(
         default=None,
+        title="Prompt",
         description="Your question or instruction, the same for every group. The images are named before it "
         "in their order: image 1, image 2, and so on; use these names. It may come from an input, but not "
         "one for each image.",
@@ -140,6 +148,7 @@ class _QuestionFields(WorkflowBlockManifest):
     output_structure: OutputStructureField = None
     max_images: StrictInt | IntegerSelector | None = Field(
         default=None,
+        title="Most Images of One Question",
         description="The most images of one question. Each takes time and memory: up to image_seq_length "
         f"tokens to read. Leave empty for {DEFAULT_MAX_IMAGES}, or for less where the machine allows less.",
         examples=[2, 16, "$inputs.max_images"],
@@ -147,6 +156,7 @@ class _QuestionFields(WorkflowBlockManifest):
     )
     when_too_many: WhenTooMany | StringSelector = Field(
         default="refuse",
+        title="When There Are Too Many",
         description="What becomes of a group with more than max_images. refuse gives an error for this group "
         "and leaves the others. sample asks about max_images of them: the first, the last, and others evenly "
         "spread between them; of 10 images 4 are images 1, 4, 7 and 10. The same images are taken every "
@@ -171,7 +181,7 @@ class MultiImageManifest(ModelStepManifest, _QuestionFields):
             "search_keywords": _SEARCH_KEYWORDS,
             "is_vlm_block": True,
             "task_type_property": "task_type",
-            "ui_manifest": {"section": "model", "icon": "fa-brands fa-google", "blockPriority": 5.6},
+            "ui_manifest": {"section": "model", "icon": "far fa-gem", "blockPriority": 5.6},
         },
         protected_namespaces=(),
     )

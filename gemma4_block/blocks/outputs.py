@@ -28,7 +28,8 @@ OUTPUT_MEANINGS = {
     "image_tokens": "Tokens that the image became, at most image_seq_length; with auto a small image becomes "
     "fewer.",
     "error_status": "True where this image has no usable answer, or part of one only. Others have theirs.",
-    "error_message": "What went wrong and what to do; empty (None) where nothing did.",
+    "error_message": "What went wrong and what to do; empty (None) where nothing did. Where error_status is "
+    "False: how many boxes without an area were left out.",
     "inference_id": "A unique id of this answer.",
     "model_id": "The model that answered.",
     "predictions": "Object detection: boxes with classes. Classification: classes. Each with a measured "
@@ -50,6 +51,7 @@ GROUP_OUTPUT_MEANINGS = {
     "image_tokens": "Tokens that all images together became; each at most image_seq_length, for which with "
     "auto the largest image decides.",
     "error_status": "True where this group has no usable answer. Other groups have theirs.",
+    "error_message": "What went wrong and what to do; empty (None) where nothing did.",
     "image_count": "How many images the group has; 0 is no error.",
     "asked_images": "The numbers of the images that the model saw, from 1, in the order in which the prompt "
     "names them: all of them, or the sample. Empty where there was nothing to ask.",

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from gemma4_block.blocks._host_predictions import build_predictions
 from gemma4_block.blocks.outputs import GROUP_OUTPUT_MEANINGS, OUTPUT_MEANINGS
+from gemma4_block.blocks.public_text import hide_folders
 from gemma4_block.contract import Answer
 from gemma4_block.errors import AnswerError, PromptError
 from gemma4_block.tasks import Result, Task, TaskRequest
@@ -33,6 +34,8 @@ def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, mod
     except AnswerError as error:
         result = Result(output=error.answer, error_message=str(error))
     row = _bare_row(result.error_message, request.classes, model_id)
+    if result.note is not None:
+        row["error_message"] = result.note
     if result.predictions is not None:
         row["predictions"] = build_predictions(
             result.predictions, image, request.classes, row["inference_id"]
@@ -51,7 +54,7 @@ def answer_row(task: Task, request: TaskRequest, answer: Answer, image: Any, mod
 
 def refused_row(error: PromptError, classes: Sequence[str], model_id: str) -> Row:
     """Return the row of an image that could not be asked about."""
-    return _bare_row(str(error), classes, model_id)
+    return _bare_row(hide_folders(str(error)), classes, model_id)
 
 
 def answered_group(
@@ -84,7 +87,7 @@ def answered_group(
 
 def unanswered_group(error: PromptError | None, model_id: str, *, image_count: int) -> Row:
     """Return the row of a group that could not be asked about, or that is empty and without an error."""
-    row = _bare_row(None if error is None else str(error), (), model_id)
+    row = _bare_row(None if error is None else hide_folders(str(error)), (), model_id)
     return _group_row(row, image_count=image_count, places=())
 
 

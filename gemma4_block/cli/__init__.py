@@ -6,6 +6,7 @@ from gemma4_block.cli.ask import ask
 from gemma4_block.cli.bench import bench
 from gemma4_block.cli.demo import demo
 from gemma4_block.cli.doctor import doctor
+from gemma4_block.cli.run import run
 from gemma4_block.cli.serve import serve
 
 __all__ = ["app"]
@@ -20,6 +21,7 @@ def _main() -> None:
 
 app.command()(demo)
 app.command()(ask)
+app.command()(run)
 app.command()(bench)
 app.command()(serve)
 app.command()(doctor)

@@ -1,15 +1,12 @@
-"""Ask the model about an image file, by a workflow of one step."""
+"""Ask the model about pictures, with neither the Workflows host nor its blocks."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Final
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
+from gemma4_block.cli.answers import LinePrinter, PagePrinter, Printer
+from gemma4_block.cli.inquiry import QUESTION_ARGUMENT, Inquiry, Options, check_options
 from gemma4_block.cli.options import (
     DEFAULT_MODEL_VERSION,
     Classes,
@@ -20,20 +17,28 @@ from gemma4_block.cli.options import (
     Structure,
     TaskName,
     one_of,
-    split_classes,
 )
-from gemma4_block.cli.workflows import Row, Specification, WorkflowRunner, refuse, terminal_manners
+from gemma4_block.cli.patience import spinner
+from gemma4_block.cli.picture_files import find_pictures, split_arguments
+from gemma4_block.cli.replies import Correspondent
+from gemma4_block.cli.workflows import terminal_manners
+from gemma4_block.engine.pool import get_engine_pool
 from gemma4_block.errors import ConfigurationError
-from gemma4_block.reading import BOX_CONTRACTS, JsonValue
+from gemma4_block.fields import GenerationFields
+from gemma4_block.reading import BOX_CONTRACTS
 
-_OUTPUTS = {name: name for name in ("output", "thinking", "finish_reason", "error_status", "error_message")}
+_OUTPUT: Final = Path("ask-output")
 
 
 def ask(
-    image: Annotated[Path, typer.Argument(help="Image file.")],
-    question: Annotated[
-        str | None, typer.Argument(help="What to ask, for a task that has no question of its own.")
-    ] = None,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURE... [QUESTION]",
+            help="Image files, folders of them or patterns such as 'photos/*.jpg'; then what to ask, for a "
+            "task that has no question of its own.",
+        ),
+    ],
     *,
     model_version: ModelVersion = DEFAULT_MODEL_VERSION,
     task_type: TaskName = "unconstrained",
@@ -60,126 +65,81 @@ def ask(
     box_format: Annotated[
         str | None, typer.Option(help=f"With object-detection: {one_of(list(BOX_CONTRACTS))}")
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="With object-detection: folder for the pictures with boxes.", show_default=str(_OUTPUT)
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print each answer as a line of JSON, null where there is none."),
+    ] = False,
 ) -> None:
-    """Ask the model about an image and print its answer."""
-    fields: dict[str, object] = {
-        "task_type": task_type,
-        "prompt": question,
-        "system_prompt": system_prompt,
-        "model_version": model_version,
-        "image_seq_length": image_seq_length,
-        "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "top_k": top_k,
-        "seed": seed,
-        "quantization": quantization,
-        "enable_thinking": thinking,
-        "max_thinking_tokens": max_thinking_tokens,
-        "box_format": box_format,
-        "classes": split_classes(classes),
-    }
-    from rich.console import Console
-
+    """Ask the model about pictures and print its answers."""
     with terminal_manners():
-        fields["output_structure"] = None if structure is None else read_structure(structure)
-        pixels = read_image(image)
-        with Console(stderr=True).status(f"Asking {model_version} ..."):
-            runner = WorkflowRunner(one_step_workflow(fields), init_parameters={})
-            (row,) = runner.run({"image": pixels})
-        _print_row(row)
-
-
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Read an image file as a workflow takes it.
-
-    Args:
-        path: PNG, JPEG, WebP, BMP or TIFF.
-
-    Returns:
-        `(H, W, 3)` uint8, BGR.
-
-    Raises:
-        ConfigurationError: There is no such file, or it is no image.
-
-    """
-    import cv2
-
-    try:
-        # OpenCV would write its own complaint to the terminal about a file it cannot open.
-        content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be opened: {error.strerror}. Name an image file.") from error
-    pixels = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    if pixels is None:
-        raise ConfigurationError(
-            f"{path} cannot be read as an image. Name a PNG, JPEG, WebP, BMP or TIFF file."
+        given = split_arguments(arguments)
+        paths = find_pictures(given.pictures)
+        inquiry = check_options(
+            Options(
+                task_type=task_type,
+                model_version=model_version,
+                question=given.question,
+                system_prompt=system_prompt,
+                classes=classes,
+                structure=structure,
+                box_format=box_format,
+                image_seq_length=image_seq_length,
+                quantization=quantization,
+                generation=GenerationFields(
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    top_p=top_p,
+                    top_k=top_k,
+                    seed=seed,
+                    enable_thinking=thinking,
+                    max_thinking_tokens=max_thinking_tokens,
+                ),
+            ),
+            question_is=QUESTION_ARGUMENT,
         )
-    return pixels.astype(np.uint8, copy=False)
+        if output is not None and (as_json or inquiry.task.gives.predictions != "boxes"):
+            raise ConfigurationError(
+                "--output is for pictures with boxes, which --task-type object-detection draws unless --json "
+                "is given. Leave it out."
+            )
+        folder = _OUTPUT if output is None else output
+        printer: Printer = (
+            LinePrinter(inquiry.task)
+            if as_json
+            else PagePrinter(inquiry.task, names_pictures=len(paths) > 1, output=folder)
+        )
+        has_failed = answer_all(inquiry, paths, printer)
+    if has_failed:
+        raise typer.Exit(code=1)
 
 
-def read_structure(structure: str) -> dict[str, JsonValue]:
-    """Read an output structure.
+def answer_all(inquiry: Inquiry, paths: tuple[Path, ...], printer: Printer) -> bool:
+    """Ask about all pictures, a few at a time, and print what comes.
 
     Args:
-        structure: A JSON object, or the name of a file that holds one.
+        inquiry: The question.
+        paths: The pictures.
+        printer: Prints.
 
     Returns:
-        Field names with descriptions, or a JSON Schema.
+        Whether one of them has no answer, or a part of one only.
 
     Raises:
-        ConfigurationError: It is neither.
+        Gemma4BlockError: The model cannot be loaded or asked.
 
     """
-    text, where = structure, "--structure"
-    if not structure.lstrip().startswith("{"):
-        where = structure
-        try:
-            text = Path(structure).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(
-                f"--structure is {structure!r}, which is neither a JSON object nor a readable file: {error}. "
-                'Write one, as in \'{"color": "color of the car"}\'.'
-            ) from error
-    try:
-        value: JsonValue = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{where} is no JSON: {error}. Correct it.") from error
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{where} holds a {type(value).__name__}; it must be a JSON object.")
-    return value
-
-
-def one_step_workflow(
-    fields: Mapping[str, object], outputs: Mapping[str, str] = MappingProxyType(_OUTPUTS)
-) -> Specification:
-    """Write the workflow that asks about its image.
-
-    Args:
-        fields: Of the block; one that is None keeps its default.
-        outputs: What each output of the workflow is called, and which of the block's it is.
-
-    Returns:
-        Its definition.
-
-    """
-    given = {name: value for name, value in fields.items() if value is not None}
-    return {
-        "version": "1.0",
-        "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": [{"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", **given}],
-        "outputs": [
-            {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{output}"}
-            for name, output in outputs.items()
-        ],
-    }
-
-
-def _print_row(row: Row) -> None:
-    if row["error_status"]:
-        refuse(row["error_message"])
-    if row["thinking"]:
-        typer.secho(row["thinking"], dim=True)
-    typer.echo(row["output"])
-    if row["finish_reason"] == "length":
-        typer.echo("(cut off at --max-new-tokens)", err=True)
+    has_failed = False
+    with Correspondent(inquiry, get_engine_pool()) as correspondent:
+        for group in correspondent.split(paths):
+            with spinner(f"Asking {inquiry.model_version} ..."):
+                replies = correspondent.ask(group)
+            for reply in replies:
+                printer.print(reply)
+                has_failed = has_failed or reply.error is not None
+    return has_failed

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 import gemma4_block
-from gemma4_block.cli.ask import read_image, read_structure
-from gemma4_block.cli.demo import draw_picture
+from gemma4_block.cli.demo import draw_picture, read_bgr
+from gemma4_block.cli.inquiry import QUESTION_OPTION, Inquiry, Options, check_options
 from gemma4_block.cli.options import (
     DEFAULT_MODEL_VERSION,
     Classes,
@@ -20,11 +20,12 @@ from gemma4_block.cli.options import (
     ModelVersion,
     Precision,
     Structure,
-    TaskName,
-    split_classes,
+    TaskNameOrNone,
 )
+from gemma4_block.cli.picture_files import find_pictures
 from gemma4_block.cli.timing import StepTimer, TimedCall, Timing
 from gemma4_block.cli.workflows import terminal_manners
+from gemma4_block.fields import GenerationFields
 from gemma4_block.settings import get_settings
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ _PACKAGES: Final = ("torch", "transformers", "inference")
 
 def bench(
     pictures: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Image files, asked about in one call; a scene is drawn without any."),
+        list[str] | None,
+        typer.Argument(
+            help="Image files, folders or patterns, asked about in one call; a scene is drawn without any."
+        ),
     ] = None,
     *,
     prompt: Annotated[
         str | None, typer.Option(help="What to ask, for a task that has no question of its own.")
     ] = None,
     model_version: ModelVersion = DEFAULT_MODEL_VERSION,
-    task_type: TaskName = None,
+    task_type: TaskNameOrNone = None,
     classes: Classes = None,
     structure: Structure = None,
     image_seq_length: ImageSeqLengthNumber = None,
@@ -66,19 +69,25 @@ def bench(
     from rich.console import Console
 
     # A caption is the task that needs nothing but a picture.
-    task = task_type or ("caption" if prompt is None else "unconstrained")
+    default_task = "caption" if prompt is None else "unconstrained"
+    task = default_task if task_type is None else task_type
     with terminal_manners():
-        fields: dict[str, object] = {
-            "task_type": task,
-            "prompt": prompt,
-            "model_version": model_version,
-            "classes": split_classes(classes),
-            "output_structure": None if structure is None else read_structure(structure),
-            "image_seq_length": image_seq_length,
-            "max_new_tokens": max_new_tokens,
-            "quantization": quantization,
-        }
-        pixels = [read_image(path) for path in pictures] if pictures else [draw_picture().pixels]
+        paths = find_pictures(pictures) if pictures else ()
+        inquiry = check_options(
+            Options(
+                task_type=task,
+                model_version=model_version,
+                question=prompt,
+                classes=classes,
+                structure=structure,
+                image_seq_length=image_seq_length,
+                quantization=quantization,
+                generation=GenerationFields(max_new_tokens=max_new_tokens),
+            ),
+            question_is=QUESTION_OPTION,
+        )
+        fields = describe_step(inquiry, max_new_tokens)
+        pixels = [read_bgr(path) for path in paths] if paths else [draw_picture().pixels]
         with Console(stderr=True).status(f"Timing {model_version} ..."):
             from gemma4_block.engine.pool import get_engine_pool
 
@@ -99,6 +108,29 @@ def bench(
     if timing.typical.profile is not None:
         typer.echo()
         Console().print(profile_table(timing.typical, timing.typical.profile))
+
+
+def describe_step(inquiry: Inquiry, max_new_tokens: int | None) -> dict[str, object]:
+    """Return the fields of a step that asks a question; None where the block's default holds.
+
+    Args:
+        inquiry: The question.
+        max_new_tokens: As it was given.
+
+    Returns:
+        Field name to value.
+
+    """
+    return {
+        "task_type": inquiry.task.name,
+        "prompt": inquiry.question,
+        "model_version": inquiry.model_version,
+        "classes": list(inquiry.classes) if inquiry.classes else None,
+        "output_structure": inquiry.output_structure,
+        "image_seq_length": inquiry.image_seq_length,
+        "max_new_tokens": max_new_tokens,
+        "quantization": inquiry.quantization,
+    }
 
 
 def summarize(timing: Timing) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from gemma4_block.cli.ask import read_image
 from gemma4_block.cli.gallery import write_gallery
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION, ModelVersion
 from gemma4_block.cli.workflows import (
@@ -19,7 +18,10 @@ from gemma4_block.cli.workflows import (
     stock_model_parameters,
     terminal_manners,
 )
+from gemma4_block.engine.pool import locate
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.pictures import open_picture
+from gemma4_block.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +60,14 @@ def demo(
 
     console = Console()
     with terminal_manners():
+        locate(model_version, get_settings())
         _make_folder(output)
         if gallery:
             if image is not None:
                 raise ConfigurationError("--gallery draws its own pictures. Leave --image out.")
             write_gallery(output, model_version, console)
             return
-        picture = draw_picture() if image is None else Picture(pixels=read_image(image), scene=None)
+        picture = draw_picture() if image is None else Picture(pixels=read_bgr(image), scene=None)
         with console.status("Starting the Workflows engine ..."):
             runner = WorkflowRunner(load_example(_EXAMPLE), init_parameters=stock_model_parameters())
         parameters = {
@@ -80,6 +83,25 @@ def demo(
             took_ms = round(1000 * (time.perf_counter() - start_s))
         console.print(_table(row, picture, took_ms))
         _save(row, output / f"{_EXAMPLE}.png", console)
+
+
+def read_bgr(path: Path) -> "npt.NDArray[np.uint8]":
+    """Read an image file as a workflow takes it.
+
+    Args:
+        path: In one of the formats of `open_picture`.
+
+    Returns:
+        `(H, W, 3)` uint8, BGR.
+
+    Raises:
+        PromptError: There is no such file, or it is no image.
+
+    """
+    import numpy as np
+
+    rgb = open_picture(path, max_pixels=get_settings().max_image_pixels)
+    return np.ascontiguousarray(rgb[..., ::-1])
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,20 +1,17 @@
 """End the answers of a request whose client has gone, and of all when the server stops."""
 
 import asyncio
-import json
 from contextlib import suppress
 from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from gemma4_block.cancellation import cancelled_by
+from gemma4_block.cli.messages import send_message
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# In the form of the host's own errors.
-_STOPPED: Final = json.dumps(
-    {"message": "The server stopped before the answer was ready. Ask again."}
-).encode()
+_STOPPED: Final = "The server stopped before the answer was ready. Ask again."
 
 
 class CancelOnDisconnect:
@@ -73,15 +70,9 @@ class CancelOnDisconnect:
             # The server waits for requests no longer.
             if not self._is_stopping or has_replied:
                 raise
-            await _send_stopped(send)
+            await send_message(send, 503, _STOPPED)
         finally:
             self._under_way.discard(cancelled)
             listening.cancel()
             with suppress(asyncio.CancelledError):
                 await listening
-
-
-async def _send_stopped(send: "Send") -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_STOPPED)).encode())]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": _STOPPED})

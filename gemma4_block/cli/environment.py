@@ -22,6 +22,8 @@ _DEFAULTS = {
     "ALLOW_WORKFLOW_BLOCKS_ACCESSING_ENVIRONMENTAL_VARIABLES": "False",
     # Pages of other sites must not ask from the browser of somebody who can reach this server.
     "ALLOW_ORIGINS": "http://localhost,http://127.0.0.1",
+    # No more requests have decoded images in memory than there are threads that run steps.
+    "HTTP_API_THREADPOOL_WORKERS": "16",
     # Idle OpenMP threads would spin on the cores that the next operation needs.
     "OMP_WAIT_POLICY": "PASSIVE",
 }

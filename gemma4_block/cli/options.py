@@ -18,7 +18,9 @@ def one_of(names: Sequence[str]) -> str:
 
 
 ModelVersion = Annotated[str, typer.Option(help="Model id.")]
-TaskName = Annotated[str | None, typer.Option(help=one_of(get_args(TaskType)))]
+_TASK_TYPE = typer.Option(help=one_of(get_args(TaskType)))
+TaskName = Annotated[str, _TASK_TYPE]
+TaskNameOrNone = Annotated[str | None, _TASK_TYPE]
 Classes = Annotated[
     str | None,
     typer.Option(help="What may be answered, separated by commas: for classification, detection, counting."),
@@ -36,8 +38,3 @@ MaxNewTokens = Annotated[int | None, typer.Option(help="Most tokens of the answe
 Precision = Annotated[str | None, typer.Option(help="Precision of the weights: auto, none or nf4.")]
 
 DEFAULT_MODEL_VERSION: Final = "gemma-4-demo"
-
-
-def split_classes(classes: str | None) -> list[str] | None:
-    """Return the names between the commas, without the blanks around them."""
-    return None if classes is None else [name.strip() for name in classes.split(",")]

@@ -2,39 +2,32 @@
 
 import base64
 import gc
-import json
 import os
-import shlex
+import secrets
 import signal
 import socket
 import sys
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Timer
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemma4_block.cli.ask import one_step_workflow
-from gemma4_block.cli.disconnects import CancelOnDisconnect
-from gemma4_block.cli.environment import describe_permissions, prepare_host_environment
+from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.cli.logs import log_in_lines, never_wait_for_readers
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
-from gemma4_block.cli.workflows import refuse
+from gemma4_block.cli.outgoing import SWITCH, close_outgoing_blocks
+from gemma4_block.cli.server import DEMO_REQUEST_PATH, Door, run_until_stopped
+from gemma4_block.cli.workflows import one_step_workflow, refuse
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.settings import get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# How long a request may take to end once it is cancelled: the pass of the model that is under way.
-_REQUESTS_TIMEOUT_S: Final = 5
-# When the process ends in any case; service managers wait for 10 s or more before they kill.
-_EXIT_TIMEOUT_S: Final = 8
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
-
-def serve(
+def serve(  # noqa: PLR0917 - typer's options have no order
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but loopback opens it to the network.")
     ] = "127.0.0.1",
@@ -49,26 +42,64 @@ def serve(
             "directory brings is run, so only on a machine where all who can send requests may do that.",
         ),
     ] = False,
+    allow_outgoing: Annotated[  # noqa: FBT002 - typer's way to write a flag
+        bool,
+        typer.Option(
+            SWITCH,
+            help="Let workflows call out: webhooks, e-mail, databases, and the models of other servers.",
+        ),
+    ] = False,
+    token: Annotated[  # noqa: FBT002 - typer's way to write a flag
+        bool,
+        typer.Option(
+            "--token",
+            help="Answer only who brings a token: the one in GEMMA4_BLOCK_TOKEN, else one that is made up "
+            "and printed.",
+        ),
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name under which clients reach this server, beside localhost, --host and any address; "
+            "may be given again. * allows every name, and so pages of other sites."
+        ),
+    ] = None,
 ) -> None:
     """Serve workflows over HTTP until Ctrl-C."""
     # Also reads .env, where the operator's settings may be.
     prepare_host_environment(allow_local_packages=allow_local_packages)
     # The requests of others would be refused for what only the operator can mend.
     try:
-        get_settings()
+        settings = get_settings()
         get_generation_defaults()
     except ConfigurationError as error:
         refuse(str(error), error)
+    # OpenCV reads it when it is loaded, and then refuses an image whose header says that it is larger.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(settings.max_image_pixels))
+    secret = None if settings.token is None else settings.token.get_secret_value()
+    if secret is None and token:
+        secret = secrets.token_urlsafe()
+    door = Door(
+        secret=secret,
+        is_secret_new=settings.token is None,
+        names=frozenset({"localhost", host.lower(), *(name.lower() for name in allowed_host or ())}),
+        may_call_out=allow_outgoing,
+    )
+    never_wait_for_readers()
     # SIGTERM then ends as cleanly as Ctrl-C, also while the host is still being imported.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _bound_socket(host, port) as listener, TemporaryDirectory(prefix="gemma4-block-") as folder:
+        with _bound_socket(host, port) as listener:
             typer.echo("Starting the inference server ...")
             with warnings.catch_warnings():
                 # The operator cannot mend the host's own deprecations.
                 warnings.simplefilter("ignore")
                 app = make_app()
-            _run(CancelOnDisconnect(app), listener, Path(folder))
+                app.add_api_route(DEMO_REQUEST_PATH, demo_request)
+                if not allow_outgoing:
+                    close_outgoing_blocks()
+            log_in_lines()
+            run_until_stopped(app, settings, door, listener)
     except KeyboardInterrupt:
         # Whoever asks a second time does not want to wait for what is still under way.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -156,58 +187,9 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(app: CancelOnDisconnect, listener: socket.socket, folder: Path) -> None:
-    import uvicorn
-
-    class StoppingServer(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                _announce(listener, folder)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            _exit_in_any_case(_EXIT_TIMEOUT_S)
-            app.cancel_all()
-            await super().shutdown(sockets)
-
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_REQUESTS_TIMEOUT_S)
-    StoppingServer(config).run([listener])
-
-
-def _exit_in_any_case(timeout_s: float) -> None:
-    """End the process after a while, also where a thread of the host that Python waits for does not end."""
-
-    def give_up() -> None:
-        typer.echo(f"Stopped. What had not ended after {timeout_s:g} s was given up.", err=True)
-        # Any other way out would wait for the threads.
-        os._exit(1)
-
-    timer = Timer(timeout_s, give_up)
-    timer.daemon = True
-    timer.start()
-
-
 def _close_engines() -> None:
     # Without it no model can have been loaded.
     if "gemma4_block.engine.pool" in sys.modules:
         from gemma4_block.engine.pool import get_engine_pool
 
         get_engine_pool().close()
-
-
-def _announce(listener: socket.socket, folder: Path) -> None:
-    host, port = listener.getsockname()[:2]
-    host = _LOOPBACK.get(host, host)
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    typer.echo("Whoever reaches this address may run workflows here.")
-    for permission in describe_permissions():
-        typer.echo(permission)
-    request = folder / "request.json"
-    request.write_text(json.dumps(demo_request()), encoding="utf-8")
-    curl = [
-        *("curl", "-s", "-X", "POST", f"{url}/workflows/run"),
-        *("-H", "Content-Type: application/json", "-d", f"@{request}"),
-    ]
-    typer.echo(
-        f"Ready at {url}. Ctrl-C stops it. Ask the demo model about a picture:\n\n{shlex.join(curl)}\n"
-    )

@@ -8,8 +8,7 @@ from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from gemma4_block.cli.ask import one_step_workflow
-from gemma4_block.cli.workflows import WorkflowRunner
+from gemma4_block.cli.workflows import WorkflowRunner, one_step_workflow
 from gemma4_block.contract import (
     Answer,
     Capabilities,

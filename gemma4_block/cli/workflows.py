@@ -3,22 +3,27 @@
 import json
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import typer
 
 import gemma4_block
 from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.cli.wording import in_terminal_words
 from gemma4_block.errors import ConfigurationError, Gemma4BlockError
 
 _PACKAGE = Path(gemma4_block.__file__).parent
 # An installed wheel holds the examples inside the package, a source checkout beside it.
 _EXAMPLE_FOLDERS = (_PACKAGE / "workflow_examples", _PACKAGE.parent / "workflow_examples")
 DETECTOR_DIRECTORY = _PACKAGE / "demo" / "detector"
+
+_OUTPUTS = {name: name for name in ("output", "error_message")}
 
 Specification = dict[str, object]
 Row = dict[str, Any]
@@ -45,6 +50,31 @@ def load_example(name: str) -> Specification:
             return specification
     names = sorted(path.stem for folder in _EXAMPLE_FOLDERS for path in folder.glob("*.json"))
     raise ConfigurationError(f"There is no example {name!r}; there are {', '.join(names) or 'none'}.")
+
+
+def one_step_workflow(
+    fields: Mapping[str, object], outputs: Mapping[str, str] = MappingProxyType(_OUTPUTS)
+) -> Specification:
+    """Write the workflow that asks about its image.
+
+    Args:
+        fields: Of the block; one that is None keeps its default.
+        outputs: What each output of the workflow is called, and which of the block's it is.
+
+    Returns:
+        Its definition.
+
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {
+        "version": "1.0",
+        "inputs": [{"type": "WorkflowImage", "name": "image"}],
+        "steps": [{"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", **given}],
+        "outputs": [
+            {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{output}"}
+            for name, output in outputs.items()
+        ],
+    }
 
 
 class WorkflowRunner:
@@ -92,12 +122,11 @@ def terminal_manners() -> Iterator[None]:
         with quiet():
             yield
     except Gemma4BlockError as error:
-        refuse(str(error), error)
+        refuse(in_terminal_words(str(error)), error)
     except Exception as error:
-        # Its class is known only where the host is imported, and a refused argument does without.
-        from inference.core.workflows.errors import WorkflowError
-
-        if not isinstance(error, WorkflowError):
+        # Where the host was not imported, it raised nothing.
+        host_errors = sys.modules.get("roboflow_workflows.errors")
+        if host_errors is None or not isinstance(error, host_errors.WorkflowError):
             raise
         refuse(_plain_message(error), error)
 

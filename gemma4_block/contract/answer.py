@@ -24,12 +24,16 @@ class TokenScore:
         end: Where it ends.
         log_probability: Natural logarithm of its probability among the tokens that the constraint allowed
             there, at temperature 1.
+        free_log_probability: The same among all tokens, whatever is allowed or penalised: how likely the
+            model was to write this by itself. None where the engine cannot tell, or did not ask the model,
+            as where the constraint left nothing to choose up to the end.
 
     """
 
     start: int
     end: int
     log_probability: float
+    free_log_probability: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +49,11 @@ class Answer:
         image_tokens: Soft tokens of all images of the prompt.
         token_scores: One for each token of the text, in order, where the prompt needed them; None where it
             did not, or where the engine cannot tell.
-        choice_probabilities: For each group of the prompt's `Choices` the probability of each alternative,
-            in order, adding up to 1; None without choices, or where the engine cannot score. The text is
-            then the chosen alternatives, one on a line.
+        choice_probabilities: For each group of the prompt's `Choices` the probability of each alternative
+            among them, in order, adding up to 1; None without choices, or where the engine cannot score. The
+            text is then the chosen alternatives, one on a line.
+        group_probabilities: For each group how likely the model was to say any of its alternatives after the
+            lead, 0 to 1; None where the engine cannot tell.
 
     """
 
@@ -59,6 +65,7 @@ class Answer:
     image_tokens: int
     token_scores: tuple[TokenScore, ...] | None = None
     choice_probabilities: tuple[tuple[float, ...], ...] | None = None
+    group_probabilities: tuple[float, ...] | None = None
 
     @property
     def cut_off(self) -> str | None:

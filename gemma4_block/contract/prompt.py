@@ -47,10 +47,13 @@ class JsonSchema:
 
     Attributes:
         text: The schema as JSON text.
+        is_checked_later: Whether who asks checks the answer too. What cannot be ensured while an answer is
+            written is then left out before an engine sees the schema, and is refused otherwise.
 
     """
 
     text: str
+    is_checked_later: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,23 +65,35 @@ class Choices:
     Attributes:
         groups: At least one group of at least one text, none of which is empty.
         schema: The constraint for an engine that cannot score; its answer is then JSON.
+        lead: What every text begins with and the model is taken to have said: how likely it would be to say
+            this does not count.
+        rest: The place in every group of the alternative that stands for all that the model might say after
+            the lead beside the others; None where all of them mean themselves alone.
 
     """
 
     groups: tuple[tuple[str, ...], ...]
     schema: JsonSchema
+    lead: str = ""
+    rest: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse groups that leave nothing to choose from.
 
         Raises:
-            ConfigurationError: A group or a text is empty, or there is no group.
+            ConfigurationError: A group is empty, or there is none; a text does not begin with the lead, or is
+                no more than that; there is no alternative at the place of the rest.
 
         """
-        if not self.groups or not all(group and all(group) for group in self.groups):
-            raise ConfigurationError(
-                f"groups is {self.groups!r}; it must be groups of texts, none of them empty."
-            )
+        if not self.groups or not all(self.groups):
+            raise ConfigurationError(f"groups is {self.groups!r}; it must be groups of texts.")
+        for text in (text for group in self.groups for text in group):
+            if not text.startswith(self.lead) or text == self.lead:
+                raise ConfigurationError(
+                    f"groups has {text!r}; each text must begin with the lead, {self.lead!r}, and go on."
+                )
+        if self.rest is not None and not all(0 <= self.rest < len(group) for group in self.groups):
+            raise ConfigurationError(f"rest is {self.rest}; every group must have an alternative there.")
 
 
 Constraint = JsonSchema | Choices

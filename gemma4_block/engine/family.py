@@ -195,19 +195,19 @@ class LanguageModel(Protocol):
         positions: torch.Tensor,
         cache: DynamicCache,
         *,
-        only_last: bool,
+        last: int,
     ) -> torch.Tensor:
-        """Put more tokens of text into the cache, and return the logits float32 after each.
+        """Put more tokens of text into the cache, and return the logits float32 after the last of them.
 
         Args:
             input_ids: `(B, Q)` int64.
             masks: Which keys each of them sees.
             positions: `(B, Q)` int64, places in the text.
             cache: Grows.
-            only_last: Whether only the logits after the last are wanted.
+            last: After how many of them logits are wanted, 1 to Q.
 
         Returns:
-            `(B, Q, V)`, or `(B, 1, V)` of the last.
+            `(B, last, V)`.
 
         """
 

@@ -23,9 +23,9 @@ from gemma4_block.engine.preprocess import (
 from gemma4_block.engine.profiling import Profile, StageClock
 from gemma4_block.engine.runner import ForwardPasses, ModelRunner, PrefixCache
 from gemma4_block.engine.sampling import Grammars
-from gemma4_block.engine.scheduler import Admission, Request, Scheduler
+from gemma4_block.engine.scheduler import Admission, Outcome, Request, Scheduler
 from gemma4_block.engine.submission import PromptSubmitter
-from gemma4_block.errors import PromptError
+from gemma4_block.errors import EngineError, PromptError
 from gemma4_block.settings import Settings
 
 # What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
@@ -247,13 +247,19 @@ class LocalEngine:
                 self._scheduler.wait(request)
             reading = time.perf_counter()
             outcomes = [request.outcomes[place] for place in range(len(prompts))]
-            answers = [self._reader.read(outcome, generation) for outcome in outcomes]
+            answers = self._read(outcomes, generation)
         finally:
             request.release()
         ended = time.perf_counter()
         request.profile.add("read", ended - reading, len(prompts))
         _report(request, ended - started)
         return answers
+
+    def _read(self, outcomes: Sequence[Outcome], generation: GenerationConfig) -> list[Answer | PromptError]:
+        try:
+            return [self._reader.read(outcome, generation) for outcome in outcomes]
+        except Exception as error:
+            raise EngineError(f"The answer could not be read: {type(error).__name__}: {error}") from error
 
 
 def _report(request: Request, seconds: float) -> None:

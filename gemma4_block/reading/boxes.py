@@ -51,11 +51,13 @@ class BoxesReading:
     Attributes:
         boxes: Those that could be read, in the order in which the model wrote them.
         skipped: How many entries could not.
+        flat: How many were boxes whose own numbers leave them no width or no height.
 
     """
 
     boxes: tuple[ReadBox, ...]
     skipped: int
+    flat: int = 0
 
 
 def read_boxes(
@@ -70,8 +72,9 @@ def read_boxes(
     """Read boxes out of an answer's JSON.
 
     An entry needs a label and four finite numbers, which may be quoted. Swapped corners are put in order and
-    what is out of range is moved to the image's edge; a box that then has no area cannot be read. Sides with
-    names of their own, such as `x_min`, are in the contract's scale or, where that is integers, fractions.
+    what is out of range is moved to the image's edge; a box that has no area only then cannot be read, and
+    one that never had any is left out. Sides with names of their own, such as `x_min`, are in the contract's
+    scale or, where that is integers, fractions.
 
     Args:
         value: A list of entries, an object that holds one, or a single entry.
@@ -82,7 +85,7 @@ def read_boxes(
         cut_off: Why the answer ends early and what to do about it, for the error; None where it is whole.
 
     Returns:
-        The boxes; none for an empty list.
+        The boxes; none for an empty list, or for one of boxes without an area.
 
     Raises:
         AnswerError: It holds no list of entries, or none of its entries can be read.
@@ -101,9 +104,10 @@ def read_boxes(
     boxes = tuple(
         ReadBox(label=found[0], box_xyxy_px=found[1], entry=place)
         for place, found in enumerate(read)
-        if found is not None
+        if found is not None and _has_area(found[1])
     )
-    if entries and not boxes:
+    readable = sum(found is not None for found in read)
+    if entries and not readable:
         reason = "" if cut_off is None else f"{cut_off} "
         raise AnswerError(
             f"None of the {len(entries)} entries in the answer to {task} can be read; each must have a "
@@ -113,7 +117,7 @@ def read_boxes(
             answer=answer,
             task=task,
         )
-    return BoxesReading(boxes=boxes, skipped=len(entries) - len(boxes))
+    return BoxesReading(boxes=boxes, skipped=len(entries) - readable, flat=readable - len(boxes))
 
 
 def _find_entries(value: JsonValue, contract: BoxContract) -> list[JsonValue] | None:
@@ -182,8 +186,13 @@ def _scale(box: _Box, scale: int | None, image_size_wh: tuple[int, int]) -> _Box
         sorted(min(max(box[axis + corner], 0.0), ends[axis]) / unit * sizes[axis] for corner in (0, 2))
         for axis in (0, 1)
     )
-    has_area = xs[0] < xs[1] and ys[0] < ys[1]
-    return (xs[0], ys[0], xs[1], ys[1]) if has_area else None
+    scaled = (xs[0], ys[0], xs[1], ys[1])
+    is_flat = box[0] == box[2] or box[1] == box[3]
+    return scaled if is_flat or _has_area(scaled) else None
+
+
+def _has_area(box: _Box) -> bool:
+    return box[0] < box[2] and box[1] < box[3]
 
 
 def _read_sides(holder: JsonValue) -> _Box | None:

@@ -2,12 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from gemma4_block.json_value import JsonValue
 from gemma4_block.reading.json_scalars import is_number, read_span, read_words, skip_padding
-
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
-"""A value of `json.loads`, without NaN and the infinities."""
 
 MAX_DEPTH = 64
 """No task asks for more than 4; functions that walk over a value may recurse this far in safety."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gemma4_block.errors import AnswerError
+from gemma4_block.json_value import JsonValue
 from gemma4_block.reading.excerpt import excerpt
-from gemma4_block.reading.json_parser import MAX_DEPTH, Broken, JsonValue, Parsed, parse
+from gemma4_block.reading.json_parser import MAX_DEPTH, Broken, Parsed, parse
 
 __all__ = ["JsonReading", "JsonValue", "read_json"]
 

@@ -7,17 +7,25 @@ from typing import Final
 from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
+from gemma4_block.tasks.class_list import list_classes
 from gemma4_block.tasks.inputs import Inputs
 from gemma4_block.tasks.results import CONFIDENCE_DIGITS, Classification, ClassScore, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
 
 _NAME: Final = "classification"
+_LEAD: Final = '{"class_name": "'
+
+REST_NAMES: Final = (
+    "other", "others", "something else", "unknown", "none", "none of these", "none of them",
+    "none of the above",
+)  # fmt: skip
+"""The classes that stand for everything but the other ones, however they are spelled."""
 
 
 def wording(classes: Sequence[str]) -> str:
     """Word the question for `classes`, in the order given."""
     return (
-        f"Which one of these classes fits the image best: {', '.join(classes)}? "
+        f"Which one of these classes fits the image best: {list_classes(classes)}? "
         'Answer in JSON: {"class_name": "..."}'
     )
 
@@ -27,7 +35,8 @@ def _constrain(request: TaskRequest) -> Choices:
 
     Each text is the whole answer, so what ends a short class is part of it, and a class that begins like
     another is no likelier for that. Probabilities are those of whole answers; longer ones are not made up for
-    their length, because exactly one of them is the answer.
+    their length, because exactly one of them is the answer. What the model would rather have said than any of
+    them counts for the class that stands for it, where one does.
     """
     schema = {
         "type": "object",
@@ -36,20 +45,26 @@ def _constrain(request: TaskRequest) -> Choices:
         "additionalProperties": False,
     }
     texts = tuple(_write(name) for name in request.classes)
-    return Choices(groups=(texts,), schema=JsonSchema(text=json.dumps(schema, ensure_ascii=False)))
+    return Choices(
+        groups=(texts,),
+        schema=JsonSchema(text=json.dumps(schema, ensure_ascii=False)),
+        lead=_LEAD,
+        rest=_find_rest(request.classes),
+    )
+
+
+def _find_rest(classes: Sequence[str]) -> int | None:
+    """Return the place of the first class that means none of the others; None where none does."""
+    places = (place for place, name in enumerate(classes) if find_class(name, REST_NAMES) is not None)
+    return next(places, None)
 
 
 def _read(answer: Answer, request: TaskRequest) -> Result:
+    scores = _read_scores(answer, request.classes)
     if answer.choice_probabilities is None:
         top = _read_class(answer, request.classes)
-        scores = tuple(ClassScore(class_name=name, confidence=None) for name in request.classes)
     else:
         top = request.classes[[_write(name) for name in request.classes].index(answer.text)]
-        (probabilities,) = answer.choice_probabilities
-        scores = tuple(
-            ClassScore(class_name=name, confidence=probability)
-            for name, probability in zip(request.classes, probabilities, strict=True)
-        )
     chosen = scores[request.classes.index(top)]
     parsed: dict[str, JsonValue] = {"class_name": top}
     if chosen.confidence is not None:
@@ -59,6 +74,16 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         output=json.dumps(parsed, ensure_ascii=False),
         parsed=parsed,
         predictions=Classification(top=chosen, scores=scores),
+    )
+
+
+def _read_scores(answer: Answer, classes: Sequence[str]) -> tuple[ClassScore, ...]:
+    if answer.choice_probabilities is None or answer.group_probabilities is None:
+        return tuple(ClassScore(class_name=name, confidence=None) for name in classes)
+    (probabilities,), (total,) = answer.choice_probabilities, answer.group_probabilities
+    return tuple(
+        ClassScore(class_name=name, confidence=probability * total)
+        for name, probability in zip(classes, probabilities, strict=True)
     )
 
 

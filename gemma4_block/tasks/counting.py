@@ -7,6 +7,7 @@ from typing import Final
 from gemma4_block.contract import Answer, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
+from gemma4_block.tasks.class_list import list_classes
 from gemma4_block.tasks.inputs import Inputs
 from gemma4_block.tasks.results import Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
@@ -19,7 +20,7 @@ _MOST = 9999
 def wording(classes: Sequence[str]) -> str:
     """Word the question for `classes`, in the order given."""
     return (
-        f"How many of each of these classes are in the image: {', '.join(classes)}? "
+        f"How many of each of these classes are in the image: {list_classes(classes)}? "
         "Answer in JSON with a number for each class."
     )
 

@@ -7,6 +7,7 @@ from typing import Final
 from gemma4_block.contract import Answer, Choices, JsonSchema
 from gemma4_block.errors import AnswerError
 from gemma4_block.reading import JsonValue, find_class, read_json
+from gemma4_block.tasks.class_list import list_classes
 from gemma4_block.tasks.inputs import Inputs
 from gemma4_block.tasks.results import (
     CONFIDENCE_DIGITS,
@@ -23,7 +24,7 @@ _NAME: Final = "multi-label-classification"
 def wording(classes: Sequence[str]) -> str:
     """Word the question for `classes`, in the order given."""
     return (
-        f"Which of these classes are in the image: {', '.join(classes)}? "
+        f"Which of these classes are in the image: {list_classes(classes)}? "
         "Answer in JSON with true or false for each class."
     )
 

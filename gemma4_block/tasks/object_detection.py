@@ -17,6 +17,7 @@ from gemma4_block.reading import (
     read_json,
     score_entries,
 )
+from gemma4_block.tasks.class_list import list_classes
 from gemma4_block.tasks.inputs import Inputs
 from gemma4_block.tasks.results import Detection, Detections, Outputs, Result
 from gemma4_block.tasks.task import JsonTask, TaskRequest
@@ -27,7 +28,9 @@ _NAME: Final = "object-detection"
 def wording(classes: Sequence[str], box_format: BoxFormat = DEFAULT_BOX_FORMAT) -> str:
     """Word the question for `classes`, in the order given."""
     contract = BOX_CONTRACTS[box_format]
-    return f"Detect every object of these classes in the image: {', '.join(classes)}. {contract.instruction}"
+    return (
+        f"Detect every object of these classes in the image: {list_classes(classes)}. {contract.instruction}"
+    )
 
 
 def _constrain(request: TaskRequest) -> JsonSchema:
@@ -46,9 +49,9 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         answer=answer.text,
         cut_off=answer.cut_off,
     )
-    confidences: Sequence[float] = []
+    confidences: Sequence[float | None] = []
     if answer.token_scores is not None:
-        confidences = score_entries(answer.text, answer.token_scores)
+        confidences = score_entries(answer.text, answer.token_scores, request.classes)
     named = [(find_class(box.label, request.classes), box) for box in reading.boxes]
     items = tuple(
         Detection(
@@ -59,12 +62,15 @@ def _read(answer: Answer, request: TaskRequest) -> Result:
         for name, box in named
         if name is not None
     )
+    loss = _find_loss(answer, reading.skipped, [box.label for name, box in named if name is None])
+    flat = f"Boxes without an area are left out: {reading.flat}." if reading.flat else None
     return Result(
         output=answer.text,
         parsed=value,
         count=len(items),
         predictions=Detections(items=items),
-        error_message=_find_loss(answer, reading.skipped, [b.label for name, b in named if name is None]),
+        error_message=loss if loss is None or flat is None else f"{loss} {flat}",
+        note=flat if loss is None else None,
     )
 
 

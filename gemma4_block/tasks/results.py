@@ -35,7 +35,8 @@ class Classification:
 
     Attributes:
         top: The class that was answered.
-        scores: Every class in the order asked; the confidences add up to 1.
+        scores: Every class in the order asked; the confidences add up to at most 1, and what they leave is
+            the probability of none of the classes.
 
     """
 
@@ -112,6 +113,8 @@ class Result:
         count: How many things were counted or found; None where the task counts nothing.
         predictions: Classes or boxes; None where the task gives none.
         error_message: Why this is only a part of the answer; None where it is all of it.
+        note: What was left out because it says nothing, of an answer that is otherwise whole; None where
+            nothing was.
 
     """
 
@@ -120,3 +123,4 @@ class Result:
     count: int | None = None
     predictions: Predictions | None = None
     error_message: str | None = None
+    note: str | None = None

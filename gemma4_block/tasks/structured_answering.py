@@ -1,10 +1,12 @@
 """Ask for facts about an image, in fields that the user names."""
 
 import json
+from functools import lru_cache
 from typing import Final
 
 from gemma4_block.contract import Answer, JsonSchema
-from gemma4_block.errors import AnswerError, PromptError
+from gemma4_block.errors import AnswerError, MismatchError, PromptError
+from gemma4_block.json_schema import find_mismatch
 from gemma4_block.reading import JsonValue, read_json
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, is_blank
 from gemma4_block.tasks.results import Outputs, Result
@@ -24,8 +26,8 @@ def _word(request: TaskRequest) -> str:
     return f"{question}Answer about the {what} in JSON with these keys. {word_fields(structure)}"
 
 
-def answer_schema(structure: OutputStructure) -> str:
-    """Return the JSON Schema, as text, of the answers that a structure asks for.
+def answer_schema(structure: OutputStructure) -> JsonSchema:
+    """Return the JSON Schema of the answers that a structure asks for.
 
     Args:
         structure: Fields, or a JSON Schema; `structures.is_schema` says which.
@@ -39,7 +41,7 @@ def answer_schema(structure: OutputStructure) -> str:
     """
     try:
         schema = dict(structure) if is_schema(structure) else fields_schema(structure)
-        return json.dumps(schema, allow_nan=False)
+        return JsonSchema(text=json.dumps(schema, allow_nan=False), is_checked_later=True)
     except PromptError:
         raise
     except (TypeError, ValueError, RecursionError) as error:
@@ -49,14 +51,28 @@ def answer_schema(structure: OutputStructure) -> str:
 
 
 def _constrain(request: TaskRequest) -> JsonSchema:
-    return JsonSchema(text=answer_schema(_structure(request)))
+    return answer_schema(_structure(request))
 
 
-def _read(answer: Answer, request: TaskRequest) -> Result:  # noqa: ARG001 - the task's signature
+def _read(answer: Answer, request: TaskRequest) -> Result:
     if answer.cut_off is not None:
         # Half a value must not look like a whole one.
         raise AnswerError(answer.cut_off, answer=answer.text, task=_NAME)
-    return Result(output=answer.text, parsed=_read_value(answer.text))
+    value = _read_value(answer.text)
+    mismatch = _find_mismatch(answer.text, _constrain(request).text)
+    if mismatch is not None:
+        raise MismatchError(
+            f"The answer does not match the JSON Schema: {mismatch}. Ask again, or ask for less.",
+            answer=answer.text,
+            task=_NAME,
+        )
+    return Result(output=answer.text, parsed=value)
+
+
+# An answer is read once to see whether another try is needed, and once for its row.
+@lru_cache(maxsize=256)
+def _find_mismatch(answer: str, schema: str) -> str | None:
+    return find_mismatch(_read_value(answer), schema)
 
 
 def _read_value(text: str) -> JsonValue:

@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gemma4_block.contract import Answer, Constraint, ImageSeqLength, Prompt, RgbImage
-from gemma4_block.errors import AnswerError
+from gemma4_block.errors import AnswerError, MismatchError
 from gemma4_block.reading import DEFAULT_BOX_FORMAT, BoxFormat
 from gemma4_block.tasks.inputs import Inputs, OutputStructure, check_inputs, is_blank
 from gemma4_block.tasks.results import Outputs, Result
@@ -107,6 +107,27 @@ class Task(ABC):
             AnswerError: The answer does not say what the task needs.
 
         """
+
+    def ask_again(self, prompt: Prompt, answer: Answer, request: TaskRequest) -> Prompt | None:
+        """Word the question anew, where the answer is no good and another try may be better.
+
+        Args:
+            prompt: What was asked.
+            answer: The model's answer to it.
+            request: The question of the row.
+
+        Returns:
+            The prompt of a second try; None where the answer is to be taken as it is.
+
+        """
+        try:
+            self.read(answer, request)
+        except MismatchError as error:
+            problem = f"This was answered: {answer.text}\n{error} Answer so that all of it matches."
+            return replace(prompt, text=f"{prompt.text}\n\n{problem}")
+        except AnswerError:
+            pass
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -169,7 +169,7 @@ def measure_schema(
         for sequences in (free, bound):
             going_on = [one for one in sequences if not one.has_ended]
             started = time.perf_counter()
-            choose_tokens(going_on, logits[: len(going_on)])
+            choose_tokens(going_on, logits[: len(going_on), None])
             times.append(1000 * (time.perf_counter() - started))
         added.append(times[1] - times[0])
         if all(one.has_ended for one in bound):

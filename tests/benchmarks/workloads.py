@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.cli.workflows import one_step_workflow
 from gemma4_block.contract import ImageSeqLength, RgbImage
 
 Step = Sequence[tuple[RgbImage, str]]

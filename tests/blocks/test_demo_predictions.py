@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
-from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.cli.workflows import one_step_workflow
 from gemma4_block.demo.scenes import SHAPE_KINDS, Scene, draw_crop, draw_scene
 from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.settings import Settings

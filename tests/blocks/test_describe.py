@@ -61,7 +61,7 @@ def test_the_builder_gets_what_it_draws_the_form_from(client: TestClient) -> Non
     }
     assert schema["ui_manifest"] == {
         "section": "model",
-        "icon": "fa-brands fa-google",
+        "icon": "far fa-gem",
         "blockPriority": 5.5,
     }
     assert "https://huggingface.co/google/gemma-4-E2B-it" in schema["long_description"]

@@ -592,8 +592,8 @@ def test_empty_fields_take_the_operators_defaults(
         max_new_tokens=4000, do_sample=True, temperature=0.5, top_p=0.8, top_k=7, enable_thinking=True
     )
     settings = Settings(max_new_tokens=100, max_thinking_tokens=60)
-    monkeypatch.setattr("gemma4_block.blocks.fields.get_generation_defaults", lambda: defaults)
-    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: settings)
+    monkeypatch.setattr("gemma4_block.fields.get_generation_defaults", lambda: defaults)
+    monkeypatch.setattr("gemma4_block.fields.get_settings", lambda: settings)
     ask(provider, {**CAPTION, **fields}, images=grey(1))
     assert engine.calls[0].generation == generation
 

@@ -12,14 +12,17 @@ from pathlib import Path
 import inference.core  # noqa: F401  # isort: split
 import pytest
 from pydantic import ValidationError
+from roboflow_workflows.core_steps.loader import load_blocks as load_core_blocks
 from roboflow_workflows.execution_engine.entities.workload import Runtime
 
 from gemma4_block.blocks.fields import GroupFields, ImageFields, StepFields, read_fields
 from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
+from gemma4_block.blocks.label_detections_manifest import LabelDetectionsManifest
 from gemma4_block.blocks.model_step_manifest import ModelStepManifest
 from gemma4_block.blocks.multi_image_manifest import MultiImageManifest
+from gemma4_block.blocks.step_manifest import StepManifest
 from gemma4_block.catalogue import MODEL_IDS
-from gemma4_block.tasks import TASKS, Task
+from gemma4_block.tasks import GROUP_TASKS, TASKS, Task
 from tests.blocks.promises import promise_of
 
 SNAPSHOT = Path(__file__).with_name("gemma4_v1.schema.json")
@@ -71,7 +74,7 @@ def test_a_task_with_its_own_question_takes_an_empty_prompt(task_type: str, prom
 @pytest.mark.parametrize(
     ("field", "values", "is_required"),
     [
-        ("prompt", ["unconstrained", "visual-question-answering", "structured-answering"], False),
+        ("prompt", ["unconstrained", "visual-question-answering"], True),
         (
             "classes",
             ["classification", "multi-label-classification", "object-detection", "counting"],
@@ -86,9 +89,71 @@ def test_the_form_shows_a_field_where_it_is_looked_at(
     values: list[str],
     is_required: bool,  # noqa: FBT001 - a case
 ) -> None:
-    """`relevant_for` names the tasks that take the field, and says whether all of them need it."""
+    """`relevant_for` names tasks that take the field; a form can only demand it in all of them."""
     shown = Gemma4Manifest.model_json_schema()["properties"][field]["relevant_for"]["task_type"]
     assert shown == {"values": values, "required": is_required}
+
+
+def fill_as_the_form_demands(manifest: type[ModelStepManifest], task_type: str) -> dict[str, object]:
+    """Return a step with everything that the form of a task marks as required, and nothing else."""
+    texts = {"name": "gemma", "images": "$inputs.image", "prompt": "What?", "classes": ["cat"]}
+    values = {**texts, "output_structure": {"color": "of the car"}}
+    schema = manifest.model_json_schema()
+    step: dict[str, object] = {"type": schema["properties"]["type"]["enum"][0], "task_type": task_type}
+    for name, field in schema["properties"].items():
+        uses = field.get("relevant_for", {}).get("task_type", {"values": [], "required": False})
+        if name in values and (
+            name in schema["required"] or (uses["required"] and task_type in uses["values"])
+        ):
+            step[name] = values[name]
+    return step
+
+
+@pytest.mark.parametrize(
+    ("manifest", "task_type"),
+    [(Gemma4Manifest, name) for name in TASKS] + [(MultiImageManifest, name) for name in GROUP_TASKS],
+)
+def test_a_step_that_the_form_can_save_works(manifest: type[ModelStepManifest], task_type: str) -> None:
+    """What is marked as required is enough, and without any of it the step is refused."""
+    step = fill_as_the_form_demands(manifest, task_type)
+    manifest.model_validate(step)
+    for name in set(step) - {"type", "task_type"}:
+        with pytest.raises(ValidationError):
+            manifest.model_validate({key: value for key, value in step.items() if key != name})
+
+
+@pytest.mark.parametrize("manifest", [Gemma4Manifest, MultiImageManifest])
+def test_a_fresh_step_cannot_be_saved_empty(manifest: type[ModelStepManifest]) -> None:
+    """The task that a form begins with needs a prompt, and the form says so."""
+    fresh = manifest.model_json_schema()["properties"]["task_type"]["default"]
+    assert "prompt" in fill_as_the_form_demands(manifest, fresh)
+
+
+@pytest.mark.parametrize("manifest", [Gemma4Manifest, MultiImageManifest])
+def test_an_allowance_for_thoughts_is_shown_where_there_are_thoughts(
+    manifest: type[ModelStepManifest],
+) -> None:
+    """Without thoughts it would be refused, because it would do nothing."""
+    field = manifest.model_json_schema()["properties"]["max_thinking_tokens"]
+    assert field["relevant_for"] == {"enable_thinking": {"values": [True], "required": False}}
+
+
+@pytest.mark.parametrize("manifest", [Gemma4Manifest, LabelDetectionsManifest, MultiImageManifest])
+def test_every_title_was_written_for_people(manifest: type[StepManifest]) -> None:
+    """None is the name of the field with its underscores gone."""
+    fields = {name: field for name, field in manifest.model_fields.items() if name != "type"}
+    assert [name for name, field in fields.items() if field.title is None] == []
+
+
+def test_the_model_blocks_are_told_from_the_hosts_by_their_icon() -> None:
+    """No block of the host has it."""
+    icons = {
+        block.get_manifest().model_json_schema().get("ui_manifest", {}).get("icon")
+        for block in load_core_blocks()
+    }
+    assert "fa-brands fa-google" in icons
+    for manifest in (Gemma4Manifest, MultiImageManifest):
+        assert manifest.model_json_schema()["ui_manifest"]["icon"] not in icons
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)

@@ -71,6 +71,7 @@ def answer(
         output_tokens=1,
         image_tokens=0,
         choice_probabilities=choice_probabilities,
+        group_probabilities=None if choice_probabilities is None else (1.0,) * len(choice_probabilities),
         token_scores=token_scores,
     )
 
@@ -150,8 +151,8 @@ def test_detections_have_the_measured_confidences() -> None:
     text = json.dumps(ENTRIES[:2])
     split = text.index("}, {") + 1
     scores = (
-        TokenScore(start=0, end=split, log_probability=math.log(0.5)),
-        TokenScore(start=split, end=len(text), log_probability=math.log(0.9)),
+        TokenScore(start=0, end=split, log_probability=0.0, free_log_probability=math.log(0.25)),
+        TokenScore(start=split, end=len(text), log_probability=0.0, free_log_probability=math.log(0.81)),
     )
     found = read("object-detection", picture(), answer(text, token_scores=scores))
     np.testing.assert_allclose(found.confidence, [0.25, 0.81], rtol=1e-12)

@@ -477,6 +477,7 @@ def scored(*probabilities: float, text: str) -> Answer:
         output_tokens=1,
         image_tokens=1,
         choice_probabilities=(probabilities,),
+        group_probabilities=(1.0,),
     )
 
 

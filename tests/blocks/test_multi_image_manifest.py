@@ -88,7 +88,7 @@ def test_every_output_has_a_meaning() -> None:
         ({"output_structure": {"a": "b"}}, "an output_structure would do nothing"),
         (
             {**STRUCTURED, "output_structure": {"type": "object", "properties": {"x": {"type": "nonsense"}}}},
-            "The JSON Schema cannot be used",
+            "The JSON Schema is none: at properties/x/type, 'nonsense' is not valid",
         ),
         ({**STRUCTURED, "output_structure": {"type": "nonsense", "x": 1}}, "the field 'x' is 1"),
         ({"task_type": "caption"}, "Input should be 'unconstrained'"),

@@ -110,8 +110,11 @@ def measure(task_type: str) -> Answer:
         input_tokens=1,
         output_tokens=1,
         image_tokens=0,
-        token_scores=(TokenScore(start=0, end=len(text), log_probability=math.log(0.5)),),
+        token_scores=(
+            TokenScore(start=0, end=len(text), log_probability=0.0, free_log_probability=math.log(0.5)),
+        ),
         choice_probabilities=choices,
+        group_probabilities=None if choices is None else (1.0,) * len(choices),
     )
 
 

@@ -1,5 +1,7 @@
 """From results and errors to the rows that the next steps read."""
 
+from dataclasses import replace
+
 # The host's settings must be installed before roboflow_workflows freezes its own.
 import inference.core  # noqa: F401  # isort: split
 import numpy as np
@@ -39,6 +41,19 @@ def test_an_unreadable_answer_is_an_error_that_keeps_its_text_and_counts() -> No
         "count": None,
         "classes": ["cat", "dog"],
     }
+
+
+def test_a_box_without_an_area_is_told_in_a_row_that_is_no_error() -> None:
+    """The other boxes are all that the model found."""
+    text = '[{"box_2d": [5, 5, 5, 5], "label": "cat"}, {"box_2d": [0, 0, 500, 500], "label": "dog"}]'
+    said = replace(ANSWER, text=text, finish_reason="stop")
+    row = answer_row(TASKS["object-detection"], REQUEST, said, IMAGE, "gemma-4-demo")
+    assert (row["error_status"], row["error_message"], row["count"]) == (
+        False,
+        "Boxes without an area are left out: 1.",
+        1,
+    )
+    assert len(row["predictions"]) == 1
 
 
 @pytest.mark.parametrize("task_type", TASKS)

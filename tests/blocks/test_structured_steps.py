@@ -1,6 +1,7 @@
 """Steps whose answers are JSON, through the Workflows engine, with an engine that follows a script."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 # The host's settings must be installed before roboflow_workflows freezes its own.
@@ -17,8 +18,9 @@ from roboflow_workflows.execution_engine.core import ExecutionEngine
 from roboflow_workflows.execution_engine.entities.base import Batch, ImageParentMetadata, WorkflowImageData
 
 import gemma4_block
-from gemma4_block.cli.ask import one_step_workflow
+from gemma4_block.cli.workflows import one_step_workflow
 from gemma4_block.contract import Answer, Choices, FinishReason, JsonSchema
+from gemma4_block.errors import PromptError
 from gemma4_block.reading import DEFAULT_BOX_FORMAT
 from gemma4_block.settings import Settings
 from gemma4_block.tasks import TaskType
@@ -35,6 +37,7 @@ def ask(
     *,
     image_count: int = 1,
     inputs: dict[str, object] | None = None,
+    outputs: Sequence[str] = STRUCTURED,
 ) -> list[dict[str, Any]]:
     """Run a workflow of one step."""
     given = {} if inputs is None else inputs
@@ -47,7 +50,7 @@ def ask(
             ],
             "steps": [{"type": "gemma4_block/gemma4@v1", "name": "gemma", "images": "$inputs.image", **step}],
             "outputs": [
-                {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"} for name in STRUCTURED
+                {"type": "JsonField", "name": name, "selector": f"$steps.gemma.{name}"} for name in outputs
             ],
         },
         init_parameters={"gemma4_block.engine_provider": ScriptedProvider(engine)},
@@ -131,6 +134,61 @@ def test_a_structure_reaches_the_task(
     assert (row["parsed"], row["classes"], row["count"]) == ({"color": "red"}, None, None)
 
 
+UNIQUE = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+
+
+@pytest.mark.parametrize(
+    ("second", "parsed", "problem"),
+    [
+        pytest.param("[1, 2]", [1, 2], None, id="better"),
+        pytest.param(
+            "[3, 3]",
+            None,
+            "[3, 3] has non-unique elements",
+            id="no better",
+        ),
+        pytest.param(
+            answer("[3", "length"),
+            None,
+            "[1, 1] has non-unique elements",
+            id="cut off",
+        ),
+        pytest.param(
+            PromptError("No room."),
+            None,
+            "[1, 1] has non-unique elements",
+            id="refused",
+        ),
+    ],
+)
+def test_an_answer_that_does_not_match_is_asked_for_once_more(
+    second: str | Answer | PromptError, parsed: object, problem: str | None
+) -> None:
+    """With what was wrong; the row says what came of it, and its neighbours are not asked again."""
+    engine = ScriptedEngine(["[1, 1]", "[7]", second])
+    rows = ask(engine, {"task_type": "structured-answering", "output_structure": UNIQUE}, image_count=2)
+
+    assert [len(call.prompts) for call in engine.calls] == [2, 1]
+    assert "This was answered: [1, 1]\n" in engine.prompts[2].text
+    assert engine.prompts[2].images[0] is engine.prompts[0].images[0]
+    assert [row["parsed"] for row in rows] == [parsed, [7]]
+    assert [row["error_status"] for row in rows] == [problem is not None, False]
+    if problem is not None:
+        assert rows[0]["error_message"].startswith(f"The answer does not match the JSON Schema: {problem}.")
+
+
+def test_the_tokens_of_both_tries_are_counted() -> None:
+    """A second try is work too."""
+    engine = ScriptedEngine([answer("[1, 1]"), answer("[1, 2]")])
+    (row,) = ask(
+        engine,
+        {"task_type": "structured-answering", "output_structure": UNIQUE},
+        outputs=("input_tokens", "output_tokens", "image_tokens"),
+    )
+
+    assert row == {"input_tokens": 2, "output_tokens": 2, "image_tokens": 0}
+
+
 @pytest.mark.parametrize("is_selector", [False, True], ids=["literal", "selector"])
 def test_the_box_format_says_how_boxes_are_read(is_selector: bool) -> None:  # noqa: FBT001 - a case
     """The same numbers are another place where x comes first."""
@@ -157,7 +215,7 @@ def test_the_box_format_says_how_boxes_are_read(is_selector: bool) -> None:  # n
         ("structured-answering", '{"serial": "7"}'),
     ],
 )
-@pytest.mark.parametrize("bad", ["It is hard to tell.", '{"serial": 99999999999999999999, "cat": 1}'])
+@pytest.mark.parametrize("bad", ["It is hard to tell.", '{"serial": 99999999999999999999}'])
 def test_one_bad_answer_leaves_the_batch_whole(task_type: TaskType, text: str, bad: str) -> None:
     """Its row says why and keeps the text; its neighbours have their values."""
     needs = {"output_structure": {"serial": "as printed"}}
@@ -240,7 +298,6 @@ def test_steps_connect_to_what_the_task_gives(
             ExecutionEngine.init(workflow_definition=specification, init_parameters=parameters)
 
 
-SCHEMA_PROBLEM = "The JSON Schema cannot be used"
 BAD_VALUES: list[tuple[str, object, str]] = [
     ("classes", [], "needs classes, and there are none"),
     ("classes", ["cat", " "], "Class 2 of 2 is blank"),
@@ -251,11 +308,11 @@ BAD_VALUES: list[tuple[str, object, str]] = [
     ("classes", ["cat", 3], "nput should be a valid string"),
     ("classes", "cat", "nput should be a valid "),
     ("output_structure", {}, "needs an output_structure, and it is empty"),
-    ("output_structure", {"type": "array", "items": {"type": "banana"}}, SCHEMA_PROBLEM),
+    ("output_structure", {"type": "array", "items": {"type": "banana"}}, "'banana' is not valid"),
     ("output_structure", {"type": ["banana"]}, "which leaves no choice"),
     ("output_structure", {"color": None}, "is null. The value of a field is its description"),
-    ("output_structure", {"type": "array", "uniqueItems": True}, SCHEMA_PROBLEM),
-    ("output_structure", {"anyOf": [{"$ref": "https://example.com/a.json"}]}, SCHEMA_PROBLEM),
+    ("output_structure", {"type": "string", "enum": [1]}, "The JSON Schema cannot be used: Unsatisfiable"),
+    ("output_structure", {"anyOf": [{"$ref": "https://example.com/a.json"}]}, "which is not in it"),
     ("output_structure", {"enum": ["x" * 20_001]}, "20000 are allowed"),
     ("output_structure", ["color"], "nput should be a valid dictionary"),
     ("box_format", "xywh", "nput should be 'yxyx_0_1000', 'xyxy_0_1000', 'xyxy_0_1' or 'xyxy_pixels'"),
@@ -344,7 +401,7 @@ def test_the_operators_limits_hold(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, step: dict[str, object], message: str
 ) -> None:
     """A request cannot ask for more than the machine allows."""
-    monkeypatch.setattr("gemma4_block.blocks.fields.get_settings", lambda: settings)
+    monkeypatch.setattr("gemma4_block.fields.get_settings", lambda: settings)
     with pytest.raises(WorkflowSyntaxError) as caught:
         ask(ScriptedEngine([]), step)
     assert message in str([error.model_dump() for error in caught.value.blocks_errors or []])

@@ -173,11 +173,11 @@ def test_the_budgets_reach_the_model(measure: Callable[..., dict[str, object]], 
     ("arguments", "expected"),
     [
         pytest.param(["--model-version", "nonsense"], "'nonsense'", id="unknown model"),
-        pytest.param(["--task-type", "unconstrained"], "needs a prompt", id="no question"),
-        pytest.param(["--task-type", "counting"], "needs classes", id="no classes"),
+        pytest.param(["--task-type", "unconstrained"], "needs --prompt", id="no question"),
+        pytest.param(["--task-type", "counting"], "needs --classes", id="no classes"),
         pytest.param(["--structure", "no.json"], "nor a readable file", id="no structure file"),
-        pytest.param(["--quantization", "nonsense"], "quantization: ", id="quantization"),
-        pytest.param(["no.png"], "no.png cannot be opened", id="no file"),
+        pytest.param(["--quantization", "nonsense"], "--quantization is", id="quantization"),
+        pytest.param(["no.png"], "There is no image file no.png", id="no file"),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_code_1(

@@ -8,6 +8,9 @@ from inference.core.exceptions import InputImageLoadError
 from inference.core.utils.image_utils import load_image
 
 from gemma4_block.cli.environment import describe_permissions
+from gemma4_block.cli.serve import demo_request
+from gemma4_block.settings import get_settings
+from gemma4_block.waiting import PROMPTS
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -68,6 +71,20 @@ def test_pages_of_other_sites_get_no_permission(client: "TestClient") -> None:
         preflight = client.options("/workflows/run", headers={"Origin": origin, **asks})
         assert (preflight.status_code == 200) == (allowed is not None)
         assert preflight.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+def test_a_step_that_finds_too_much_waiting_is_told_to_come_again(
+    client: "TestClient", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the status that says so, and without the traceback of a defect."""
+    monkeypatch.setenv("GEMMA4_BLOCK_MAX_WAITING", "1")
+    get_settings.cache_clear()
+    with PROMPTS.wait(1, 0, max_count=None, max_bytes=None):
+        reply = client.post("/workflows/run", json=demo_request())
+    get_settings.cache_clear()
+    assert reply.status_code == 503
+    assert reply.json()["message"] == "1 prompts wait already; 1 may on this machine. Ask again later."
+    assert "Traceback" not in reply.text
 
 
 def test_what_is_open_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

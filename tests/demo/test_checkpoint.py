@@ -28,12 +28,13 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 def test_the_files_are_those_of_a_hugging_face_checkpoint() -> None:
-    """Nothing is missing and nothing else is shipped."""
+    """Nothing is missing, and but for the host's model_config.json nothing else is shipped."""
     assert sorted(path.name for path in CHECKPOINT_DIRECTORY.iterdir()) == [
         "chat_template.jinja",
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "model_config.json",
         "processor_config.json",
         "tokenizer.json",
         "tokenizer_config.json",

@@ -108,10 +108,20 @@ def test_every_row_is_asked_and_scored() -> None:
         "task detection, F1 at IoU 0.5": 0.0,
         "task detection, right above wrong": 1.0,
         "task detection, calibration error": 0.0,
+        "task detection of one class of several, precision above 0.5": 0.0,
+        "task detection of one class of several, recall above 0.5": 0.0,
+        "task detection of one class of several, right above wrong": 1.0,
+        "task detection of one class of several, calibration error": 0.0,
+        "task detection of an absent class, boxes above 0.5 an image": 0.0,
+        "task detection of an unknown class, boxes above 0.5 an image": 0.0,
+        "task classification with other, one fits": 0.0,
+        "task classification with other, none fits": 0.0,
+        "task classification with other, calibration error": 0.0,
     }
     # Thirteen questions about each scene, four forms of counting among them, five about each crop and one
-    # about each number; and through the tasks, three about each scene and three about each crop.
-    assert len(engine.asked) == 6 * 25
+    # about each number; and through the tasks, three about each scene and three about each crop. For classes
+    # that are not there, two about each scene with shapes, one where they differ, and six about each crop.
+    assert len(engine.asked) == 6 * 25 + 2 * 5 + 4 + 6 * 6
     assert {generation.do_sample for _, generation in engine.asked} == {False}
     assert sum(generation.enable_thinking for _, generation in engine.asked) == 6 * 2
     assert sum(prompt.system == "Answer in French." for prompt, _ in engine.asked) == 6

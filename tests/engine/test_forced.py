@@ -1,6 +1,7 @@
 """Text that a schema forces is written without asking the model, and answers stay what they were."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def scores_of(answer: Answer) -> list[float]:
     return [score.log_probability for score in answer.token_scores or ()]
 
 
+def free_scores_of(answer: Answer, *, like: Answer | None = None) -> list[float]:
+    """Return how likely each token was by itself, NaN where the answer, or one like it, does not tell."""
+    places = (answer if like is None else like).token_scores or ()
+    scores = [score.free_log_probability for score in answer.token_scores or ()]
+    return [
+        math.nan if score is None or place.free_log_probability is None else score
+        for score, place in zip(scores, places, strict=True)
+    ]
+
+
 def make_prompts() -> list[Prompt]:
     """Ask with different schemas and none, with images and without."""
     images = [draw_scene(np.random.default_rng(seed)).image for seed in range(3)]
@@ -99,7 +110,22 @@ def test_answers_are_those_of_asking_the_model_for_every_token(
                 wanted.output_tokens,
             )
             np.testing.assert_allclose(scores_of(answer), scores_of(wanted), atol=2e-3)
+            np.testing.assert_allclose(free_scores_of(answer), free_scores_of(wanted, like=answer), atol=2e-3)
     assert steps < len(plain_passes)
+
+
+def test_the_model_is_asked_what_it_would_have_said_instead_of_forced_text(tmp_path: Path) -> None:
+    """All tokens but those that are forced up to the end; a forced one is certain and need not be likely."""
+    engine, _ = load(build_miniature("e2b", tmp_path / "e2b"))
+    (answer,) = ask(engine, [make_prompts()[3]], max_new_tokens=64)
+    assert answer.token_scores is not None
+    known = [score.free_log_probability is not None for score in answer.token_scores]
+    last = max(place for place, score in enumerate(answer.token_scores) if score.log_probability < 0)
+
+    assert all(known[: last + 1])
+    assert not any(known[last + 1 :])
+    certain = [score for score in answer.token_scores[:last] if score.log_probability == 0]
+    assert min(score.free_log_probability or 0.0 for score in certain) < math.log(0.5)
 
 
 def test_the_model_is_asked_only_where_there_is_a_choice(tmp_path: Path) -> None:

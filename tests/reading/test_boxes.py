@@ -105,6 +105,28 @@ def test_what_is_no_finite_number_makes_the_entry_unreadable(number: JsonValue) 
         read([broken])
 
 
+@pytest.mark.parametrize(
+    "box",
+    [[5, 5, 5, 5], [5, 0, 5, 900], [0, 7, 900, 7], [1500, 0, 1500, 10]],
+    ids=["a point", "no height", "no width", "a line outside"],
+)
+def test_a_box_without_an_area_is_left_out_alone(box: list[JsonValue]) -> None:
+    """Alone or beside others it is counted, and it is no failed reading."""
+    flat: JsonValue = {"box_2d": box, "label": "cat"}
+    whole: JsonValue = {"box_2d": [0, 0, 500, 500], "label": "dog"}
+
+    assert read([flat]) == BoxesReading(boxes=(), skipped=0, flat=1)
+    assert read([flat, whole]) == BoxesReading(
+        boxes=(ReadBox(label="dog", box_xyxy_px=(0, 0, 500, 250), entry=1),), skipped=0, flat=1
+    )
+
+
+def test_a_box_that_loses_its_area_at_the_edge_cannot_be_read() -> None:
+    """It is wholly outside, so the numbers mean something else."""
+    with pytest.raises(AnswerError, match="choose its box_format"):
+        read([{"box_2d": [1100, 1200, 1300, 1400], "label": "cat"}])
+
+
 @pytest.mark.parametrize("value", [None, 3, "cat", True, {}, {"cat": 2}, {"detections": 3}])
 def test_what_holds_no_list_is_refused(value: JsonValue) -> None:
     """It is not the same as an empty list, which says that nothing was found."""

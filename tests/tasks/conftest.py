@@ -20,6 +20,7 @@ def say() -> Say:
         *,
         finish_reason: FinishReason = "stop",
         choice_probabilities: tuple[tuple[float, ...], ...] | None = None,
+        group_probabilities: tuple[float, ...] | None = None,
         token_scores: tuple[TokenScore, ...] | None = None,
     ) -> Answer:
         return Answer(
@@ -30,6 +31,7 @@ def say() -> Say:
             output_tokens=1,
             image_tokens=0,
             choice_probabilities=choice_probabilities,
+            group_probabilities=group_probabilities,
             token_scores=token_scores,
         )
 

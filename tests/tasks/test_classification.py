@@ -39,13 +39,49 @@ def test_every_class_is_one_alternative(request_classes: Ask) -> None:
 
 def test_the_answered_class_is_the_top_with_its_own_probability(request_classes: Ask, say: Say) -> None:
     """Where chance plays a part, the answer need not be the likeliest class."""
-    answer = say('{"class_name": "dog"}', choice_probabilities=((0.7, 0.3),))
+    answer = say('{"class_name": "dog"}', choice_probabilities=((0.7, 0.3),), group_probabilities=(1.0,))
     scores = (ClassScore(class_name="cat", confidence=0.7), ClassScore(class_name="dog", confidence=0.3))
     assert TASK.read(answer, request_classes("cat", "dog")) == Result(
         output='{"class_name": "dog", "confidence": 0.3}',
         parsed={"class_name": "dog", "confidence": 0.3},
         predictions=Classification(top=scores[1], scores=scores),
     )
+
+
+def test_confidences_leave_room_for_none_of_the_classes(request_classes: Ask, say: Say) -> None:
+    """A class is as likely as the model is to name it by itself, not as it is beside worse ones."""
+    answer = say('{"class_name": "cat"}', choice_probabilities=((0.75, 0.25),), group_probabilities=(0.04,))
+    predictions = TASK.read(answer, request_classes("cat", "dog")).predictions
+    assert isinstance(predictions, Classification)
+    assert [score.confidence for score in predictions.scores] == pytest.approx([0.03, 0.01])
+
+
+def test_without_the_probability_of_the_group_there_is_no_confidence(request_classes: Ask, say: Say) -> None:
+    """The best of classes that do not fit is not made to look sure."""
+    answer = say('{"class_name": "dog"}', choice_probabilities=((0.3, 0.7),))
+    predictions = TASK.read(answer, request_classes("cat", "dog")).predictions
+    assert isinstance(predictions, Classification)
+    assert predictions.top == ClassScore(class_name="dog", confidence=None)
+
+
+@pytest.mark.parametrize(
+    ("classes", "rest"),
+    [
+        (("cat", "dog"), None),
+        (("cat", "other"), 1),
+        (("None of these.", "cat"), 0),
+        (("cat", "other", "Unknown"), 1),
+        (("cat", "another", "other cat"), None),
+    ],
+    ids=["none", "other", "spelled otherwise", "the first of two", "names that hold the word"],
+)
+def test_a_class_for_what_fits_no_other_gets_what_they_leave(
+    request_classes: Ask, classes: tuple[str, ...], rest: int | None
+) -> None:
+    """Such as `other`, however it is spelled; how likely the model is to begin its JSON does not count."""
+    constraint = TASK.ask(request_classes(*classes)).constraint
+    assert isinstance(constraint, Choices)
+    assert (constraint.rest, constraint.lead) == (rest, '{"class_name": "')
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,38 @@ def test_a_confidence_stays_with_its_own_box(request_classes: Ask, say: Say) -> 
     text = json.dumps([flat, CAT, DOG])
     starts = [0, text.index(json.dumps(CAT)), text.index(json.dumps(DOG)), len(text)]
     scores = tuple(
-        TokenScore(start=start, end=end, log_probability=math.log(probability))
+        TokenScore(start=start, end=end, log_probability=0.0, free_log_probability=math.log(probability))
         for start, end, probability in zip(starts[:-1], starts[1:], (0.1, 0.5, 0.9), strict=True)
     )
     result = TASK.read(say(text, token_scores=scores), request_classes("cat", "dog"))
     assert isinstance(result.predictions, Detections)
     assert [item.class_name for item in result.predictions.items] == ["cat", "dog"]
-    assert [item.confidence for item in result.predictions.items] == pytest.approx([0.25, 0.81])
-    assert result.error_message == "1 entries of the answer could not be read as boxes and are left out."
+    assert [item.confidence for item in result.predictions.items] == pytest.approx([0.5, 0.9])
+    assert (result.error_message, result.note) == (None, "Boxes without an area are left out: 1.")
+
+
+def test_a_box_without_an_area_costs_no_other_and_is_told(request_classes: Ask, say: Say) -> None:
+    """Where it is the only one, nothing is found; the answer is whole all the same."""
+    text = json.dumps([{"box_2d": [5, 0, 5, 900], "label": "cat"}])
+    result = TASK.read(say(text), request_classes("cat"))
+    assert result == Result(
+        output=text,
+        parsed=json.loads(text),
+        count=0,
+        predictions=Detections(items=()),
+        note="Boxes without an area are left out: 1.",
+    )
+
+
+def test_an_engine_that_tells_no_free_probabilities_gives_no_confidence(
+    request_classes: Ask, say: Say
+) -> None:
+    """A label's probability among the classes asked for would be 1 whatever the box shows."""
+    text = json.dumps([CAT])
+    scores = (TokenScore(start=0, end=len(text), log_probability=0.0),)
+    result = TASK.read(say(text, token_scores=scores), request_classes("cat"))
+    assert isinstance(result.predictions, Detections)
+    assert [item.confidence for item in result.predictions.items] == [None]
 
 
 @pytest.mark.parametrize(
@@ -166,13 +190,16 @@ def test_a_box_beyond_the_image_ends_at_its_edge(request_classes: Ask, say: Say)
 
 def test_every_loss_is_told(request_classes: Ask, say: Say) -> None:
     """One of them does not hide the others."""
-    flat = {"box_2d": [5, 5, 5, 5], "label": "cat"}
-    text = json.dumps([CAT, flat, DOG, CAT])[:-5]
-    message = TASK.read(say(text, finish_reason="length"), request_classes("cat")).error_message
-    assert message is not None
-    assert [part in message for part in ("cut off", "1 entries", "not asked for are left out: dog")] == [
-        True
-    ] * 3
+    flat, broken = {"box_2d": [5, 5, 5, 5], "label": "cat"}, {"box_2d": [5], "label": "cat"}
+    text = json.dumps([CAT, flat, broken, DOG, CAT])[:-5]
+    result = TASK.read(say(text, finish_reason="length"), request_classes("cat"))
+    assert result.note is None
+    assert result.error_message == (
+        "The answer was cut off at max_new_tokens. Raise max_new_tokens, or ask for less. The boxes are "
+        "those that were complete; one takes about 30 tokens. 1 entries of the answer could not be read as "
+        "boxes and are left out. Boxes of classes that were not asked for are left out: dog. Boxes without "
+        "an area are left out: 1."
+    )
 
 
 @pytest.mark.parametrize(

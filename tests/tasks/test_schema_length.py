@@ -23,7 +23,7 @@ def test_as_many_classes_as_are_allowed_fit_into_a_schema(name: TaskType, stem: 
     constraint = TASKS[name].ask(request).constraint
     schema = constraint.schema if isinstance(constraint, Choices) else constraint
     assert isinstance(schema, JsonSchema)
-    LIMITS.check_schema(schema.text)
+    LIMITS.check_schema(schema)
 
 
 def test_two_hundred_fields_fit_into_a_schema() -> None:
@@ -35,4 +35,4 @@ def test_two_hundred_fields_fit_into_a_schema() -> None:
     )
     schema = TASKS["structured-answering"].ask(request).constraint
     assert isinstance(schema, JsonSchema)
-    LIMITS.check_schema(schema.text)
+    LIMITS.check_schema(schema)

@@ -13,7 +13,9 @@ from gemma4_block.tasks import TASKS, TaskRequest
 
 STRUCTURED = TASKS["structured-answering"]
 REQUEST = TaskRequest(
-    images=(np.zeros((4, 6, 3), np.uint8),), image_seq_length=70, output_structure={"value": "anything"}
+    images=(np.zeros((4, 6, 3), np.uint8),),
+    image_seq_length=70,
+    output_structure={"$schema": "https://json-schema.org/draft/2020-12/schema"},
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from gemma4_block.contract import Answer, JsonSchema
-from gemma4_block.errors import AnswerError, PromptError
+from gemma4_block.errors import AnswerError, MismatchError, PromptError
 from gemma4_block.json_schema import compile_schema
 from gemma4_block.reading import JsonValue
 from gemma4_block.tasks import TASKS, OutputStructure, Result, TaskRequest
@@ -224,19 +224,67 @@ def test_a_value_that_is_no_field_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("text", "parsed"),
+    ("structure", "text", "parsed"),
     [
-        ('{"color": "red", "plate": null}', {"color": "red", "plate": None}),
-        ('[{"color": "red"}]', [{"color": "red"}]),
-        ("[]", []),
-        ('```json\n{"color": "red",}\n```', {"color": "red"}),
+        (FIELDS, '{"color": "red", "plate": null}', {"color": "red", "plate": None}),
+        ({"color": "red"}, '```json\n{"color": "red",}\n```', {"color": "red"}),
+        ({"type": "array", "items": True}, '[{"color": "red"}]', [{"color": "red"}]),
+        ({"type": "array"}, "[]", []),
     ],
 )
 def test_the_answer_is_parsed(
-    ask: Callable[..., TaskRequest], say: Say, text: str, parsed: JsonValue
+    ask: Callable[..., TaskRequest], say: Say, structure: OutputStructure, text: str, parsed: JsonValue
 ) -> None:
     """The text stays as it was written."""
-    assert TASK.read(say(text), ask(FIELDS)) == Result(output=text, parsed=parsed)
+    assert TASK.read(say(text), ask(structure)) == Result(output=text, parsed=parsed)
+
+
+@pytest.mark.parametrize(
+    ("structure", "text", "problem"),
+    [
+        pytest.param(
+            {"type": "array", "uniqueItems": True},
+            "[7, 7]",
+            "[7, 7] has non-unique elements",
+            id="uniqueItems",
+        ),
+        pytest.param(
+            {"properties": {"a": {"not": {"const": 1}}}, "type": "object"},
+            '{"a": 1}',
+            "a: 1 should not be valid under {'const': 1}",
+            id="not",
+        ),
+        pytest.param(
+            {"type": "string", "pattern": "^(?!no)"},
+            '"none"',
+            "'none' does not match the pattern '^(?!no)'",
+            id="look-ahead",
+        ),
+        pytest.param(FIELDS, '{"color": "red"}', "'plate' is a required property", id="fields"),
+    ],
+)
+def test_an_answer_that_does_not_match_is_an_error_and_worth_another_try(
+    ask: Callable[..., TaskRequest], say: Say, structure: OutputStructure, text: str, problem: str
+) -> None:
+    """What the grammar cannot hold is checked, and the model told what was wrong."""
+    request = ask(structure)
+    with pytest.raises(MismatchError) as caught:
+        TASK.read(say(text), request)
+    first = TASK.ask(request)
+    second = TASK.ask_again(first, say(text), request)
+
+    assert str(caught.value).startswith(f"The answer does not match the JSON Schema: {problem}.")
+    assert second is not None
+    assert second.text.startswith(f"{first.text}\n\nThis was answered: {text}\n{caught.value}")
+    assert second.constraint == first.constraint
+
+
+@pytest.mark.parametrize("text", ['{"color": "red", "plate": null}', "no idea"])
+def test_other_answers_are_not_asked_for_again(ask: Callable[..., TaskRequest], say: Say, text: str) -> None:
+    """Neither a good one nor one that says nothing."""
+    request = ask(FIELDS)
+
+    assert TASK.ask_again(TASK.ask(request), say(text), request) is None
 
 
 @pytest.mark.parametrize("text", ['{"color": "red", "pla', '{"color": "red"}, {"color": "bl'])

@@ -63,7 +63,11 @@ def test_each_class_can_be_the_one(
     text = constraint.groups[0][place]
     assert schema_of("classification", request).is_valid(json.loads(text))
     probabilities = tuple(0.9 if name == chosen else 0.1 / (len(CLASSES) - 1) for name in CLASSES)
-    answer = say(text, choice_probabilities=(probabilities,) if is_scored else None)
+    answer = (
+        say(text, choice_probabilities=(probabilities,), group_probabilities=(1.0,))
+        if is_scored
+        else say(text)
+    )
     result = TASKS["classification"].read(answer, request)
     measured = {"confidence": 0.9} if is_scored else {}
     assert result.parsed == {"class_name": chosen, **measured}
@@ -138,7 +142,9 @@ def test_each_class_can_be_a_box_with_its_own_confidence(
     for place, entry in enumerate(entries):
         probability = (place + 1) / 100
         end = start + len(entry)
-        scores.append(TokenScore(start=start, end=end, log_probability=math.log(probability)))
+        scores.append(
+            TokenScore(start=start, end=end, log_probability=0.0, free_log_probability=math.log(probability))
+        )
         start = end + 2
     request = request_classes(*CLASSES)
     assert schema_of("object-detection", request).is_valid(json.loads(text))
@@ -146,6 +152,6 @@ def test_each_class_can_be_a_box_with_its_own_confidence(
     assert isinstance(result.predictions, Detections)
     found = result.predictions.items
     assert tuple(item.class_name for item in found) == CLASSES
-    # One token is the whole entry, so its probability counts for the label and for the numbers.
-    expected = [((place + 1) / 100) ** 2 for place in range(len(CLASSES))]
+    # One token is the whole entry, the label among it.
+    expected = [(place + 1) / 100 for place in range(len(CLASSES))]
     assert [item.confidence for item in found] == pytest.approx(expected)

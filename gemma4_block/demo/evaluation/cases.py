@@ -66,6 +66,19 @@ def classify_case(rng: np.random.Generator, crop: Scene, truth: str, others: Seq
     )
 
 
+def list_truths(crops: Sequence[Scene]) -> list[tuple[Scene, str, Sequence[str]]]:
+    """Return each crop three times: with its colour, its kind and its label, and what these could be."""
+    return [
+        (crop, truth, others)
+        for crop in crops
+        for truth, others in (
+            (crop.shapes[0].color, COLORS),
+            (crop.shapes[0].kind, SHAPE_KINDS),
+            (crop.shapes[0].label, dialogue.ALL_LABELS),
+        )
+    ]
+
+
 def draw_classes(rng: np.random.Generator, truth: str, others: Sequence[str]) -> list[str]:
     """Return the true class and up to five others, shuffled."""
     wrong = [name for name in others if name != truth]

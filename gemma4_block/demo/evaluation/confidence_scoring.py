@@ -6,6 +6,9 @@ from gemma4_block.demo.evaluation.scoring import Row
 
 _BINS = 15
 
+CALIBRATION_LIMIT = 0.10
+"""The most that a calibration error of the shipped checkpoint may be."""
+
 
 def score_calibration(
     name: str, confidences: Sequence[float], is_right: Sequence[bool], limit: float | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gemma4_block.contract import Engine
-from gemma4_block.demo.evaluation import judges, task_judges
+from gemma4_block.demo.evaluation import judges, presence_judges, task_judges
 from gemma4_block.demo.evaluation.cases import draw_worn
 from gemma4_block.demo.evaluation.scoring import Row
 from gemma4_block.demo.scenes import draw_crop, draw_number, draw_scene
@@ -61,6 +61,7 @@ def evaluate(engine: Engine, *, scene_count: int = 300, seed: int = HELD_OUT_SEE
         judges.judge_classes(engine, scenes, np.random.default_rng((seed, 6))),
         judges.judge_untrained_questions(engine, scenes),
         task_judges.judge_tasks(engine, scenes, crops, np.random.default_rng((seed, 7))),
+        presence_judges.judge_absence(engine, scenes, crops, np.random.default_rng((seed, 8))),
     )
     return Report(
         rows=tuple(row for rows, _ in parts for row in rows),

@@ -4,69 +4,33 @@ What the other judges ask is free text; here the answer is held to its form, as 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from gemma4_block.contract import Answer, Engine, GenerationConfig
-from gemma4_block.demo.dialogue import ALL_LABELS
-from gemma4_block.demo.evaluation.cases import draw_classes, pick_labels, true_box
-from gemma4_block.demo.evaluation.confidence_scoring import score_calibration, score_ranking
-from gemma4_block.demo.evaluation.scoring import (
-    LabelledBox,
-    Row,
-    match_boxes,
+from gemma4_block.contract import Engine
+from gemma4_block.demo.evaluation.asking import Asked, ask_task, match_detections
+from gemma4_block.demo.evaluation.cases import draw_classes, list_truths, pick_labels
+from gemma4_block.demo.evaluation.confidence_scoring import (
+    CALIBRATION_LIMIT,
+    score_calibration,
+    score_ranking,
 )
-from gemma4_block.demo.scenes import COLORS, SHAPE_KINDS, Scene
-from gemma4_block.errors import AnswerError
-from gemma4_block.tasks import (
-    TASKS,
-    Classification,
-    Detections,
-    MultiLabelClassification,
-    Predictions,
-    Result,
-    TaskRequest,
-    TaskType,
-)
-
-# The longest true answers are 5 boxes and 7 classes.
-_MAX_NEW_TOKENS = 192
-_CALIBRATION_LIMIT = 0.10
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
-    """A request and what came of it; None where the answer was cut off or could not be read."""
-
-    request: TaskRequest
-    result: Result | None
-
-    @property
-    def predictions(self) -> Predictions | None:
-        """Classes or boxes, where there are any."""
-        return None if self.result is None else self.result.predictions
+from gemma4_block.demo.evaluation.scoring import Row
+from gemma4_block.demo.scenes import Scene
+from gemma4_block.tasks import Classification, MultiLabelClassification
 
 
 def judge_tasks(
     engine: Engine, scenes: Sequence[Scene], crops: Sequence[Scene], rng: np.random.Generator
 ) -> tuple[list[Row], list[Row]]:
     """Judge validity, classes, presence, counts and boxes, and how much their confidences are worth."""
-    truths = [
-        (crop, truth, others)
-        for crop in crops
-        for truth, others in (
-            (crop.shapes[0].color, COLORS),
-            (crop.shapes[0].kind, SHAPE_KINDS),
-            (crop.shapes[0].label, ALL_LABELS),
-        )
-    ]
+    truths = list_truths(crops)
     classes = [tuple(draw_classes(rng, truth, others)) for _, truth, others in truths]
     labels = [tuple(pick_labels(rng, scene)) for scene in scenes]
-    classified = _ask(engine, "classification", [crop for crop, _, _ in truths], classes)
-    present = _ask(engine, "multi-label-classification", scenes, labels)
-    counted = _ask(engine, "counting", scenes, labels)
-    detected = _ask(engine, "object-detection", scenes, labels)
+    classified = ask_task(engine, "classification", [crop for crop, _, _ in truths], classes)
+    present = ask_task(engine, "multi-label-classification", scenes, labels)
+    counted = ask_task(engine, "counting", scenes, labels)
+    detected = ask_task(engine, "object-detection", scenes, labels)
     asked = [*classified, *present, *counted, *detected]
     valid = sum(one.result is not None for one in asked)
     rows = [
@@ -79,35 +43,7 @@ def judge_tasks(
     return rows, []
 
 
-def _ask(
-    engine: Engine, name: TaskType, scenes: Sequence[Scene], classes: Sequence[tuple[str, ...]]
-) -> list[_Asked]:
-    task = TASKS[name]
-    requests = [
-        TaskRequest(
-            images=(scene.image,), image_seq_length=min(engine.capabilities.image_seq_lengths), classes=names
-        )
-        for scene, names in zip(scenes, classes, strict=True)
-    ]
-    generation = GenerationConfig(max_new_tokens=_MAX_NEW_TOKENS)
-    answers = engine.answer([task.ask(request) for request in requests], generation)
-    found = []
-    for request, answer in zip(requests, answers, strict=True):
-        if not isinstance(answer, Answer):
-            raise answer
-        found.append(_Asked(request=request, result=_read(name, answer, request)))
-    return found
-
-
-def _read(name: TaskType, answer: Answer, request: TaskRequest) -> Result | None:
-    try:
-        result = TASKS[name].read(answer, request)
-    except AnswerError:
-        return None
-    return None if result.error_message is not None else result
-
-
-def _judge_classification(asked: Sequence[_Asked], truths: Sequence[str]) -> list[Row]:
+def _judge_classification(asked: Sequence[Asked], truths: Sequence[str]) -> list[Row]:
     confidences, is_right = [], []
     for one, truth in zip(asked, truths, strict=True):
         top = one.predictions.top if isinstance(one.predictions, Classification) else None
@@ -115,11 +51,11 @@ def _judge_classification(asked: Sequence[_Asked], truths: Sequence[str]) -> lis
         is_right.append(top is not None and top.class_name == truth)
     return [
         Row(name="task classification", value=float(np.mean(is_right)), target=0.95, n=len(is_right)),
-        score_calibration("task classification", confidences, is_right, limit=_CALIBRATION_LIMIT),
+        score_calibration("task classification", confidences, is_right, limit=CALIBRATION_LIMIT),
     ]
 
 
-def _judge_presence(asked: Sequence[_Asked], scenes: Sequence[Scene]) -> list[Row]:
+def _judge_presence(asked: Sequence[Asked], scenes: Sequence[Scene]) -> list[Row]:
     confidences, is_right, is_whole = [], [], []
     for one, scene in zip(asked, scenes, strict=True):
         there = {shape.label for shape in scene.shapes}
@@ -134,11 +70,11 @@ def _judge_presence(asked: Sequence[_Asked], scenes: Sequence[Scene]) -> list[Ro
         is_whole.append(bool(right) and all(right))
     return [
         Row(name="task multi-label", value=float(np.mean(is_whole)), n=len(is_whole)),
-        score_calibration("task multi-label", confidences, is_right, limit=_CALIBRATION_LIMIT),
+        score_calibration("task multi-label", confidences, is_right, limit=CALIBRATION_LIMIT),
     ]
 
 
-def _judge_counts(asked: Sequence[_Asked], scenes: Sequence[Scene]) -> Row:
+def _judge_counts(asked: Sequence[Asked], scenes: Sequence[Scene]) -> Row:
     is_right = [
         one.result is not None
         and one.result.parsed
@@ -148,30 +84,13 @@ def _judge_counts(asked: Sequence[_Asked], scenes: Sequence[Scene]) -> Row:
     return Row(name="task counting", value=float(np.mean(is_right)), n=len(is_right))
 
 
-def _judge_detection(asked: Sequence[_Asked], scenes: Sequence[Scene]) -> list[Row]:
-    confidences, is_right, true_count = [], [], 0
-    for one, scene in zip(asked, scenes, strict=True):
-        items = one.predictions.items if isinstance(one.predictions, Detections) else ()
-        height, width = scene.image.shape[:2]
-        given = [
-            LabelledBox(
-                label=item.class_name,
-                box_yxyx_1000=(
-                    1000 * item.box_xyxy_px[1] / height,
-                    1000 * item.box_xyxy_px[0] / width,
-                    1000 * item.box_xyxy_px[3] / height,
-                    1000 * item.box_xyxy_px[2] / width,
-                ),
-            )
-            for item in items
-        ]
-        matched = match_boxes(given, [true_box(scene, shape) for shape in scene.shapes])
-        confidences += [0.0 if item.confidence is None else item.confidence for item in items]
-        is_right += [box in [pair[0] for pair in matched] for box in given]
-        true_count += len(scene.shapes)
+def _judge_detection(asked: Sequence[Asked], scenes: Sequence[Scene]) -> list[Row]:
+    judged = [box for one, scene in zip(asked, scenes, strict=True) for box in match_detections(one, scene)]
+    confidences, is_right = [confidence for confidence, _ in judged], [right for _, right in judged]
+    true_count = sum(len(scene.shapes) for scene in scenes)
     f1 = 2 * sum(is_right) / max(1, len(is_right) + true_count)
     return [
         Row(name="task detection, F1 at IoU 0.5", value=f1, target=0.80, n=true_count),
         score_ranking("task detection", confidences, is_right),
-        score_calibration("task detection", confidences, is_right),
+        score_calibration("task detection", confidences, is_right, limit=CALIBRATION_LIMIT),
     ]

@@ -10,9 +10,9 @@ import torch
 from PIL.Image import Image as PillowImage
 
 from gemma4_block.contract import GenerationConfig, RgbImage
-from gemma4_block.engine.compat.pictures import convert_picture, open_picture
 from gemma4_block.errors import PromptError
 from gemma4_block.images import ColorOrder, to_rgb
+from gemma4_block.pictures import convert_picture, open_picture
 from gemma4_block.settings import get_generation_defaults
 
 Image = npt.NDArray[Any] | torch.Tensor | PillowImage | Path | str
@@ -68,10 +68,25 @@ def read_images(
     listed = images if isinstance(images, list) else [images]
     if not listed:
         raise PromptError("The list of images is empty. Give at least one, or ask about none with `answer`.")
-    return tuple(_read_image(image, color_format, max_pixels=max_pixels) for image in listed)
+    return tuple(read_image(image, color_format, max_pixels=max_pixels) for image in listed)
 
 
-def _read_image(image: Image, color_format: ColorOrder | None, *, max_pixels: int) -> RgbImage:
+def read_image(image: Image, color_format: ColorOrder | None, *, max_pixels: int) -> RgbImage:
+    """Return one image as RGB.
+
+    Args:
+        image: An array, a tensor, an image of Pillow, or the path of a file.
+        color_format: Of an array or tensor; None means BGR for arrays and RGB for tensors.
+        max_pixels: The operator's limit, which files and Pillow's images are held to before they are decoded.
+
+    Returns:
+        `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        PromptError: It cannot be an image.
+        ConfigurationError: The colour format is neither of the two.
+
+    """
     if isinstance(image, str) and "://" in image:
         raise PromptError(
             f"{image!r} is an address; images are not fetched. Save the file and give its path."

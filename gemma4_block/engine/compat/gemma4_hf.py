@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from transformers import BatchFeature
+from typing_extensions import Self
 
 from gemma4_block.contract import (
     Answer,
@@ -16,10 +17,11 @@ from gemma4_block.contract import (
     check_image_seq_length,
 )
 from gemma4_block.engine.compat.arguments import Image, fill_generation, read_images, split_system_prompt
+from gemma4_block.engine.compat.load_options import fill_load_options
 from gemma4_block.engine.compat.location import find_directory
-from gemma4_block.engine.hardware import find_device
-from gemma4_block.engine.loading import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.loading import Checkpoint, load_checkpoint
 from gemma4_block.engine.local import LocalEngine
+from gemma4_block.engine.pool import set_log_level
 from gemma4_block.errors import PromptError
 from gemma4_block.images import ColorOrder
 from gemma4_block.limits import Limits, ask
@@ -42,6 +44,8 @@ class Gemma4HF:
 
     Attributes:
         engine: Runs the model; it profiles, forgets and closes.
+        image_seq_length: As given.
+        limits: What the operator allows to this process.
 
     """
 
@@ -49,27 +53,30 @@ class Gemma4HF:
     def from_pretrained(  # noqa: PLR0917 - the signature users know
         cls,
         model_name_or_path: str | os.PathLike[str],
-        device: torch.device | str = "auto",
+        device: torch.device | str | None = None,
         trust_remote_code: bool = False,  # noqa: FBT001, FBT002 - the signature users know
         local_files_only: bool = True,  # noqa: FBT001, FBT002
         quantization_config: "BitsAndBytesConfig | None" = None,
         disable_quantization: bool = False,  # noqa: FBT001, FBT002
         gemma_image_seq_length: int | None = None,
         *,
-        dtype: torch.dtype | str = "auto",
-    ) -> "Gemma4HF":
+        dtype: torch.dtype | str | None = None,
+    ) -> Self:
         """Load a checkpoint directory.
+
+        The operator's settings hold as for the blocks; device and dtype where the call names none.
 
         Args:
             model_name_or_path: Directory of weights, or of an adapter beside `base/`; or a model id.
-            device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`.
+            device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`. None means
+                `GEMMA4_BLOCK_DEVICE`.
             trust_remote_code: Run code that the checkpoint brings.
             local_files_only: Look a hub id up in the Hugging Face cache only; False may download it.
             quantization_config: bitsandbytes settings; None means NF4 on CUDA and nothing on the CPU.
             disable_quantization: Keep the checkpoint's precision on CUDA too.
             gemma_image_seq_length: Visual token budget where a call names none; None means the checkpoint's.
             dtype: `bfloat16`, `float32`, or `auto`: the checkpoint's, but float32 on a CPU without bfloat16
-                where that leaves a quarter of the free memory.
+                where that leaves a quarter of the free memory. None means `GEMMA4_BLOCK_DTYPE`.
 
         Returns:
             The loaded model, ready to answer.
@@ -80,16 +87,21 @@ class Gemma4HF:
 
         """
         length = None if gemma_image_seq_length is None else check_image_seq_length(gemma_image_seq_length)
-        options = LoadOptions(
-            device=find_device(str(device)),
+        settings = get_settings()
+        if settings.log_level is not None:
+            set_log_level(settings.log_level)
+        options = fill_load_options(
+            model_name_or_path,
+            settings,
+            device=device,
             dtype=dtype,
-            quantization="none" if disable_quantization else "auto",
             quantization_config=quantization_config,
+            disable_quantization=disable_quantization,
             trust_remote_code=trust_remote_code,
             local_files_only=local_files_only,
         )
         directory = find_directory(model_name_or_path, local_files_only=local_files_only)
-        return cls(load_checkpoint(directory, options), image_seq_length=length)
+        return cls(load_checkpoint(directory, options), image_seq_length=length, settings=settings)
 
     def __init__(
         self,
@@ -99,8 +111,9 @@ class Gemma4HF:
         settings: Settings | None = None,
     ) -> None:
         settings = get_settings() if settings is None else settings
+        self.image_seq_length = image_seq_length
         self.engine = LocalEngine(checkpoint, settings, image_seq_length=image_seq_length)
-        self._limits = Limits.of_process(settings)
+        self.limits = Limits.of_process(settings)
 
     def answer(
         self,
@@ -131,7 +144,7 @@ class Gemma4HF:
             self.engine,
             prompts,
             generation,
-            limits=self._limits,
+            limits=self.limits,
             max_seconds=max_seconds,
             cancelled=cancelled,
         )
@@ -236,10 +249,10 @@ class Gemma4HF:
         asked = Prompt(
             text=question,
             system=system,
-            images=read_images(images, input_color_format, max_pixels=self._limits.max_image_pixels),
+            images=read_images(images, input_color_format, max_pixels=self.limits.max_image_pixels),
             image_seq_length=None if image_seq_length is None else check_image_seq_length(image_seq_length),
         )
-        self._limits.check_prompt(asked)
+        self.limits.check_prompt(asked)
         thinking = defaults.enable_thinking if enable_thinking is None else enable_thinking
         return BatchFeature(
             self.engine.prepare_inputs(asked, enable_thinking=thinking, image_size_wh=image_size)
@@ -269,7 +282,7 @@ class Gemma4HF:
             seed=seed,
             stop=stop,
         )
-        deadline = self._limits.find_deadline()
+        deadline = self.limits.find_deadline()
         return self.engine.generate_from_inputs(inputs, generation, deadline=deadline)
 
     def post_process_generation(

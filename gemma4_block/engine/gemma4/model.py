@@ -143,14 +143,14 @@ class Gemma4Model:
         positions: torch.Tensor,
         cache: DynamicCache,
         *,
-        only_last: bool,
+        last: int,
     ) -> torch.Tensor:
-        """Put more tokens of text into the cache, and return the logits `(B, Q or 1, V)` float32."""
+        """Put more tokens of text into the cache, and return the logits `(B, last, V)` float32."""
         # The text model alone: the whole model also looks for images at every step.
         hidden: torch.Tensor = self._forward(
             self._decoder, {"input_ids": input_ids}, attention_mask=masks, positions=positions, cache=cache
         ).last_hidden_state
-        logits: torch.Tensor = self.module.get_output_embeddings()(hidden[:, -1:] if only_last else hidden)
+        logits: torch.Tensor = self.module.get_output_embeddings()(hidden[:, -last:])
         cap = self._config.final_logit_softcapping
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap

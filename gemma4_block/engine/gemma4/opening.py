@@ -1,22 +1,22 @@
 """Put what transformers has loaded behind the engine's types."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_block.engine.family import SamplingDefaults, SpecialTokens
 from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
+from gemma4_block.engine.gemma4.consistency import refuse_mixed_files
 from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
 from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
 from gemma4_block.engine.gemma4.image_processor import Gemma4ImageProcessor
 from gemma4_block.engine.gemma4.model import Gemma4Model
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
 from gemma4_block.engine.gemma4.template import Gemma4Template
+from gemma4_block.engine.gemma4.template_proof import prove_template
 
 if TYPE_CHECKING:
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
-
-MODEL_TYPES = ("gemma4", "gemma4_unified")
-"""The values of `model_type` in config.json that this family has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,17 +33,24 @@ class OpenedGemma4:
     context_tokens: int
 
 
-def open_gemma4(module: Any, processor: Any) -> OpenedGemma4:  # noqa: ANN401 - foreign objects
+def open_gemma4(directory: Path, module: Any, processor: Any) -> OpenedGemma4:  # noqa: ANN401 - foreign objects
     """Make a model faster without another result, and put it and its processor behind the engine's types.
 
     Args:
+        directory: Of the checkpoint, for messages.
         module: The transformers model; its slow layers are replaced.
         processor: The transformers processor.
 
     Returns:
         All that the engine needs of them.
 
+    Raises:
+        CheckpointError: Files do not belong together, or the chat template cannot be used.
+
     """
+    refuse_mixed_files(directory, module.config, processor)
+    template = Gemma4Template(processor)
+    prove_template(template)
     clip_by_numbers(module)
     speed_up_few_rows(module)
     module.eval()
@@ -52,7 +59,7 @@ def open_gemma4(module: Any, processor: Any) -> OpenedGemma4:  # noqa: ANN401 - 
     said = module.generation_config
     return OpenedGemma4(
         model=Gemma4Model(module),
-        template=Gemma4Template(processor),
+        template=template,
         image_processor=Gemma4ImageProcessor(
             processor.image_processor,
             # The 12B makes a soft token of every patch.

@@ -10,8 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import TemplateError
-
 from gemma4_block.contract import Prompt
 from gemma4_block.engine.family import Conversation
 from gemma4_block.errors import CheckpointError
@@ -74,8 +72,8 @@ class Gemma4Template:
         if used != expected or image_tokens != sum(soft_token_counts):
             raise CheckpointError(
                 f"The checkpoint's chat template shows the texts {used} and {image_tokens} image tokens "
-                f"where {expected} and {sum(soft_token_counts)} were given. It is no Gemma 4 template; use "
-                "the chat_template.jinja that came with the weights."
+                f"where {expected} and {sum(soft_token_counts)} were given. Use the "
+                "chat_template.jinja, and the post_processor of tokenizer.json, that came with the weights."
             )
         return Conversation(input_ids=tuple(ids), image_tokens=image_tokens)
 
@@ -90,9 +88,11 @@ class Gemma4Template:
             rendered: str = self._processor.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, enable_thinking=enable_thinking
             )
-        except (TemplateError, ValueError) as error:
+        except Exception as error:
+            # A template is a program: it may divide by zero, call itself, or ask for what is not there.
+            words = str(error).strip() or type(error).__name__
             raise CheckpointError(
-                f"The checkpoint's chat template is missing or cannot be used: {error}. Use the "
+                f"The checkpoint's chat template is missing or cannot be used: {words}. Use the "
                 "chat_template.jinja that came with the weights."
             ) from error
         return rendered

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from gemma4_block.contract import ImageSeqLength, Quantization
 from gemma4_block.engine.family import (
@@ -19,35 +16,33 @@ from gemma4_block.engine.family import (
     SamplingDefaults,
     SpecialTokens,
 )
-from gemma4_block.engine.gemma4 import open_gemma4
+from gemma4_block.engine.gemma4 import FILE_RULES, open_gemma4
 from gemma4_block.engine.hardware import Machine, inspect_machine, warn_of_spinning
 from gemma4_block.engine.loading.adapter import apply_adapter
+from gemma4_block.engine.loading.checked_json import check_present
 from gemma4_block.engine.loading.config import (
     dtype_of,
     load_config,
     trained_image_seq_lengths,
     weights_directory,
 )
+from gemma4_block.engine.loading.naming import naming
 from gemma4_block.engine.loading.precision import (
     choose_dtype,
     choose_quantization,
     is_slow_in,
     make_4_bit_config,
 )
+from gemma4_block.engine.loading.processor import load_processor
 from gemma4_block.engine.loading.slow_precision import warn_of_slow_4_bits, warn_of_slow_bfloat16
 from gemma4_block.engine.loading.weight_files import measure_float32_bytes
-from gemma4_block.errors import CheckpointError, OutOfMemoryError
+from gemma4_block.engine.loading.weights import load_weights
+from gemma4_block.errors import CheckpointError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
-    from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel, ProcessorMixin
+    from transformers import BitsAndBytesConfig, PreTrainedConfig
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
-
-
-# transformers sets the default dtype of torch while it builds a model, which is the whole process's, and puts
-# back what it found: of two that load at once, the second finds the first's, and leaves it there for good.
-# Source: local_torch_dtype in transformers/modeling_utils.py of transformers 5.15.
-_ONE_LOADS = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +124,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
             "trained on. Put the base checkpoint, or a link to it, there."
         )
     config = load_config(weights, trust_remote_code=options.trust_remote_code)
+    check_present(weights, FILE_RULES)
     machine = inspect_machine(str(options.device))
     quantization_config = _choose_4_bits(options, config, machine)
     is_4_bit = quantization_config is not None and quantization_config.load_in_4bit
@@ -136,14 +132,25 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     dtype = choose_dtype(
         options.dtype, checkpoint=dtype_of(config), machine=machine, float32_bytes=float32_bytes
     )
-    model: nn.Module = _load_weights(weights, options, config, dtype, quantization_config)
+    model: nn.Module = load_weights(
+        weights,
+        config,
+        device=options.device,
+        dtype=dtype,
+        quantization_config=quantization_config,
+        trust_remote_code=options.trust_remote_code,
+        local_files_only=options.local_files_only,
+    )
     if options.dtype == "auto" and is_slow_in(dtype, machine):
         warn_of_slow_bfloat16(directory, machine, float32_bytes)
     if is_4_bit and is_slow_in(torch.bfloat16, machine):
         warn_of_slow_4_bits(directory)
     if weights != directory:
         model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
-    opened = open_gemma4(model, _load_processor(weights, options))
+    processor = load_processor(
+        weights, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
+    )
+    opened = open_gemma4(weights, model, processor)
     return Checkpoint(
         model=opened.model,
         template=opened.template,
@@ -167,90 +174,10 @@ def _choose_4_bits(
     return make_4_bit_config(config, machine) if quantization == "nf4" else None
 
 
-def _load_weights(
-    directory: Path,
-    options: LoadOptions,
-    config: "PreTrainedConfig",
-    dtype: torch.dtype,
-    quantization_config: "BitsAndBytesConfig | None",
-) -> "PreTrainedModel":
-    if not any(directory.glob("*.safetensors")) and not any(directory.glob("*.bin")):
-        raise CheckpointError(
-            f"{directory} holds a config.json but no weights (*.safetensors). "
-            "Finish the download or the copy."
-        )
-    try:
-        with _ONE_LOADS:
-            loaded, report = AutoModelForMultimodalLM.from_pretrained(
-                directory,
-                config=config,
-                dtype=dtype,
-                device_map=options.device,
-                quantization_config=quantization_config,
-                trust_remote_code=options.trust_remote_code,
-                local_files_only=options.local_files_only,
-                # Flash attention stops at a head size of 256 and the full layers have 512; eager is slow
-                # and large.
-                attn_implementation="sdpa",
-                # The report below names the tensor; transformers would only point at its log.
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            f"{options.device} has too little memory for the weights in {directory}. Choose quantization "
-            "nf4, a smaller variant, or another device."
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"The weights in {directory} cannot be loaded: {error}. The file may be cut off; fetch it again."
-        ) from error
-    if report["mismatched_keys"]:
-        name, given, expected = min(report["mismatched_keys"])
-        raise CheckpointError(
-            f"The weights in {directory} are of another model than its config.json: {name!r} is "
-            f"{tuple(given)} where {tuple(expected)} is asked for. Put the files of one model together."
-        )
-    if report["missing_keys"]:
-        names = sorted(report["missing_keys"])
-        raise CheckpointError(
-            f"The weights in {directory} lack {len(names)} tensors that its config.json asks for, first "
-            f"{names[0]!r}. They would be random; fetch the files again."
-        )
-    model: PreTrainedModel = loaded
-    _refuse_zeros(directory, model)
-    return model
-
-
-def _refuse_zeros(directory: Path, model: "PreTrainedModel") -> None:
-    """Refuse weights that were never filled; the first rows of the matrices tell, and are read fast."""
-    matrices = (weight for weight in model.parameters() if weight.ndim == 2 and weight.numel())  # noqa: PLR2004
-    if not any(bool(weight[:1].any()) for weight in matrices):
-        raise CheckpointError(
-            f"The weights in {directory} are zero. The file was made and never filled; fetch it again."
-        )
-
-
-def _load_processor(directory: Path, options: LoadOptions) -> "ProcessorMixin":
-    try:
-        processor: ProcessorMixin = AutoProcessor.from_pretrained(
-            directory, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
-        )
-        # Without the file transformers makes a tokenizer that knows no words.
-        if not (directory / "tokenizer.json").is_file():
-            raise FileNotFoundError("tokenizer.json is not there")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{directory} lacks tokenizer or processor files, or they are damaged: {error}. Fetch them again."
-        ) from error
-    return processor
-
-
 def _load_inference_config(directory: Path) -> "InferenceConfig | None":
     path = directory / "inference_config.json"
     if not path.is_file():
         return None
-    from inference_models.errors import BaseInferenceModelsError
     from inference_models.models.common.roboflow.model_packages import ResizeMode, parse_inference_config
 
     modes = {
@@ -260,7 +187,6 @@ def _load_inference_config(directory: Path) -> "InferenceConfig | None":
         ResizeMode.LETTERBOX_REFLECT_EDGES,
         ResizeMode.FIT_LONGER_EDGE,
     }
-    try:
-        return parse_inference_config(config_path=str(path), allowed_resize_modes=modes)
-    except BaseInferenceModelsError as error:
-        raise CheckpointError(f"{path} cannot be used: {error}") from error
+    with naming(path):
+        config: InferenceConfig = parse_inference_config(config_path=str(path), allowed_resize_modes=modes)
+    return config

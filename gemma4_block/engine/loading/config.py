@@ -4,14 +4,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength
-from gemma4_block.engine.gemma4 import MODEL_TYPES, find_unsupported
+from gemma4_block.engine.gemma4 import CONFIG_RULES, find_unsupported
+from gemma4_block.engine.loading.checked_json import check_json
+from gemma4_block.engine.loading.naming import naming
 from gemma4_block.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+
+
+class _ModelType(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+
+    model_type: str
 
 
 def weights_directory(directory: Path) -> Path:
@@ -33,25 +42,26 @@ def load_config(directory: Path, *, trust_remote_code: bool) -> "PreTrainedConfi
         CheckpointError: It is missing, damaged or of another model.
 
     """
-    if not (directory / "config.json").is_file():
-        raise CheckpointError(f"{directory} holds no config.json, so it is no Hugging Face checkpoint.")
-    try:
+    path = directory / "config.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{directory} holds no config.json, and no adapter_config.json beside a base/, so it is no "
+            "Hugging Face checkpoint."
+        )
+    model_type = check_json(path, _ModelType).model_type
+    if model_type not in CONFIG_RULES:
+        raise CheckpointError(
+            f"{path} is of a {model_type!r} checkpoint (model_type); this engine runs "
+            f"{' and '.join(CONFIG_RULES)}."
+        )
+    check_json(path, CONFIG_RULES[model_type])
+    with naming(path):
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             directory, trust_remote_code=trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        # Valid JSON that is no object makes transformers raise the last two.
-        raise CheckpointError(
-            f"{directory / 'config.json'} cannot be read: {error}. Fetch the file again."
-        ) from error
-    if config.model_type not in MODEL_TYPES:
-        raise CheckpointError(
-            f"{directory} is a {config.model_type!r} checkpoint; "
-            f"this engine runs {' and '.join(MODEL_TYPES)}."
-        )
     unsupported = find_unsupported(config)
     if unsupported is not None:
-        raise CheckpointError(f"{directory / 'config.json'} says {unsupported}")
+        raise CheckpointError(f"{path} says {unsupported}")
     return config
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
+from gemma4_block.catalogue import Variant, find_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
 from gemma4_block.engine.pool.resolver import resolve
 from gemma4_block.errors import ConfigurationError
@@ -25,8 +26,9 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
         the precision that `auto` means there.
 
     Raises:
-        ConfigurationError: The id is unknown or may not be used, the operator's device does not exist, or a
-            precision is asked for that the operator does not say a server has.
+        ConfigurationError: The id is unknown or may not be used, the operator's device does not exist, 4 bits
+            were asked for a variant that is refused in them, or a precision that the operator does not say a
+            server has.
         CheckpointError: The model is not on this machine, or its config.json cannot be read.
 
     """
@@ -35,13 +37,24 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
             _check_precision(server, quantization)
             return ServedModel(server=server.model_id, model=server.model)
     directory = resolve(model_version, settings)
-    if quantization == "auto":
+    variant = find_variant(model_version)
+    if variant is not None and variant.why_whole:
+        quantization = _keep_whole(variant, quantization)
+    elif quantization == "auto":
         quantization = choose_auto_quantization(directory, settings)
     if (directory / "adapter_config.json").is_file():
         return LocalModel(
             directory=(directory / "base").resolve(), quantization=quantization, adapter=directory
         )
     return LocalModel(directory=directory, quantization=quantization)
+
+
+def _keep_whole(variant: Variant, quantization: Quantization) -> Quantization:
+    if quantization == "nf4":
+        raise ConfigurationError(
+            f"quantization nf4 was asked for {variant.model_id}: {variant.why_whole}. Use quantization none."
+        )
+    return "none"
 
 
 def choose_auto_quantization(directory: Path, settings: Settings) -> Quantization:

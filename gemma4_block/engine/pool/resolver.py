@@ -75,7 +75,10 @@ def locate(model_version: str, settings: Settings) -> Found:
             f"{', '.join(MODEL_IDS)}."
         )
     if variant is None and not _PROJECT_VERSION.fullmatch(model_version):
-        raise ConfigurationError(f"{_unknown(model_version)} {_allowed(settings.model_roots)}")
+        raise ConfigurationError(
+            f"model_version is {_shown(model_version)}, which is no known model. "
+            f"{_allowed(settings.model_roots)}"
+        )
     return _find_in_caches(model_version, variant, settings.model_roots)
 
 
@@ -181,11 +184,15 @@ def _caches(name: str, variant: Variant | None) -> Iterator[_Place]:
 
 
 def _look_in_package_cache(name: str) -> _Place:
+    # Source: INFERENCE_HOME in inference_models/configuration.py, version 0.39.5.
+    home = os.environ.get("INFERENCE_HOME") or os.environ.get("MODEL_CACHE_DIR") or "/tmp/cache"  # noqa: S108
+    place = f"inference_models package cache {home}"
+    # Importing the library, and torch with it, takes seconds.
+    if not Path(home, "models-cache").is_dir():
+        return _Place(name=place)
     from inference_models import find_cached_model_package_dir
-    from inference_models.configuration import INFERENCE_HOME
     from inference_models.errors import BaseInferenceModelsError
 
-    place = f"inference_models package cache {INFERENCE_HOME}"
     try:
         found = find_cached_model_package_dir(model_id=name)
     except (BaseInferenceModelsError, OSError, ValueError) as error:
@@ -279,10 +286,6 @@ def _how_to_fetch(name: str, variant: Variant | None) -> str:
         "fetched by asking for it once while online, inference_models.AutoModel.from_pretrained"
         f"({name!r}). Or copy a model to {name} under one of GEMMA4_BLOCK_MODEL_ROOTS."
     )
-
-
-def _unknown(name: str) -> str:
-    return f"model_version is {_shown(name)}, which is no known model."
 
 
 def _allowed(roots: tuple[Path, ...]) -> str:

@@ -1,5 +1,7 @@
 """Turn a sequence that has ended into the answer that its caller gets."""
 
+from itertools import zip_longest
+
 import torch
 
 from gemma4_block.contract import Answer, GenerationConfig
@@ -54,9 +56,8 @@ class AnswerReader:
         scores = None
         if sequence.prompt.needs_token_scores:
             pieces = self._grammars.token_bytes([ids[place] for place in reply.answer_places])
-            scores = place_scores(
-                reply.text, pieces, [sequence.log_probabilities[place] for place in reply.answer_places]
-            )
+            known = list(zip_longest(sequence.log_probabilities, sequence.free_log_probabilities))
+            scores = place_scores(reply.text, pieces, [known[place] for place in reply.answer_places])
         assert sequence.finish_reason is not None, "an outcome has ended"
         return Answer(
             text=reply.text,
@@ -75,8 +76,13 @@ class AnswerReader:
         sampler = Sampler(generation, self._defaults)
         chosen: list[int] = []
         probabilities: list[tuple[float, ...]] = []
+        totals: list[float] = []
         for group in prompt.choices:
-            known = torch.tensor([next(left) for _ in group], dtype=torch.float64).log_softmax(dim=0)
+            free = torch.tensor([next(left) for _ in group], dtype=torch.float64)
+            if prompt.choice_rest is not None:
+                free[prompt.choice_rest] = free[prompt.choice_rest].logaddexp(_log_rest(free))
+            totals.append(min(1.0, float(free.logsumexp(dim=0).exp())))
+            known = free.log_softmax(dim=0)
             chosen.append(int(sampler.draw(known).argmax()))
             sampler.advance()
             probabilities.append(tuple(known.exp().tolist()))
@@ -91,4 +97,10 @@ class AnswerReader:
             output_tokens=len(sequence.output_ids) + written,
             image_tokens=prompt.image_tokens,
             choice_probabilities=tuple(probabilities),
+            group_probabilities=tuple(totals),
         )
+
+
+def _log_rest(free: torch.Tensor) -> torch.Tensor:
+    """Return the logarithm of what the probabilities with these logarithms leave of 1."""
+    return torch.log1p(-free.logsumexp(dim=0).exp().clamp(max=1))

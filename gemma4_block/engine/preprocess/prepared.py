@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import takewhile
 
 import torch
 
@@ -56,6 +57,8 @@ class PreparedPrompt:
         choices: The alternatives that are scored, also as texts in `choice_texts`; empty where the answer is
             generated.
         choice_texts: The same as the prompt gave them.
+        lead_lengths: For each group of choices with how many tokens of the lead all of them begin.
+        choice_rest: The place in every group of the alternative that stands for all else; None without one.
         needs_token_scores: Whether the answer should say how sure the model was of each token.
 
     """
@@ -68,6 +71,8 @@ class PreparedPrompt:
     schema: str | None = None
     choices: ChoiceIds = ()
     choice_texts: tuple[tuple[str, ...], ...] = ()
+    lead_lengths: tuple[int, ...] = ()
+    choice_rest: int | None = None
     needs_token_scores: bool = False
 
     @property
@@ -86,6 +91,23 @@ def image_key(
     """Return the key of an image; images with one key have the same pixels, budget and size."""
     digest = blake2b(image.tobytes(), digest_size=32).digest()
     return digest, image.shape, image_seq_length, image_size_wh
+
+
+def count_shared(texts: Sequence[Sequence[int]]) -> int:
+    """Return with how many tokens that are the same all of some texts begin.
+
+    Args:
+        texts: At least one.
+
+    Returns:
+        Their number.
+
+    Example:
+        >>> count_shared([(5, 6, 7), (5, 6, 8), (5, 6)])
+        2
+
+    """
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False)))
 
 
 def find_prefix(input_ids: Sequence[int], image_token_id: int) -> int:

@@ -1,16 +1,18 @@
 """Turn prompts into tensors: cut images, render the template, encode choices."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.contract import Choices, ImageSeqLength, JsonSchema, Prompt, RgbImage
+from gemma4_block.contract import Choices, Constraint, ImageSeqLength, JsonSchema, Prompt, RgbImage
 from gemma4_block.engine.family import ChatTemplate, ImageProcessor, SpecialTokens
 from gemma4_block.engine.preprocess.prepared import (
     ChoiceIds,
     FeatureCache,
     PreparedImage,
     PreparedPrompt,
+    count_shared,
     find_prefix,
     image_key,
 )
@@ -91,23 +93,31 @@ class Preprocessor:
                 f"them of images; the model reads fewer than {self._context_tokens}. Shorten it, or lower "
                 "image_seq_length."
             )
-        return PreparedPrompt(
+        prepared = PreparedPrompt(
             index=index,
             input_ids=conversation.input_ids,
             image_tokens=conversation.image_tokens,
             images=images,
             prefix_length=find_prefix(conversation.input_ids, self._special_tokens.image_id),
             schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,
-            choices=self._encode_choices(prompt),
-            choice_texts=prompt.constraint.groups if isinstance(prompt.constraint, Choices) else (),
             needs_token_scores=prompt.needs_token_scores,
         )
+        return self._add_choices(prepared, prompt.constraint)
 
-    def _encode_choices(self, prompt: Prompt) -> ChoiceIds:
-        if not isinstance(prompt.constraint, Choices):
-            return ()
+    def _add_choices(self, prepared: PreparedPrompt, constraint: Constraint | None) -> PreparedPrompt:
+        if not isinstance(constraint, Choices):
+            return prepared
         encode = self._template.encode_text
-        return tuple(tuple(encode(text) for text in group) for group in prompt.constraint.groups)
+        groups: ChoiceIds = tuple(tuple(encode(text) for text in group) for group in constraint.groups)
+        # The last token of the lead may be another one where a text goes on behind it.
+        lead = encode(constraint.lead)
+        return replace(
+            prepared,
+            choices=groups,
+            choice_texts=constraint.groups,
+            lead_lengths=tuple(count_shared([lead, *group]) for group in groups),
+            choice_rest=constraint.rest,
+        )
 
     def _prepare_image(
         self,

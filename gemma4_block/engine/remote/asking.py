@@ -149,7 +149,7 @@ class Asking:
         is_scored = abilities.has_choices and not self._generation.enable_thinking
         if isinstance(constraint, Choices) and is_scored:
             return await self._line.scorer.score(
-                question, constraint.groups, self._generation, self._line.ask, image_tokens=image_tokens
+                question, constraint, self._generation, self._line.ask, image_tokens=image_tokens
             )
         schema = constraint.schema if isinstance(constraint, Choices) else constraint
         body = write_answer_body(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
-from gemma4_block.contract import Answer, GenerationConfig
+from gemma4_block.contract import Answer, Choices, GenerationConfig
 from gemma4_block.engine.remote.connection import Connection
 from gemma4_block.engine.remote.once import Once
 from gemma4_block.engine.remote.request_body import (
@@ -15,6 +15,9 @@ from gemma4_block.engine.remote.request_body import (
 )
 from gemma4_block.engine.remote.scoring import (
     Chooser,
+    add_rest,
+    add_up,
+    count_shared,
     find_last_tokens,
     find_shared_beginning,
     normalise,
@@ -53,7 +56,7 @@ class ChoiceScorer:
     async def score(
         self,
         question: Question,
-        groups: Sequence[Sequence[str]],
+        choices: Choices,
         generation: GenerationConfig,
         ask: Ask,
         *,
@@ -63,7 +66,7 @@ class ChoiceScorer:
 
         Args:
             question: What is asked.
-            groups: Of alternatives, each scored right after the prompt.
+            choices: The alternatives, each scored right after the prompt.
             generation: How to choose.
             ask: Sends a request.
             image_tokens: Soft tokens of the images.
@@ -76,9 +79,12 @@ class ChoiceScorer:
             EngineError: The server failed, or gives no log-probabilities.
 
         """
-        scored = await asyncio.gather(*(self._score_group(question, group, ask) for group in groups))
+        groups = choices.groups
+        lead = await self._encode(choices.lead, ask) if choices.lead else ()
+        scored = await asyncio.gather(*(self._score_group(question, group, lead, ask) for group in groups))
         chooser = Chooser(generation)
-        probabilities = [normalise(group_scores) for group_scores, _ in scored]
+        whole = [add_rest(group_scores, choices.rest) for group_scores, _ in scored]
+        probabilities = [normalise(group_scores) for group_scores in whole]
         chosen = [chooser.choose(group) for group in probabilities]
         texts = [group[place] for group, place in zip(groups, chosen, strict=True)]
         ids = [await self._encode(text, ask) for text in texts]
@@ -90,27 +96,32 @@ class ChoiceScorer:
             output_tokens=sum(map(len, ids)),
             image_tokens=image_tokens,
             choice_probabilities=tuple(probabilities),
+            group_probabilities=tuple(add_up(group_scores) for group_scores in whole),
         )
 
     async def _score_group(
-        self, question: Question, texts: Sequence[str], ask: Ask
+        self, question: Question, texts: Sequence[str], lead: tuple[int, ...], ask: Ask
     ) -> tuple[list[float], int]:
-        """Return the log-probability of each text, and the tokens of the prompt before it."""
+        """Return the log-probability of each text after the lead, and the tokens of the prompt before it."""
         ids = await asyncio.gather(*(self._encode(text, ask) for text in texts))
+        # The last token of the lead may be another one where a text goes on behind it.
+        given = count_shared([lead, *ids])
         beginning = find_shared_beginning(texts)
         last = None
         if len(texts) > 1 and beginning:
             last = find_last_tokens(beginning, await self._encode(beginning, ask), ids)
         if last is not None:
-            body = write_scoring_body(question, last.beginning, token_ids=last.token_ids)
-            found = await _complete(body, ask)
-            return (
-                read_last_tokens(found, last),
-                found.usage.prompt_tokens - len(last.beginning_ids),
+            is_counted = given < len(last.beginning_ids)
+            body = write_scoring_body(
+                question, last.beginning, token_ids=last.token_ids, needs_beginning=is_counted
             )
+            found = await _complete(body, ask)
+            shared = read_whole_text(found, last.beginning_ids, given=given) if is_counted else 0.0
+            scores = [shared + one for one in read_last_tokens(found, last)]
+            return scores, found.usage.prompt_tokens - len(last.beginning_ids)
         bodies = [write_scoring_body(question, text) for text in texts]
         completions = await asyncio.gather(*(_complete(body, ask) for body in bodies))
-        scores = [read_whole_text(one, own) for one, own in zip(completions, ids, strict=True)]
+        scores = [read_whole_text(one, own, given=given) for one, own in zip(completions, ids, strict=True)]
         return scores, completions[0].usage.prompt_tokens - len(ids[0])
 
     async def _encode(self, text: str, ask: Ask) -> tuple[int, ...]:

@@ -168,9 +168,11 @@ class Reply:
     def _place_scores(self, text: str) -> tuple[TokenScore, ...] | None:
         if not text:
             return ()
+        # A server tells its probabilities among what the grammar allows, and none among all tokens.
+        known = [(log_probability, None) for log_probability in self._log_probabilities]
         # The token that ends the turn is among them, and has no text.
         for count in (len(self._pieces), len(self._pieces) - 1):
-            scores = place_scores(text, self._pieces[:count], self._log_probabilities[:count])
+            scores = place_scores(text, self._pieces[:count], known[:count])
             if scores is not None:
                 return scores
         return None

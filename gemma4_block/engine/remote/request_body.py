@@ -95,14 +95,16 @@ def write_answer_body(
     return body
 
 
-def write_scoring_body(question: Question, beginning: str, *, token_ids: Sequence[int] | None = None) -> Body:
+def write_scoring_body(
+    question: Question, beginning: str, *, token_ids: Sequence[int] = (), needs_beginning: bool = True
+) -> Body:
     """Return the body of a request that says how likely a text is as an answer, or what comes after it.
 
     Args:
         question: What is asked.
         beginning: What the model is made to have said.
-        token_ids: Ask for the log-probabilities of these as the next token; None asks for those of all
-            tokens so far.
+        token_ids: Ask for the log-probabilities of these as the next token.
+        needs_beginning: Ask for those of all tokens so far, for which a server reads the whole prompt anew.
 
     Returns:
         The body.
@@ -119,13 +121,15 @@ def write_scoring_body(question: Question, beginning: str, *, token_ids: Sequenc
         "temperature": 0,
         "return_token_ids": True,
     }
-    if token_ids is None:
-        return body | {"prompt_logprobs": 0}
-    return body | {
-        "logprobs": True,
-        "logprob_token_ids": list(token_ids),
-        "return_tokens_as_token_ids": True,
-    }
+    if needs_beginning:
+        body["prompt_logprobs"] = 0
+    if token_ids:
+        body |= {
+            "logprobs": True,
+            "logprob_token_ids": list(token_ids),
+            "return_tokens_as_token_ids": True,
+        }
+    return body
 
 
 def write_encoding_body(model: str, beginning: str | None) -> Body:
@@ -142,9 +146,7 @@ def write_encoding_body(model: str, beginning: str | None) -> Body:
     question = Question(model=model, text="?")
     if beginning is None:
         return write_question(question) | {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
-    body = write_scoring_body(question, beginning)
-    del body["prompt_logprobs"]
-    return body
+    return write_scoring_body(question, beginning, needs_beginning=False)
 
 
 def write_question(question: Question) -> Body:

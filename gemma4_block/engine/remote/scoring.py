@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from gemma4_block.contract import GenerationConfig
 from gemma4_block.engine.remote.wire import Completion
@@ -89,12 +90,13 @@ def read_last_tokens(completion: Completion, asked: LastTokens) -> list[float]:
     return [found[name] for name in names]
 
 
-def read_whole_text(completion: Completion, text_ids: tuple[int, ...]) -> float:
-    """Return the log-probability of a text, summed over its tokens, each given all before it.
+def read_whole_text(completion: Completion, text_ids: tuple[int, ...], *, given: int) -> float:
+    """Return the log-probability of a text, summed over its tokens that count, each given all before it.
 
     Args:
         completion: The server's answer.
         text_ids: The text's tokens, which end the prompt.
+        given: How many of the first of them are taken as said, and do not count.
 
     Returns:
         A natural logarithm.
@@ -104,15 +106,55 @@ def read_whole_text(completion: Completion, text_ids: tuple[int, ...]) -> float:
 
     """
     _check_end(completion, text_ids)
-    known = (completion.prompt_logprobs or [])[-len(text_ids) :]
-    if len(known) < len(text_ids):
+    counted = text_ids[given:]
+    if not counted:
+        return 0.0
+    known = (completion.prompt_logprobs or [])[-len(counted) :]
+    if len(known) < len(counted):
         raise EngineError(_NOT_GIVEN)
     total = 0.0
-    for token_id, place in zip(text_ids, known, strict=True):
+    for token_id, place in zip(counted, known, strict=True):
         if place is None or str(token_id) not in place:
             raise EngineError(_NOT_GIVEN)
         total += place[str(token_id)].logprob
     return total
+
+
+def add_rest(log_probabilities: Sequence[float], rest: int | None) -> list[float]:
+    """Return log-probabilities where one alternative also stands for all that is none of them.
+
+    Args:
+        log_probabilities: Of each alternative.
+        rest: Its place; None where every alternative means itself alone.
+
+    Returns:
+        Natural logarithms, in order.
+
+    Example:
+        >>> [round(math.exp(one), 6) for one in add_rest([math.log(0.1), math.log(0.3)], 0)]
+        [0.7, 0.3]
+
+    """
+    found = list(log_probabilities)
+    if rest is not None:
+        left = max(0.0, 1 - math.fsum(map(math.exp, found)))
+        whole = math.exp(found[rest]) + left
+        found[rest] = math.log(whole) if whole > 0 else found[rest]
+    return found
+
+
+def add_up(log_probabilities: Sequence[float]) -> float:
+    """Return how likely any of the alternatives is, 0 to 1."""
+    return min(1.0, math.fsum(map(math.exp, log_probabilities)))
+
+
+def count_shared(texts: Sequence[Sequence[int]]) -> int:
+    """Return with how many tokens that are the same all of some texts begin.
+
+    >>> count_shared([(5, 6, 7), (5, 6, 8), (5, 6)])
+    2
+    """
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False)))
 
 
 def normalise(log_probabilities: Sequence[float]) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """Decode a batch of sequences token by token. Sequences join and leave between steps."""
 
 import math
+from itertools import islice
 
 import torch
 
@@ -40,8 +41,8 @@ class RunningBatch:
 
         """
         for sequence in sequences:
-            sequence.mark_cached()
-        choose_tokens(sequences, prefilled.logits)
+            sequence.mark_prefilled()
+        choose_tokens(sequences, prefilled.logits[:, None])
         going_on = [place for place, one in enumerate(sequences) if one.state == "running"]
         if not going_on:
             return
@@ -56,15 +57,7 @@ class RunningBatch:
         """Decode one token of every sequence, and drop those that ended."""
         assert self._batch is not None, "a step needs sequences"
         if self._logits is None:
-            texts = [sequence.uncached_ids for sequence in self.sequences]
-            if self._passes.is_cut(texts):
-                self._passes.fill(self._batch, [text[:-1] for text in texts])
-                for sequence in self.sequences:
-                    sequence.mark_cached(but_last=True)
-                texts = [text[-1:] for text in texts]
-            self._logits = self._passes.read(self._batch, texts)
-            for sequence in self.sequences:
-                sequence.mark_cached()
+            self._logits = self._read(self._batch)
         choose_tokens(self.sequences, self._logits)
         self._logits = None
         self.drop_stopped()
@@ -86,24 +79,61 @@ class RunningBatch:
         """Drop all sequences, whatever state a failure has left them in."""
         self.sequences, self._batch, self._logits = [], None, None
 
+    def _read(self, batch: BatchCache) -> torch.Tensor:
+        """Put new tokens of every sequence into the KV cache, and return their logits `(B, K, V)`."""
+        texts = [sequence.uncached_ids for sequence in self.sequences]
+        last = max(sequence.scored_positions for sequence in self.sequences)
+        if self._passes.is_cut(texts) and last < max(map(len, texts)):
+            begun = [text[:-last] for text in texts]
+            self._passes.fill(batch, begun)
+            self._mark_cached(begun)
+            texts = [text[-last:] for text in texts]
+        logits = self._passes.read(batch, texts, last=last)
+        self._mark_cached(texts)
+        return logits
+
+    def _mark_cached(self, texts: list[list[int]]) -> None:
+        for sequence, text in zip(self.sequences, texts, strict=True):
+            sequence.mark_cached(len(text))
+
 
 def choose_tokens(sequences: list[Sequence], logits: torch.Tensor) -> None:
     """Choose the next token of every sequence, and those after it that are forced.
 
+    Forced tokens that were read are scored on the way; where more of them follow, nothing is chosen.
+
     Args:
         sequences: Any number.
-        logits: `(B, V)` float32, one row for each.
+        logits: `(B, K, V)` float32, one row for each, its last position the last token that was read.
 
     """
-    highest, likeliest = logits.max(dim=-1, keepdim=True)
-    drawn = torch.cat([likeliest.float(), likeliest.float(), highest], dim=1)
+    last = logits[:, -1]
+    highest, likeliest = last.max(dim=-1, keepdim=True)
+    drawn = torch.cat([likeliest.float().expand(-1, 3), highest], dim=1)
+    forced = [_score_forced(one, row) for one, row in zip(sequences, logits, strict=True)]
     for place, sequence in enumerate(sequences):
-        if not sequence.is_greedy:
-            drawn[place, :2] = sequence.draw(logits[place])
+        if sequence.is_read and not sequence.is_greedy:
+            drawn[place, :3] = sequence.draw(last[place])
     # One transfer from the device serves all sequences.
-    for sequence, (token_id, log_probability, logit) in zip(sequences, drawn.tolist(), strict=True):
+    numbers = iter(torch.cat([drawn.flatten(), *forced]).tolist())
+    chosen = [list(islice(numbers, drawn.shape[1])) for _ in sequences]
+    for sequence, scores, (token_id, allowed, free, logit) in zip(sequences, forced, chosen, strict=True):
+        sequence.take_free_scores(list(islice(numbers, len(scores))))
         if not math.isfinite(logit):
             sequence.fail(PromptError(NOT_FINITE))
-            continue
-        sequence.take(int(token_id), log_probability)
-        sequence.take_forced(logits.shape[-1])
+        elif sequence.is_read:
+            sequence.take(int(token_id), allowed, free)
+            sequence.take_forced(logits.shape[-1])
+
+
+def _score_forced(sequence: Sequence, logits: torch.Tensor) -> torch.Tensor:
+    """Return the log-probabilities among all tokens of forced ones, which logits `(K, V)` tell about."""
+    ids = sequence.unscored_ids
+    if not ids:
+        return logits.new_zeros(0)
+    # The position of a token tells about the one after it, and the last one about the next choice, if any.
+    end = len(logits) - sequence.is_read
+    before = logits[end - len(ids) : end]
+    # Numbers as an index, because a tensor of them would have to travel to the device first.
+    found = torch.stack([row[token_id] for row, token_id in zip(before, ids, strict=True)])
+    return found - before.logsumexp(dim=-1)

@@ -94,7 +94,7 @@ class ForwardPasses:
         if self.is_cut(texts):
             self.fill(batch, [text[:-1] for text in texts])
             texts = [text[-1:] for text in texts]
-        return self.read(batch, texts)
+        return self.read(batch, texts, last=1)[:, -1]
 
     def is_cut(self, texts: Sequence[Sequence[int]]) -> bool:
         """Say whether two passes are faster: all tokens but the last through fewer layers, then the last."""
@@ -114,19 +114,21 @@ class ForwardPasses:
         batch.grow([len(text) for text in texts])
         batch.trim()
 
-    def read(self, batch: BatchCache, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Put tokens into the KV cache, and return the logits after them.
+    def read(self, batch: BatchCache, texts: Sequence[Sequence[int]], *, last: int) -> torch.Tensor:
+        """Put tokens into the KV cache, and return the logits after the last of them.
 
         Args:
             batch: Of the sequences; it grows, or stays as it was where the pass fails.
             texts: New tokens of each sequence, at least one.
+            last: After how many tokens of the longest logits are wanted, at least one.
 
         Returns:
-            The logits `(B, V)` float32 after the last token of each sequence.
+            The logits `(B, last, V)` float32, the last of each row after the last token of its sequence.
+            A shorter sequence has nothing to tell at the beginning of its row.
 
         """
         with batch.restored_on_failure():
-            logits = self.model.read_tokens(*self._place(batch, texts), batch.cache, only_last=True)[:, -1]
+            logits = self.model.read_tokens(*self._place(batch, texts), batch.cache, last=last)
         batch.grow([len(text) for text in texts])
         batch.trim()
         return logits

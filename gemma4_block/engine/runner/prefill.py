@@ -97,7 +97,7 @@ class Prefiller:
                 for one, shared in zip(sequences, is_shared, strict=True)
             ]
             batch, logits, prefixes = self._passes.prefill(
-                [_all_ids(one) for one in sequences], features, prefix_lengths=lengths
+                [one.prefill_ids for one in sequences], features, prefix_lengths=lengths
             )
         for one, prefix in zip(sequences, prefixes, strict=True):
             if prefix is not None and (key := _prefix_key(one)) is not None:
@@ -107,7 +107,7 @@ class Prefiller:
     def _prefill_after(self, sequences: list[Sequence], prefixes: list[Prefix]) -> Prefilled:
         with self._clock.measure("prefill", len(sequences)):
             batch = begin_from_prefixes(self._passes.model.make_cache, prefixes)
-            own = [_all_ids(one)[one.prompt.prefix_length :] for one in sequences]
+            own = [one.prefill_ids[one.prompt.prefix_length :] for one in sequences]
             return Prefilled(batch=batch, logits=self._passes.extend(batch, own))
 
     def _join(self, parts: list[Prefilled], order: list[int]) -> Prefilled:
@@ -118,10 +118,6 @@ class Prefiller:
         back = [order.index(place) for place in range(len(order))]
         batch.select(back)
         return Prefilled(batch=batch, logits=logits[back])
-
-
-def _all_ids(sequence: Sequence) -> tuple[int, ...]:
-    return sequence.prompt.input_ids + tuple(sequence.output_ids)
 
 
 def _prefix_key(sequence: Sequence) -> PrefixKey | None:

@@ -5,12 +5,12 @@ import math
 
 import torch
 
-from gemma4_block.engine.preprocess import FeatureCache
+from gemma4_block.engine.preprocess import FeatureCache, PreparedPrompt
 from gemma4_block.engine.profiling import StageClock
 from gemma4_block.engine.runner.decode import RunningBatch
 from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.prefill import Prefiller, PrefixCache
-from gemma4_block.engine.runner.scoring import score_texts
+from gemma4_block.engine.runner.scoring import ScoredText, score_texts
 from gemma4_block.engine.scheduler import Sequence
 from gemma4_block.errors import PromptError
 
@@ -47,7 +47,7 @@ class ModelRunner:
     def score(self, sequences: list[Sequence]) -> None:
         """Prefill prompts and score their choices."""
         prefilled = self._prefiller.read(sequences)
-        texts = [[text for group in one.prompt.choices for text in group] for one in sequences]
+        texts = [_texts_of(one.prompt) for one in sequences]
         with self._clock.measure("score", len(sequences)):
             found = score_texts(self._passes.model, prefilled, texts)
         for sequence, scores in zip(sequences, found, strict=True):
@@ -81,3 +81,8 @@ class ModelRunner:
         """Drop what is kept of earlier prompts, and return whether that was anything."""
         dropped = [self._features.clear(), self._prefixes.clear()]
         return any(dropped)
+
+
+def _texts_of(prompt: PreparedPrompt) -> list[ScoredText]:
+    groups = zip(prompt.choices, prompt.lead_lengths, strict=True)
+    return [ScoredText(ids=ids, given=given) for group, given in groups for ids in group]

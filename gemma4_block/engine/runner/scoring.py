@@ -22,7 +22,7 @@ class TokenTree:
     Attributes:
         tokens: Id of each node, parents before children. Tokens after which nothing is scored are left out.
         parents: Place of each node's parent; -1 where that is the end of the prompt.
-        edges: For each text its steps: the node that it is at, or -1, and its next id there.
+        edges: For each text the steps that count: the node that it is at, or -1, and its next id there.
 
     """
 
@@ -31,29 +31,43 @@ class TokenTree:
     edges: tuple[tuple[tuple[int, int], ...], ...]
 
 
-def plant_tree(texts: Sequence[Sequence[int]]) -> TokenTree:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredText:
+    """A text to be scored.
+
+    Attributes:
+        ids: Its tokens, at least one.
+        given: How many of the first of them are taken as said, so that they do not count; fewer than all.
+
+    """
+
+    ids: tuple[int, ...]
+    given: int = 0
+
+
+def plant_tree(texts: Sequence[ScoredText]) -> TokenTree:
     """Merge the shared prefixes of texts into a tree.
 
     Args:
-        texts: Token ids, at least one each.
+        texts: Any number.
 
     Returns:
         The tree.
 
     Example:
-        >>> plant_tree([(5, 6), (5, 7), (8,)])
-        TokenTree(tokens=(5,), parents=(-1,), edges=(((-1, 5), (0, 6)), ((-1, 5), (0, 7)), ((-1, 8),)))
+        >>> plant_tree([ScoredText(ids=(5, 6)), ScoredText(ids=(5, 7), given=1), ScoredText(ids=(8,))])
+        TokenTree(tokens=(5,), parents=(-1,), edges=(((-1, 5), (0, 6)), ((0, 7),), ((-1, 8),)))
 
     """
     nodes: dict[tuple[int, int], int] = {}
     edges: list[tuple[tuple[int, int], ...]] = []
     for text in texts:
         place, steps = -1, []
-        for index, token_id in enumerate(text):
+        for index, token_id in enumerate(text.ids):
             steps.append((place, token_id))
-            if index < len(text) - 1:
+            if index < len(text.ids) - 1:
                 place = nodes.setdefault((place, token_id), len(nodes))
-        edges.append(tuple(steps))
+        edges.append(tuple(steps[text.given :]))
     return TokenTree(
         tokens=tuple(token_id for _, token_id in nodes),
         parents=tuple(parent for parent, _ in nodes),
@@ -64,17 +78,18 @@ def plant_tree(texts: Sequence[Sequence[int]]) -> TokenTree:
 def score_texts(
     model: LanguageModel,
     prefilled: Prefilled,
-    texts: Sequence[Sequence[Sequence[int]]],
+    texts: Sequence[Sequence[ScoredText]],
 ) -> list[list[float]]:
-    """Return the log-probability of every text right after its prompt.
+    """Return the log-probability of every text right after its prompt and what is given of it.
 
     Args:
         model: Scores.
         prefilled: KV cache and logits of the prompts; it is used up.
-        texts: For each prompt its texts as token ids, at least one.
+        texts: For each prompt its texts, at least one.
 
     Returns:
-        Natural logarithms, in the same order. A text's is the sum over its tokens, each given all before it.
+        Natural logarithms, in the same order. A text's is the sum over its tokens that count, each given all
+        before it.
 
     """
     most = max(1, _MOST_LOGITS // len(texts))
@@ -90,11 +105,11 @@ def score_texts(
     return scores
 
 
-def _parts(texts: Sequence[Sequence[int]], most: int) -> list[TokenTree]:
+def _parts(texts: Sequence[ScoredText], most: int) -> list[TokenTree]:
     """Cut texts, in order, into trees of about as many nodes as may be held at once."""
-    parts: list[list[Sequence[int]]] = [[]]
+    parts: list[list[ScoredText]] = [[]]
     for text in texts:
-        if parts[-1] and sum(len(other) for other in parts[-1]) + len(text) > most:
+        if parts[-1] and sum(len(other.ids) for other in parts[-1]) + len(text.ids) > most:
             parts.append([])
         parts[-1].append(text)
     return [plant_tree(part) for part in parts]
@@ -135,4 +150,4 @@ def _pass_over_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence
         sees.to(device),
         sliding_window=model.sliding_window,
     )
-    return model.read_tokens(ids.to(device), masks, positions, prefilled.batch.cache, only_last=False)
+    return model.read_tokens(ids.to(device), masks, positions, prefilled.batch.cache, last=size)

@@ -70,7 +70,8 @@ class ModelLoop:
                 self._queue.await_work(_LOOKS_EVERY_S)
             try:
                 self.turn()
-            except Exception as error:  # noqa: BLE001 - a fault of this package must not let callers wait forever
+            # Not even what is no Exception may end the thread: callers would wait forever.
+            except BaseException as error:  # noqa: BLE001 - the callers get it
                 self._running = []
                 self._worker.clear()
                 self._queue.fail_all(partial(_explain, error))
@@ -200,7 +201,7 @@ class ModelLoop:
         self._worker.clear()
 
 
-def _explain(error: Exception) -> EngineError:
+def _explain(error: BaseException) -> EngineError:
     # Every caller gets an error of its own: raising one in many threads mixes their tracebacks.
     explained = EngineError(f"The model failed: {type(error).__name__}: {error}")
     explained.__cause__ = error

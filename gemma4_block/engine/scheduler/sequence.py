@@ -24,6 +24,9 @@ HasStopText = Callable[[list[int], tuple[str, ...]], bool]
 
 # A character may be spread over as many tokens as it has bytes in UTF-8.
 _MOST_BYTES_PER_CHARACTER = 4
+# So many forced tokens are scored in one pass: each takes the logits of a whole vocabulary, 1 MB of Gemma
+# 4's, and the form of boxes forces fewer at a time.
+_MOST_SCORED_AT_ONCE = 8
 
 
 class Sequence:
@@ -47,6 +50,8 @@ class Sequence:
         output_ids: The tokens generated so far, the one that ended the turn included.
         log_probabilities: For each of them, at temperature 1 among those that were allowed; empty unless the
             prompt needs token scores.
+        free_log_probabilities: The same among all tokens, whatever is allowed or penalised. The model is
+            asked for those of forced tokens when it reads them, so there may be fewer than tokens.
         choice_scores: The log-probability of each alternative, one group after the other; None until scored.
         finish_reason: Why it ended; None while it has not, or where it failed.
         failure: Why it could not go on.
@@ -71,6 +76,7 @@ class Sequence:
         self.state: State = "waiting"
         self.output_ids: list[int] = []
         self.log_probabilities: list[float] = []
+        self.free_log_probabilities: list[float] = []
         self.choice_scores: tuple[float, ...] | None = None
         self.finish_reason: FinishReason | None = None
         self.failure: PromptError | None = None
@@ -84,6 +90,8 @@ class Sequence:
         longest = max((len(text) for text in generation.stop), default=0)
         self._answer_tail: deque[int] = deque(maxlen=_MOST_BYTES_PER_CHARACTER * (longest + 1))
         self._cached_outputs = 0
+        # Choices are scored otherwise, and of thoughts before them nothing is told.
+        self._tells_scores = prompt.needs_token_scores and not prompt.choices
         self._rules = TokenRules(
             prompt.input_ids,
             generation,
@@ -105,7 +113,7 @@ class Sequence:
     @property
     def is_greedy(self) -> bool:
         """Whether the next token is simply the likeliest, so that many sequences can choose at once."""
-        is_bound = self._rules.has_any or self.prompt.needs_token_scores
+        is_bound = self._rules.has_any or self._tells_scores
         return self._sampler.is_greedy and not is_bound
 
     @property
@@ -124,13 +132,43 @@ class Sequence:
         )
 
     @property
-    def uncached_ids(self) -> list[int]:
-        """The generated tokens that are not yet in the KV cache."""
-        return self.output_ids[self._cached_outputs :]
+    def prefill_ids(self) -> tuple[int, ...]:
+        """The tokens of its prefill: prompt and output, but for forced tokens that are still to be scored."""
+        written = self.output_ids
+        if self._tells_scores:
+            written = written[: len(self.free_log_probabilities)]
+        return self.prompt.input_ids + tuple(written)
 
-    def mark_cached(self, *, but_last: bool = False) -> None:
-        """Note that the KV cache holds all tokens so far, or all but the last."""
-        self._cached_outputs = len(self.output_ids) - but_last
+    @property
+    def uncached_ids(self) -> list[int]:
+        """The generated tokens that its next pass reads: those not in the KV cache, or the first of them."""
+        uncached = self.output_ids[self._cached_outputs :]
+        return uncached[:_MOST_SCORED_AT_ONCE] if self._tells_scores else uncached
+
+    @property
+    def scored_positions(self) -> int:
+        """After how many of its uncached tokens the logits are wanted."""
+        return len(self.uncached_ids) if self._tells_scores else 1
+
+    @property
+    def unscored_ids(self) -> list[int]:
+        """The forced tokens that the logits of its last pass tell about."""
+        if not self._tells_scores:
+            return []
+        return self.output_ids[len(self.free_log_probabilities) : self._cached_outputs + 1]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the KV cache holds all its tokens, so that the next one can be chosen."""
+        return self._cached_outputs == len(self.output_ids)
+
+    def mark_prefilled(self) -> None:
+        """Note that the KV cache holds the tokens of its prefill."""
+        self._cached_outputs = len(self.prefill_ids) - len(self.prompt.input_ids)
+
+    def mark_cached(self, count: int) -> None:
+        """Note that the KV cache holds so many more of its generated tokens."""
+        self._cached_outputs += count
 
     def admit(self) -> None:
         """Change from waiting to running."""
@@ -167,7 +205,7 @@ class Sequence:
         try:
             while not self._is_paused() and (forced := self._rules.find_forced(vocabulary_size)) is not None:
                 self._sampler.skip(vocabulary_size)
-                if self.prompt.needs_token_scores:
+                if self._tells_scores:
                     self.log_probabilities.append(0.0)
                 self.accept(forced)
         except PromptError as error:
@@ -180,7 +218,8 @@ class Sequence:
             logits: `(V,)` float32 of the model.
 
         Returns:
-            `(2,)` float32: the token, and its log-probability where that is to be kept; for `take`.
+            `(3,)` float32: the token, and where they are to be kept its log-probability among the allowed
+            tokens and that among all; for `take`.
 
         """
         scores = self._sampler.penalise(logits, self.prompt.input_ids, self.output_ids)
@@ -188,23 +227,31 @@ class Sequence:
             allowed = self._rules.find_allowed(len(scores), scores.device)
         except PromptError as error:
             self.fail(error)
-            return scores.new_zeros(2)
+            return scores.new_zeros(3)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
         token_id = self._sampler.draw(scores).argmax(dim=0, keepdim=True)
-        if not self.prompt.needs_token_scores:
-            return torch.cat([token_id, token_id]).float()
         # No vocabulary is so large that a float32 could not name its tokens.
-        return torch.cat([token_id.float(), scores.gather(0, token_id) - scores.logsumexp(dim=0)])
+        named = token_id.float()
+        if not self._tells_scores:
+            return named.expand(3)
+        return torch.cat(
+            [named, *(one.gather(0, token_id) - one.logsumexp(dim=0) for one in (scores, logits))]
+        )
 
-    def take(self, token_id: int, log_probability: float) -> None:
+    def take_free_scores(self, log_probabilities: list[float]) -> None:
+        """Take the log-probabilities among all tokens of the first forced tokens that have none yet."""
+        self.free_log_probabilities += log_probabilities
+
+    def take(self, token_id: int, log_probability: float, free_log_probability: float) -> None:
         """Append the drawn token; nothing where the sequence has failed meanwhile."""
         if self.has_ended:
             return
         self._sampler.advance()
         try:
-            if self.prompt.needs_token_scores:
+            if self._tells_scores:
                 self.log_probabilities.append(log_probability)
+                self.free_log_probabilities.append(free_log_probability)
             self.accept(token_id)
         except PromptError as error:
             self.fail(error)

@@ -72,9 +72,9 @@ def _without_tokenizer(directory: Path) -> None:
         pytest.param(lambda d: (d / "config.json").write_text("{"), "config.json", id="damaged config"),
         pytest.param(lambda d: _edit_config(d, model_type="llama"), "llama.*gemma4", id="another model"),
         pytest.param(_without_weights, "no weights", id="no weights"),
-        pytest.param(_cut_weights, "fetch it again", id="cut weights"),
+        pytest.param(_cut_weights, "model.safetensors cannot be used.*fetch it again", id="cut weights"),
         pytest.param(_lose_a_tensor, "up_proj", id="missing tensor"),
-        pytest.param(_without_tokenizer, "tokenizer or processor", id="no tokenizer"),
+        pytest.param(_without_tokenizer, "processor_config.json", id="no tokenizer"),
         pytest.param(
             lambda d: (d / "tokenizer.json").unlink(), "tokenizer.json is not there", id="no tokenizer.json"
         ),
@@ -361,7 +361,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path: Path) -> None:
     tensors = {name: tensor.repeat(1, 2) for name, tensor in load_file(path).items()}
     save_file(tensors, path, metadata={"format": "pt"})
 
-    with pytest.raises(CheckpointError, match="another base"):
+    with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors.*size mismatch.*another model"):
         load_checkpoint(tmp_path, OPTIONS)
 
 

@@ -12,7 +12,7 @@ from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema,
 from gemma4_block.demo.scenes import draw_crop, draw_scene
 from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.runner import scoring
-from gemma4_block.engine.runner.scoring import plant_tree, score_texts
+from gemma4_block.engine.runner.scoring import ScoredText, plant_tree, score_texts
 from gemma4_block.tasks import classification
 from tests.engine.rooms import make_inputs, prefill, prepare
 from tests.miniatures import Shape, build_miniature
@@ -20,6 +20,7 @@ from tests.miniatures import Shape, build_miniature
 ANYTHING = JsonSchema(text="{}")
 COLORS = ("red", "green", "blue")
 TEXTS = [(5, 6, 7), (5, 6, 8, 9), (5,), (11, 12), (13,)]
+SCORED = [ScoredText(ids=text) for text in TEXTS]
 
 
 def _choose(*groups: tuple[str, ...]) -> Choices:
@@ -41,7 +42,7 @@ def crop() -> RgbImage:
 
 def test_shared_beginnings_are_read_once() -> None:
     """The last token of a text is never read, because nothing is scored after it."""
-    tree = plant_tree(TEXTS)
+    tree = plant_tree(SCORED)
 
     assert (tree.tokens, tree.parents) == ((5, 6, 8, 11), (-1, 0, 1, -1))
     assert tree.edges[1] == ((-1, 5), (0, 6), (1, 8), (2, 9))
@@ -79,7 +80,7 @@ def test_scores_equal_those_of_reading_each_text_alone(
     prepared = prepare(engine.engine, *prompts)
     assert len(prepared[1].input_ids) > window
     with torch.inference_mode():
-        found = score_texts(checkpoint.model, prefill(checkpoint, *prepared), [TEXTS, TEXTS[1:4]])
+        found = score_texts(checkpoint.model, prefill(checkpoint, *prepared), [SCORED, SCORED[1:4]])
 
     expected = [[_score_alone(engine, prompts[0], text) for text in TEXTS]]
     expected.append([_score_alone(engine, prompts[1], text) for text in TEXTS[1:4]])
@@ -170,3 +171,47 @@ def test_chance_draws_alternatives_by_their_probability(engine: Gemma4HF, crop: 
 
 def _with(prompt: Prompt, *groups: tuple[str, ...]) -> Prompt:
     return Prompt(text=prompt.text, images=prompt.images, constraint=_choose(*groups))
+
+
+def test_the_lead_does_not_count_and_the_rest_is_what_the_others_leave(
+    engine: Gemma4HF, crop: RgbImage
+) -> None:
+    """Asked for colours that are not there, the model would have said another one, and that is told."""
+    fitting, lacking = ("red", "green", "blue"), ("green", "blue", "other")
+    lead = '{"class_name": "'
+
+    def ask(classes: tuple[str, ...], *, rest: int | None) -> Answer:
+        constraint = Choices(
+            groups=(tuple(json.dumps({"class_name": name}) for name in classes),),
+            schema=ANYTHING,
+            lead=lead,
+            rest=rest,
+        )
+        prompt = Prompt(text=classification.wording(classes), images=(crop,), constraint=constraint)
+        return _answer(engine, prompt)
+
+    there, absent, other = ask(fitting, rest=None), ask(lacking, rest=None), ask(lacking, rest=2)
+    assert there.group_probabilities is not None
+    assert absent.group_probabilities is not None
+    assert other.choice_probabilities is not None
+    assert 0.9 < there.group_probabilities[0] <= 1
+    assert absent.group_probabilities[0] < 0.1
+    assert other.text == '{"class_name": "other"}'
+    assert other.group_probabilities == pytest.approx((1.0,))
+    assert sum(other.choice_probabilities[0][:2]) <= absent.group_probabilities[0]
+
+
+def test_given_tokens_are_left_out_of_the_sum(tmp_path: Path) -> None:
+    """A text scores as much less as its given beginning would alone."""
+    engine = Gemma4HF.from_pretrained(build_miniature("e2b", tmp_path / "e2b"), device="cpu")
+    checkpoint = engine.engine.checkpoint
+    (prepared,) = prepare(engine.engine, Prompt(text="Count"))
+    texts = [
+        ScoredText(ids=(5, 6, 7)),
+        ScoredText(ids=(5,)),
+        ScoredText(ids=(5, 6, 7), given=1),
+    ]
+    with torch.inference_mode():
+        ((whole, beginning, rest),) = score_texts(checkpoint.model, prefill(checkpoint, prepared), [texts])
+
+    assert math.isclose(rest, whole - beginning, abs_tol=1e-4)

@@ -117,7 +117,7 @@ def test_an_answer_that_does_not_fit_says_length(engine: Gemma4HF, picture: RgbI
         pytest.param({"type": "wish"}, "wish", id="unknown type"),
         pytest.param({"uniqueItems": True, "type": "array"}, "uniqueItems", id="what no grammar ensures"),
         pytest.param({"type": "string", "pattern": "(?=a)b"}, "look-around", id="impossible pattern"),
-        pytest.param({"$ref": "https://example.com/schema"}, "does not fetch", id="a schema elsewhere"),
+        pytest.param({"$ref": "https://example.com/schema"}, "nothing is fetched", id="a schema elsewhere"),
         pytest.param([1], "no JSON object", id="no schema"),
         pytest.param(
             {"type": "array", "items": {"not": {}}, "x-guidance": {"lenient": True}}, "not", id="own options"

@@ -47,7 +47,7 @@ class FakeModel:
         self._check_memory([*self.running, *sequences])
         self.log.append(("prefill", tuple(one.prompt.index for one in sequences)))
         for sequence in sequences:
-            sequence.mark_cached()
+            sequence.mark_prefilled()
             sequence.accept(1)
         self.running += [one for one in sequences if one.state == "running"]
 
@@ -66,7 +66,7 @@ class FakeModel:
         self.log.append(("decode", (len(self.running),)))
         for sequence in self.running:
             assert len(sequence.uncached_ids) == 1
-            sequence.mark_cached()
+            sequence.mark_cached(1)
             sequence.accept(1)
         self.drop_stopped()
 

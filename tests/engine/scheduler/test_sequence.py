@@ -54,6 +54,7 @@ def make_sequence(
     *,
     grammar: OneThenTwo | None = None,
     has_choices: bool = False,
+    needs_token_scores: bool = True,
     **options: object,
 ) -> Sequence:
     """Make a sequence that is running; options are those of the generation."""
@@ -64,7 +65,8 @@ def make_sequence(
         image_tokens=0,
         images=(),
         choices=(((A,), (B,)),) if has_choices else (),
-        needs_token_scores=True,
+        lead_lengths=(0,) if has_choices else (),
+        needs_token_scores=needs_token_scores,
     )
     sequence = Sequence(
         Request(1),
@@ -93,8 +95,8 @@ def write(sequence: Sequence, wishes: tuple[int, ...]) -> list[int]:
         # What it says where its wish is forbidden.
         logits[C] = 1.0
         logits[wish] = 5.0
-        token_id, log_probability = sequence.draw(logits).tolist()
-        sequence.take(int(token_id), log_probability)
+        token_id, allowed, free = sequence.draw(logits).tolist()
+        sequence.take(int(token_id), allowed, free)
     return sequence.output_ids
 
 
@@ -201,6 +203,87 @@ def test_what_is_forced_is_certain_and_what_is_free_is_not() -> None:
     assert all(-1 < one < 0 for one in free.log_probabilities)
 
 
+class ForcedTwoThenFree:
+    """A grammar of `A B`, and after that `C` or the end of the turn."""
+
+    def __init__(self) -> None:
+        self._place = 0
+
+    def forced(self, _: int) -> int | None:
+        """Say what must come next."""
+        return (A, B, None)[self._place]
+
+    def allowed(self, size: int, device: torch.device) -> torch.Tensor:
+        """Allow the two, or the one."""
+        mask = torch.zeros(size, dtype=torch.bool, device=device)
+        mask[[[A], [B], [C, TURN]][self._place]] = True
+        return mask
+
+    def advance(self, _: int) -> None:
+        """Go on; after the last `C` comes another."""
+        self._place = min(2, self._place + 1)
+
+
+def test_forced_tokens_are_read_to_be_scored_before_a_choice_is_made() -> None:
+    """The prompt's last position tells about the first of them, the last of them about the choice."""
+    sequence = make_sequence(grammar=cast("OneThenTwo", ForcedTwoThenFree()))
+    sequence.take_forced(SIZE)
+
+    assert (sequence.output_ids, sequence.prefill_ids) == ([A, B], (A,))
+    sequence.mark_prefilled()
+    assert (sequence.unscored_ids, sequence.is_read) == ([A], False)
+    sequence.take_free_scores([-0.5])
+    assert (sequence.uncached_ids, sequence.scored_positions) == ([A, B], 2)
+    sequence.mark_cached(2)
+    assert (sequence.unscored_ids, sequence.is_read) == ([B], True)
+    sequence.take_free_scores([-0.25])
+    write(sequence, (C,))
+    assert sequence.free_log_probabilities[:2] == [-0.5, -0.25]
+    assert (sequence.unscored_ids, sequence.uncached_ids) == ([], [C])
+
+
+def test_forced_tokens_that_are_put_back_are_scored_all_the_same() -> None:
+    """A prefill ends before the first that has no score yet."""
+    sequence = make_sequence(grammar=cast("OneThenTwo", ForcedTwoThenFree()))
+    sequence.take_forced(SIZE)
+    sequence.mark_prefilled()
+    sequence.take_free_scores([-0.5])
+    sequence.put_back()
+    sequence.admit()
+
+    assert sequence.prefill_ids == (A, A)
+    sequence.mark_prefilled()
+    assert (sequence.unscored_ids, sequence.is_read) == ([B], False)
+
+
+def test_so_many_forced_tokens_are_scored_at_once_that_their_logits_stay_small() -> None:
+    """The others follow in the next passes."""
+    sequence = make_sequence(max_new_tokens=30)
+    for _ in range(20):
+        sequence.log_probabilities.append(0.0)
+        sequence.accept(A)
+    sequence.mark_prefilled()
+    sequence.take_free_scores([-1.0])
+    seen = []
+    while not sequence.is_read:
+        seen.append(len(sequence.uncached_ids))
+        sequence.mark_cached(seen[-1])
+        sequence.take_free_scores([-1.0] * len(sequence.unscored_ids))
+
+    assert seen == [8, 8, 4]
+    assert len(sequence.free_log_probabilities) == 20
+
+
+def test_what_is_not_scored_is_read_at_once() -> None:
+    """Forced tokens of other prompts cost one position, however many they are."""
+    sequence = make_sequence(has_choices=False, needs_token_scores=False, max_new_tokens=30)
+    for _ in range(20):
+        sequence.accept(A)
+
+    assert sequence.prefill_ids == (A,) * 21
+    assert (len(sequence.uncached_ids), sequence.scored_positions, sequence.unscored_ids) == (20, 1, [])
+
+
 def test_a_stop_text_is_met_where_it_is_completed_and_only_in_the_answer() -> None:
     """It may be spread over tokens; a thought does not count, and neither does what came long before."""
     thinking = make_sequence(enable_thinking=True, max_thinking_tokens=9, stop=("ab",))
@@ -233,7 +316,7 @@ def test_a_draw_that_was_not_taken_is_the_same_when_it_is_tried_again() -> None:
         for _ in range(20):
             for _ in range(tries):
                 token_id = int(sequence.draw(logits)[0])
-            sequence.take(token_id, 0.0)
+            sequence.take(token_id, 0.0, 0.0)
             ids.append(token_id)
 
     assert drawn[0] == drawn[1]
@@ -258,7 +341,7 @@ def test_what_is_put_back_is_read_again_from_the_start() -> None:
     """The KV cache of its tokens is gone."""
     sequence = make_sequence()
     write(sequence, (A, B))
-    sequence.mark_cached()
+    sequence.mark_cached(2)
     write(sequence, (C,))
 
     assert sequence.uncached_ids == [C]

@@ -1,0 +1,40 @@
+"""Reply to a request without the host, in the form of its own errors."""
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import Send
+
+
+async def send_message(
+    send: "Send", status: int, message: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """Reply with a status and a message for people.
+
+    Args:
+        send: Of the connection.
+        status: Of HTTP.
+        message: Why.
+        headers: More of them, with names in small letters.
+
+    """
+    await send_json(send, status, {"message": message}, headers=headers)
+
+
+async def send_json(
+    send: "Send", status: int, body: dict[str, str], *, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """Reply with JSON.
+
+    Args:
+        send: Of the connection.
+        status: Of HTTP.
+        body: What to say.
+        headers: More of them, with names in small letters.
+
+    """
+    content = json.dumps(body).encode()
+    basic = (b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*basic, *headers]})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,56 @@
+"""Fill what a call of `from_pretrained` leaves open with the operator's settings."""
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from gemma4_block.catalogue import find_variant
+from gemma4_block.engine.hardware import find_device
+from gemma4_block.engine.loading import LoadOptions
+from gemma4_block.settings import Settings
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+
+def fill_load_options(
+    model_name_or_path: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    device: torch.device | str | None,
+    dtype: torch.dtype | str | None,
+    quantization_config: "BitsAndBytesConfig | None",
+    disable_quantization: bool,
+    trust_remote_code: bool,
+    local_files_only: bool,
+) -> LoadOptions:
+    """Return how to load a model.
+
+    Args:
+        model_name_or_path: As the caller names it; a variant that is refused in 4 bits stays whole.
+        settings: The operator's.
+        device: None means the operator's.
+        dtype: None means the operator's.
+        quantization_config: The caller's own bitsandbytes settings; they win.
+        disable_quantization: Keep the checkpoint's precision on CUDA too.
+        trust_remote_code: Run code that the checkpoint brings.
+        local_files_only: Never ask a hub.
+
+    Returns:
+        The options.
+
+    Raises:
+        ConfigurationError: There is no such device.
+
+    """
+    variant = find_variant(os.fspath(model_name_or_path))
+    is_whole = disable_quantization or (variant is not None and bool(variant.why_whole))
+    return LoadOptions(
+        device=find_device(settings.device if device is None else str(device)),
+        dtype=settings.dtype if dtype is None else dtype,
+        quantization="none" if is_whole else "auto",
+        quantization_config=quantization_config,
+        trust_remote_code=trust_remote_code,
+        local_files_only=local_files_only,
+    )
