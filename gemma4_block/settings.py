@@ -25,12 +25,9 @@ _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 class Settings(BaseSettings):
     """The settings of the machine's operator; requests cannot change them. Prefix: `GEMMA4_BLOCK_`."""
 
+    # Inputs are hidden, because a key may have been written where it does not belong.
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        extra="forbid",
-        frozen=True,
-        # A key may have been written where it does not belong.
-        hide_input_in_errors=True,
+        env_prefix=_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(

@@ -80,6 +80,35 @@ def test_a_beginning_that_ends_in_white_space_is_not_said_for_the_model(
     assert ["prompt_logprobs" in body for body in scoring(server)] == [True, True]
 
 
+@pytest.mark.parametrize("ends", [("1", "2"), ("1!", "2!")], ids=["last token", "more tokens"])
+@pytest.mark.parametrize(("lead", "share"), [("n=", 1.0), ("n", 0.5), ("", 0.25)])
+def test_the_lead_does_not_count_and_what_follows_it_does(
+    server: FakeServer, connect_to: Connect, lead: str, share: float, ends: tuple[str, str]
+) -> None:
+    """How likely any of the alternatives is, is told after the lead."""
+    chances = {"n": 0.5, "=": 0.5, "1": 0.125, "2": 0.375, "!": 1.0}
+    server.behaviour.likely = lambda _, letter: math.log(chances.get(letter, 1.0))
+    choices = Choices(groups=(tuple(f"n={end}" for end in ends),), schema=SCHEMA, lead=lead)
+    (answer,) = connect_to(server).answer([Prompt(text="Which?", constraint=choices)], GREEDY)
+
+    assert isinstance(answer, Answer)
+    assert answer.choice_probabilities == (pytest.approx([0.25, 0.75]),)
+    assert answer.group_probabilities == pytest.approx([0.5 * share])
+
+
+def test_an_alternative_may_stand_for_all_that_is_none_of_them(
+    server: FakeServer, connect_to: Connect
+) -> None:
+    """It gets what the others leave."""
+    server.behaviour.likely = lambda _, letter: math.log({"1": 0.125, "2": 0.25}.get(letter, 1.0))
+    choices = Choices(groups=(("n=1", "n=2"),), schema=SCHEMA, lead="n=", rest=0)
+    (answer,) = connect_to(server).answer([Prompt(text="Which?", constraint=choices)], GREEDY)
+
+    assert isinstance(answer, Answer)
+    assert (answer.text, answer.choice_probabilities) == ("n=1", (pytest.approx([0.75, 0.25]),))
+    assert answer.group_probabilities == pytest.approx([1.0])
+
+
 def test_texts_that_are_known_are_not_encoded_again(server: FakeServer, connect_to: Connect) -> None:
     """Whoever asks, and however many do at once."""
     engine = connect_to(server)
