@@ -93,12 +93,13 @@ def answer(engine: LocalEngine | RemoteEngine, case: Case) -> Answer | PromptErr
 
 def without_numbers(found: Answer) -> Answer:
     """Return an answer without the numbers that are compared with a tolerance."""
-    return replace(found, token_scores=None, choice_probabilities=None)
+    return replace(found, token_scores=None, choice_probabilities=None, group_probabilities=None)
 
 
 def numbers(found: Answer) -> list[float]:
     """Return its probabilities, and the log-probabilities of its tokens."""
     chosen = [one for group in found.choice_probabilities or () for one in group]
+    chosen += found.group_probabilities or ()
     return chosen + [score.log_probability for score in found.token_scores or ()]
 
 

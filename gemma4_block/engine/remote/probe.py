@@ -76,7 +76,7 @@ class Abilities:
             ),
             "it knows no grammars of llguidance, so answers in JSON may run into blanks: choose the backend "
             "auto or guidance": self.schema_form != "schema",
-            "it gives no log-probabilities, so boxes have no confidence": self.has_token_scores,
+            "it gives no log-probabilities, so tokens have no scores": self.has_token_scores,
             "it cannot score given answers, so classes have no confidence": self.has_choices,
             "it does not tell thoughts from answers: start vLLM with --reasoning-parser gemma4": (
                 self.has_thinking

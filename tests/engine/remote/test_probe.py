@@ -70,7 +70,7 @@ LACKS = {
     "grammars": lack({"has_grammars": False}, "run into blanks"),
     "schemas": lack({"has_grammars": False, "has_schemas": False}, "ignores JSON Schemas"),
     "log-probabilities": lack(
-        {"has_logprobs": False}, "boxes have no confidence", has_token_scores=False, has_choices=False
+        {"has_logprobs": False}, "tokens have no scores", has_token_scores=False, has_choices=False
     ),
     "scoring": lack({"has_empty_thought": True}, "classes have no confidence", has_choices=False),
     "thoughts": lack({"has_parser": False}, "--reasoning-parser gemma4", has_thinking_allowance=False),
