@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.hosting import prepare_host_environment
 
 # The host reads the environment once, at its first import. Nobody's own cache is touched, and idle
 # threads leave the cores alone.
@@ -28,7 +28,7 @@ def client() -> "Iterator[TestClient]":
     """The stock inference server with this plugin, in this process and without a port."""
     from fastapi.testclient import TestClient
 
-    from gemma4_block.cli.serve import make_app
+    from gemma4_block.hosting import make_app
 
     with TestClient(make_app()) as started:
         yield started

@@ -8,23 +8,25 @@ import signal
 import socket
 import sys
 import warnings
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gemma4_block.cli.environment import prepare_host_environment
-from gemma4_block.cli.logs import log_in_lines, never_wait_for_readers
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
-from gemma4_block.cli.outgoing import SWITCH, close_outgoing_blocks
-from gemma4_block.cli.server import DEMO_REQUEST_PATH, Door, run_until_stopped
 from gemma4_block.cli.workflows import one_step_workflow, refuse
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.hosting import (
+    DEMO_REQUEST_PATH,
+    SWITCH,
+    Door,
+    close_outgoing_blocks,
+    log_in_lines,
+    make_app,
+    never_wait_for_readers,
+    prepare_host_environment,
+    run_until_stopped,
+)
 from gemma4_block.settings import get_generation_defaults, get_settings
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 
 def serve(  # noqa: PLR0917 - typer's options have no order
@@ -108,46 +110,6 @@ def serve(  # noqa: PLR0917 - typer's options have no order
         # The last collections of garbage would walk through all of the host, for seconds.
         gc.freeze()
         typer.echo("Stopped.")
-
-
-def make_app() -> "FastAPI":
-    """Build the stock inference application with this plugin listed.
-
-    It prepares the host environment before the host is imported, and changes the working directory
-    for a moment.
-    """
-    prepare_host_environment()
-    from fastapi.staticfiles import StaticFiles
-    from inference.core.env import MAX_ACTIVE_MODELS
-    from inference.core.interfaces.http.http_api import HttpInterface
-    from inference.core.managers.base import ModelManager
-    from inference.core.managers.decorators.fixed_size_cache import WithFixedSizeCache
-    from inference.core.registries.roboflow import RoboflowModelRegistry
-    from inference.models.utils import ROBOFLOW_MODEL_TYPES
-    from starlette.routing import Mount
-
-    manager = WithFixedSizeCache(
-        ModelManager(model_registry=RoboflowModelRegistry(ROBOFLOW_MODEL_TYPES)),
-        max_size=MAX_ACTIVE_MODELS,
-    )
-    manager.init_pingback()
-    started_in = Path.cwd()
-    with TemporaryDirectory(prefix="gemma4-block-landing-") as folder:
-        # The host mounts landing pages from below the working directory, and its wheel has none.
-        landing = Path(folder, "inference", "landing", "out")
-        for name in ("static", "_next/static"):
-            (landing / name).mkdir(parents=True)
-        os.chdir(folder)
-        try:
-            app: FastAPI = HttpInterface(manager).app
-        finally:
-            os.chdir(started_in)
-    app.router.routes[:] = [
-        route
-        for route in app.router.routes
-        if not (isinstance(route, Mount) and isinstance(route.app, StaticFiles))
-    ]
-    return app
 
 
 def demo_request() -> dict[str, object]:

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import typer
 
 import gemma4_block
-from gemma4_block.cli.environment import prepare_host_environment
 from gemma4_block.cli.wording import in_terminal_words
 from gemma4_block.errors import ConfigurationError, Gemma4BlockError
+from gemma4_block.hosting import prepare_host_environment
 
 _PACKAGE = Path(gemma4_block.__file__).parent
 # An installed wheel holds the examples inside the package, a source checkout beside it.

@@ -23,7 +23,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.hosting import prepare_host_environment
 
 ROWS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8")
 

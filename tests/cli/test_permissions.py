@@ -7,8 +7,8 @@ from inference.core import env
 from inference.core.exceptions import InputImageLoadError
 from inference.core.utils.image_utils import load_image
 
-from gemma4_block.cli.environment import describe_permissions
 from gemma4_block.cli.serve import demo_request
+from gemma4_block.hosting.environment import describe_permissions
 from gemma4_block.settings import get_settings
 from gemma4_block.waiting import PROMPTS
 

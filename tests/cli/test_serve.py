@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from gemma4_block.cli import app
-from gemma4_block.cli.environment import prepare_host_environment
 from gemma4_block.cli.serve import demo_request
 from gemma4_block.cli.workflows import WorkflowRunner
+from gemma4_block.hosting import prepare_host_environment
 from gemma4_block.settings import get_settings
 
 

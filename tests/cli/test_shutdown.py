@@ -83,7 +83,7 @@ def test_a_thread_that_does_not_end_is_given_up() -> None:
     """Python would wait for it, and a service manager would not."""
     code = """
 import threading, time
-from gemma4_block.cli.server import _exit_in_any_case
+from gemma4_block.hosting.server import _exit_in_any_case
 _exit_in_any_case(0.5)
 threading.Thread(target=time.sleep, args=[60]).start()
 """

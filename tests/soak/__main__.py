@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from gemma4_block.cli.environment import prepare_host_environment
+from gemma4_block.hosting import prepare_host_environment
 
 prepare_host_environment()
 

@@ -9,8 +9,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from gemma4_block.cli.ask import one_step_workflow
-from gemma4_block.cli.workflows import WorkflowRunner
+from gemma4_block.cli.workflows import WorkflowRunner, one_step_workflow
 from gemma4_block.demo.scenes import draw_scene
 
 MAX_REQUEST_BYTES = 3_000_000

@@ -150,5 +150,10 @@ def test_the_page_says_of_every_variable_whether_it_holds() -> None:
         "MAX_IMAGES_PER_PROMPT",
         "MAX_LOADING_SECONDS",
         "MAX_NEW_TOKENS",
+        "MAX_REQUESTS",
+        "MAX_REQUEST_BYTES",
         "MAX_THINKING_TOKENS",
+        "MAX_WAITING",
+        "MAX_WAITING_BYTES",
+        "TOKEN",
     ]

@@ -7,8 +7,8 @@ from inference.core.exceptions import InputImageLoadError
 from roboflow_workflows.errors import ClientCausedStepExecutionError, StepExecutionError
 
 from gemma4_block.blocks._host import errors_for_host
-from gemma4_block.cli.logs import _Lines
 from gemma4_block.errors import CheckpointError, EngineError
+from gemma4_block.hosting.logs import _Lines
 
 
 def _log(error: Exception) -> str:

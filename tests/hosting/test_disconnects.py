@@ -5,7 +5,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from gemma4_block.cancellation import find_cancellation
-from gemma4_block.cli.disconnects import CancelOnDisconnect
+from gemma4_block.hosting.disconnects import CancelOnDisconnect
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send

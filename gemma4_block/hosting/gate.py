@@ -4,8 +4,8 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from gemma4_block.cli.messages import send_message
 from gemma4_block.errors import ConfigurationError, EngineBusyError
+from gemma4_block.hosting.messages import send_message
 from gemma4_block.waiting import WaitingRoom
 
 if TYPE_CHECKING:

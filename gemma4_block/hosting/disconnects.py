@@ -6,7 +6,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from gemma4_block.cancellation import cancelled_by
-from gemma4_block.cli.messages import send_message
+from gemma4_block.hosting.messages import send_message
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

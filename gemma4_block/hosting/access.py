@@ -6,8 +6,8 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from gemma4_block.cli.health import PATH as HEALTH_PATH
-from gemma4_block.cli.messages import send_message
+from gemma4_block.hosting.health import PATH as HEALTH_PATH
+from gemma4_block.hosting.messages import send_message
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

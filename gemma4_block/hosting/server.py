@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from gemma4_block.cli.access import ANY, Access, ChecksAccess
-from gemma4_block.cli.disconnects import CancelOnDisconnect
-from gemma4_block.cli.environment import describe_permissions
-from gemma4_block.cli.gate import Gate
-from gemma4_block.cli.health import AlwaysAnswersHealth
-from gemma4_block.cli.outgoing import SWITCH
+from gemma4_block.hosting.access import ANY, Access, ChecksAccess
+from gemma4_block.hosting.disconnects import CancelOnDisconnect
+from gemma4_block.hosting.environment import describe_permissions
+from gemma4_block.hosting.gate import Gate
+from gemma4_block.hosting.health import AlwaysAnswersHealth
+from gemma4_block.hosting.outgoing import SWITCH
 from gemma4_block.settings import Settings
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from gemma4_block.cli.messages import send_json
+from gemma4_block.hosting.messages import send_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

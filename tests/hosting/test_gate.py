@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemma4_block.cli import gate
-from gemma4_block.cli.gate import Gate
+from gemma4_block.hosting import gate
+from gemma4_block.hosting.gate import Gate
 from gemma4_block.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,0 +1,19 @@
+"""The Workflows host in a process of ours: its environment, its HTTP server, and who may ask for what."""
+
+from gemma4_block.hosting.app import make_app
+from gemma4_block.hosting.environment import prepare_host_environment
+from gemma4_block.hosting.logs import log_in_lines, never_wait_for_readers
+from gemma4_block.hosting.outgoing import SWITCH, close_outgoing_blocks
+from gemma4_block.hosting.server import DEMO_REQUEST_PATH, Door, run_until_stopped
+
+__all__ = [
+    "DEMO_REQUEST_PATH",
+    "SWITCH",
+    "Door",
+    "close_outgoing_blocks",
+    "log_in_lines",
+    "make_app",
+    "never_wait_for_readers",
+    "prepare_host_environment",
+    "run_until_stopped",
+]
