@@ -10,16 +10,19 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak serve forms audit constraints clean
+.PHONY: help demo test test-vllm check bench soak serve forms audit constraints clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 demo: $(INSTALLED) ## Run every block on the embedded model
 	.venv/bin/gemma4-block demo
 
 test: $(INSTALLED) ## Run the tests
 	.venv/bin/pytest
+
+test-vllm: $(INSTALLED) .venv-vllm/.installed ## Compare answers with those of vLLM; installs it first, 6 GB
+	.venv/bin/pytest --capture=no tests/parity
 
 check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and docstrings
 	.venv/bin/ruff format --check
@@ -51,11 +54,18 @@ constraints: .venv/bin/uv ## Write constraints.txt anew from pyproject.toml
 		--group dev --output-file constraints.txt pyproject.toml
 
 clean: ## Remove the environment and everything that tools leave behind
-	rm -rf .venv .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-vllm .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
 	.venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+# vLLM needs other versions of what the host pins.
+.venv-vllm/.installed: tests/parity/requirements.txt tests/parity/overrides.txt | .venv/bin/uv
+	.venv/bin/uv venv --python $(PYTHON) --clear .venv-vllm
+	.venv/bin/uv pip install --python .venv-vllm/bin/python --override tests/parity/overrides.txt \
+		--requirement tests/parity/requirements.txt
 	@touch $@
 
 .venv/bin/uv:

@@ -11,18 +11,24 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, KeepAlive
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.servers import Server, parse_servers
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 _PREFIX = "GEMMA4_BLOCK_"
+# What is never repeated in an error.
+_UNSEEN = ("servers",)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 class Settings(BaseSettings):
     """The settings of the machine's operator; requests cannot change them. Prefix: `GEMMA4_BLOCK_`."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+    # Inputs are hidden, because a key may have been written where it does not belong.
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     model_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
@@ -122,6 +128,11 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         default=100_000_000, ge=1, description="The largest image, width times height, that is looked at."
     )
+    servers: Annotated[tuple[Server, ...], NoDecode] = Field(
+        default=(),
+        description="Models that servers run, as JSON or the path of a file with it, see "
+        "[servers.md](servers.md). None by default: every model runs in this process.",
+    )
     token: SecretStr | None = Field(
         default=None,
         min_length=1,
@@ -148,6 +159,11 @@ class Settings(BaseSettings):
         if value != "forever" and not value >= 0:
             raise ValueError("it must be a number of seconds, 0 or more, or forever")
         return value
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _read_servers(cls, value: object) -> object:
+        return parse_servers(value) if isinstance(value, str) else value
 
     @field_validator("device")
     @classmethod
@@ -230,7 +246,12 @@ def get_generation_defaults() -> GenerationDefaults:
 def _refused(prefix: str, error: ValidationError) -> ConfigurationError:
     details: list[Any] = list(error.errors())
     problems = [
-        f"{prefix}{str(detail['loc'][0]).upper()} is {detail['input']!r}: {detail['msg']}"
+        f"{prefix}{str(detail['loc'][0]).upper()}{_show(detail)}: "
+        f"{detail['msg'].removeprefix('Value error, ')}"
         for detail in details
     ]
     return ConfigurationError(f"Environment: {'; '.join(problems)}. Correct or unset it.")
+
+
+def _show(detail: Any) -> str:  # noqa: ANN401 - of pydantic
+    return "" if detail["loc"][0] in _UNSEEN else f" is {detail['input']!r}"

@@ -9,7 +9,9 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,10 @@ from gemma4_block.contract import GenerationConfig
 from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.evaluation.scoring import Row as EvaluationRow
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.servers import Server, parse_servers
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
+from tests.parity.cases import find_cases
 
 if TYPE_CHECKING:
     import click
@@ -73,7 +77,7 @@ def test_python_prints_what_the_comments_say(name: str) -> None:
 
 
 def json_blocks(page: str) -> list[dict[str, object]]:
-    """Return the JSON of a page: workflows, and the model_config.json of a package."""
+    """Return the JSON of a page: workflows, the map of servers, and the model_config.json of a package."""
     return [json.loads(text) for text in re.findall(r"```json\n(.*?)```", PAGES[page], re.DOTALL)]
 
 
@@ -82,8 +86,26 @@ def test_all_json_is_run_by_a_test() -> None:
     assert {page: len(json_blocks(page)) for page in PAGES if json_blocks(page)} == {
         "README.md": 1,
         "docs/python.md": 1,
+        "docs/servers.md": 1,
         "docs/workflow.md": 1,
     }
+
+
+def test_the_map_of_servers_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON block of docs/servers.md names every field, and its table their defaults."""
+    monkeypatch.setenv("PLATES_KEY", "any")
+    plain, full = parse_servers(json.dumps(json_blocks("docs/servers.md")[0]))
+    named = [row.split("`")[1] for row in _table("entry")]
+
+    assert named == [field.name for field in fields(Server) if field.name != "model_id"]
+    assert (plain.model, plain.key_env, plain.quantization) == (plain.model_id, None, None)
+    assert (plain.max_in_flight, len(plain.image_seq_lengths)) == (32, 5)
+    assert (full.model, full.key_env, full.quantization, full.max_in_flight) == (
+        "plates",
+        "PLATES_KEY",
+        "none",
+        64,
+    )
 
 
 def test_the_package_that_is_shown_is_the_demo_s() -> None:
@@ -218,6 +240,17 @@ def _table(first_heading: str) -> list[str]:
     return lines[start:end]
 
 
+def test_the_table_of_parity_has_the_cases_that_are_compared() -> None:
+    """All groups, in order, with their sizes; and a reason for each whose rows may differ."""
+    cases = find_cases()
+    sizes = Counter(case.group for case in cases)
+    listed = [row.split(" | ") for row in _table("asked")]
+
+    assert {row[0].removeprefix("| "): int(row[1]) for row in listed} == sizes
+    unequal = {case.group for case in cases if case.exactness != "equal"}
+    assert {row.split(" | ")[0].removeprefix("| ") for row in _table("but")} == unequal
+
+
 def test_the_saved_report_is_of_the_shipped_weights() -> None:
     """Whoever ships another checkpoint judges it again."""
     report = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))
@@ -257,7 +290,9 @@ def test_every_option_named_alone_exists() -> None:
     """`--option` in a sentence is an option of some command of ours."""
     group: click.Group = typer.main.get_command(app)  # type: ignore[assignment]
     known = set().union(*(_options(command) for command in group.commands.values()))
-    assert set(re.findall(r"`(--[a-z-]+)`", TEXT)) <= known
+    (vllm,) = re.findall(r"python -m vllm\.[^`]*", TEXT)
+    known |= set(re.findall(r"--[a-z-]+", vllm))
+    assert set(re.findall(r"`(--[a-z-]+)[^`]*`", TEXT)) <= known
 
 
 def _options(command: "click.Command") -> set[str]:
@@ -268,7 +303,9 @@ def test_every_module_that_is_run_exists() -> None:
     """`python -m MODULE` in the text names a module of this package."""
     modules = re.findall(r"python -m ([\w.]+)", TEXT)
     assert modules
-    assert all(importlib.util.find_spec(name) is not None for name in modules)
+    # vLLM has an environment of its own.
+    ours = [name for name in modules if not name.startswith("vllm.")]
+    assert all(importlib.util.find_spec(name) is not None for name in ours)
 
 
 def test_every_figure_has_its_command() -> None:

@@ -14,7 +14,8 @@ from dotenv import load_dotenv
 import gemma4_block
 from gemma4_block.catalogue import VARIANTS, Variant
 from gemma4_block.cli.workflows import quiet
-from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
+from gemma4_block.errors import CheckpointError, ConfigurationError, EngineError, ModelNotFoundError
+from gemma4_block.servers import Server
 from gemma4_block.settings import Dtype, GenerationDefaults, Settings, get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def examine() -> Iterator[Finding]:
     yield examine_settings(settings)
     if packages.status == "FAIL":
         return
+    for server in settings.servers:
+        for url in server.urls:
+            yield examine_server(server, url)
     try:
         from gemma4_block.engine.hardware import inspect_machine
 
@@ -90,8 +94,10 @@ def examine() -> Iterator[Finding]:
         return
     yield examine_device(machine, settings.dtype)
     yield examine_threads(machine)
+    served = {server.model_id for server in settings.servers}
     for variant in VARIANTS:
-        yield examine_variant(variant, machine, settings)
+        if variant.model_id not in served:
+            yield examine_variant(variant, machine, settings)
 
 
 def examine_packages(names: Sequence[str]) -> Finding:
@@ -120,6 +126,19 @@ def examine_settings(settings: Settings) -> Finding:
     if missing:
         text += f"; GEMMA4_BLOCK_MODEL_ROOTS names what is no folder: {', '.join(missing)}"
     return Finding(subject="settings", status="WARN" if missing else "ok", text=text)
+
+
+def examine_server(server: Server, url: str) -> Finding:
+    """Return what a server was found to be, and what it cannot do."""
+    from gemma4_block.engine.remote import inspect_server
+
+    try:
+        report = inspect_server(server, url)
+    except (ConfigurationError, EngineError) as error:
+        return Finding(subject=server.model_id, status="FAIL", text=str(error))
+    tokens = "unknown" if report.context_tokens is None else str(report.context_tokens)
+    text = "; ".join((f"{server.model} on {url}, tokens at most: {tokens}", *report.lacks))
+    return Finding(subject=server.model_id, status="WARN" if report.lacks else "ok", text=text)
 
 
 def examine_device(machine: "Machine", dtype: Dtype) -> Finding:

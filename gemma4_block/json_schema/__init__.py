@@ -3,5 +3,13 @@
 from gemma4_block.json_schema.grammar import compile_schema, relax_schema
 from gemma4_block.json_schema.library import grammar_limits
 from gemma4_block.json_schema.mismatch import find_mismatch
+from gemma4_block.json_schema.served import matches_schema, write_lark
 
-__all__ = ["compile_schema", "find_mismatch", "grammar_limits", "relax_schema"]
+__all__ = [
+    "compile_schema",
+    "find_mismatch",
+    "grammar_limits",
+    "matches_schema",
+    "relax_schema",
+    "write_lark",
+]

@@ -1,5 +1,6 @@
 """`gemma4-block doctor`: what would load here, and why not."""
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ from gemma4_block.cli.doctor import (
 )
 from gemma4_block.engine.hardware.machine import Machine
 from gemma4_block.settings import Dtype, Settings, get_generation_defaults, get_settings
+from tests.engine.remote.fake_server import Behaviour, serving
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 CPU = Machine(device=torch.device("cpu"), has_bfloat16=True, free_bytes=12 * 10**9, threads=1, spinning=None)
@@ -288,3 +290,25 @@ def variant(model_id: str) -> Variant:
     found = find_variant(model_id)
     assert found is not None
     return found
+
+
+def test_every_server_is_asked_what_it_can_do(
+    examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its model is not looked for here; what it lacks is a warning, and not being there a failure."""
+    with serving() as whole, serving(Behaviour(has_budgets=False)) as lacking:
+        servers = {
+            "gemma-4-e2b-it": {"urls": [whole.url], "model": "there"},
+            "lacking/1": {"urls": [lacking.url], "model": "there"},
+            "gone/1": {"urls": ["http://127.0.0.1:9/v1"]},
+        }
+        monkeypatch.setenv("GEMMA4_BLOCK_SERVERS", json.dumps(servers))
+        report = examine()
+
+    assert list(report.lines)[2:5] == list(servers)
+    assert report.lines["gemma-4-e2b-it"] == ("ok", f"there on {whole.url}, tokens at most: 4096")
+    status, text = report.lines["lacking/1"]
+    assert (status, "trust-request-mm-kwargs" in text) == ("WARN", True)
+    status, text = report.lines["gone/1"]
+    assert (status, "cannot be reached" in text) == ("FAIL", True)
+    assert report.exit_code == 1

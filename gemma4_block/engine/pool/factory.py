@@ -6,6 +6,7 @@ from typing_extensions import assert_never
 
 from gemma4_block.contract import Engine, LocalModel, ModelReference, ServedModel
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,17 +25,18 @@ def make_engine(reference: ModelReference, settings: Settings) -> Engine:
 
     Raises:
         CheckpointError: Files are missing, damaged or do not fit together.
-        ConfigurationError: The device or precision cannot work, or nothing here runs such a model.
+        ConfigurationError: The device or precision cannot work, or a server's key is empty.
+        EngineError: A server cannot be reached, refuses the key, or has no such model.
 
     """
     match reference:
         case LocalModel():
             return load_local(reference, settings)
         case ServedModel():
-            raise ConfigurationError(
-                f"{reference.model} is a model of the server {reference.server}, and this version runs "
-                "models of this machine only. Name one of those."
-            )
+            # The client library is imported when the first served model is asked for, and not before.
+            from gemma4_block.engine.remote import connect
+
+            return connect(_find_server(reference, settings))
         case _:
             assert_never(reference)
 
@@ -64,3 +66,12 @@ def load_local(model: LocalModel, settings: Settings) -> "LocalEngine":
     )
     directory = model.directory if model.adapter is None else model.adapter
     return LocalEngine(load_checkpoint(directory, options), settings)
+
+
+def _find_server(reference: ServedModel, settings: Settings) -> Server:
+    for server in settings.servers:
+        if server.model_id == reference.server:
+            return server
+    raise ConfigurationError(
+        f"{reference.server} is in no entry of GEMMA4_BLOCK_SERVERS. Name a model that is, or add it."
+    )

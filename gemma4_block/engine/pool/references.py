@@ -8,6 +8,7 @@ from gemma4_block.catalogue import Variant, find_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
 from gemma4_block.engine.pool.resolver import resolve
 from gemma4_block.errors import ConfigurationError
+from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
 
 
@@ -21,14 +22,20 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
         settings: The operator's; they name roots and device.
 
     Returns:
-        A directory of this machine, in the precision that `auto` means there.
+        A model of a server where the operator names one for the id; else a directory of this machine, in
+        the precision that `auto` means there.
 
     Raises:
-        ConfigurationError: The id is unknown or may not be used, the operator's device does not exist, or 4
-            bits were asked for a variant that is refused in them.
+        ConfigurationError: The id is unknown or may not be used, the operator's device does not exist, 4 bits
+            were asked for a variant that is refused in them, or a precision that the operator does not say a
+            server has.
         CheckpointError: The model is not on this machine, or its config.json cannot be read.
 
     """
+    for server in settings.servers:
+        if server.model_id == model_version:
+            _check_precision(server, quantization)
+            return ServedModel(server=server.model_id, model=server.model)
     directory = resolve(model_version, settings)
     variant = find_variant(model_version)
     if variant is not None and variant.why_whole:
@@ -75,6 +82,16 @@ def choose_auto_quantization(directory: Path, settings: Settings) -> Quantizatio
 
     config = load_config(weights_directory(directory), trust_remote_code=False)
     return choose_quantization("auto", device=device, config=config)
+
+
+def _check_precision(server: Server, quantization: Quantization) -> None:
+    """Refuse a precision that a server is not said to have; it was chosen when the server was started."""
+    if quantization not in ("auto", server.quantization):
+        has = "which one is not said" if server.quantization is None else f"it is {server.quantization}"
+        raise ConfigurationError(
+            f"quantization is {quantization}, and {server.model_id} runs on a server that has its own: "
+            f"{has}. Leave it at auto, or let the operator name it in GEMMA4_BLOCK_SERVERS."
+        )
 
 
 def describe_reference(reference: ModelReference) -> str:

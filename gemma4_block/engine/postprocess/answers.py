@@ -6,9 +6,9 @@ import torch
 
 from gemma4_block.contract import Answer, GenerationConfig
 from gemma4_block.engine.family import Detokenizer, SamplingDefaults
-from gemma4_block.engine.postprocess.token_scores import place_scores
 from gemma4_block.engine.sampling import Grammars, Sampler
 from gemma4_block.engine.scheduler import Outcome, Sequence
+from gemma4_block.engine.token_scores import place_scores
 from gemma4_block.errors import PromptError
 
 

@@ -42,6 +42,7 @@ from gemma4_block.errors import (
     EngineLoadingError,
     PromptError,
 )
+from gemma4_block.servers import Server
 from gemma4_block.settings import LogLevel, Settings
 
 TIMEOUT_S = 20
@@ -464,9 +465,34 @@ def test_a_second_kind_of_engine_needs_nothing_but_a_reference_and_a_maker(root:
     assert ready(pool) == (served,)
 
 
-def test_a_server_that_nothing_here_can_ask_is_refused(root: Path) -> None:
+SERVED = Settings(
+    servers=(Server(model_id="first", urls=("http://127.0.0.1:9",), model="there", quantization="nf4"),)
+)
+
+
+@pytest.mark.parametrize("quantization", ["auto", "nf4"])
+def test_an_id_that_the_operator_maps_is_of_a_server(root: Path, quantization: Quantization) -> None:
+    """Also where a directory of that name is on this machine; the precision is the server's."""
+    settings = SERVED.model_copy(update={"model_roots": (root,)})
+
+    assert find_reference("first", quantization, settings) == ServedModel(server="first", model="there")
+
+
+def test_a_precision_that_a_server_is_not_said_to_have_is_refused() -> None:
+    """It could not be kept, and is not dropped in silence."""
+    with pytest.raises(ConfigurationError, match=r"quantization is none, and first runs on a server.*nf4"):
+        find_reference("first", "none", SERVED)
+
+
+def test_a_server_that_is_not_there_is_an_error_that_names_it() -> None:
+    """Nothing listens at the port."""
+    with pytest.raises(EngineError, match=r"first on http://127.0.0.1:9 cannot be reached.*Tried 4 times"):
+        make_engine(ServedModel(server="first", model="there"), SERVED)
+
+
+def test_a_server_that_the_operator_does_not_name_is_refused(root: Path) -> None:
     """The error names it."""
-    with pytest.raises(ConfigurationError, match="gemma-4-31b-it is a model of the server rack"):
+    with pytest.raises(ConfigurationError, match="rack is in no entry of GEMMA4_BLOCK_SERVERS"):
         make_engine(ServedModel(server="rack", model="gemma-4-31b-it"), Settings(model_roots=(root,)))
 
 

@@ -1,0 +1,221 @@
+"""Compute how likely the alternatives of `Choices` are, from the log-probabilities that a server gives."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from gemma4_block.contract import GenerationConfig
+from gemma4_block.engine.remote.wire import Completion
+from gemma4_block.errors import EngineError
+
+_TEMPERATURE, _TOP_K, _TOP_P = 1.0, 64, 0.95
+"""Source: generation_config.json of google/gemma-4-E2B-it, and of the other published sizes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastTokens:
+    """Alternatives that differ in their last token only, so that one request scores them.
+
+    Attributes:
+        beginning: The text that they share, as far as the last token.
+        beginning_ids: Its token ids.
+        token_ids: The last token of each alternative.
+
+    """
+
+    beginning: str
+    beginning_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+
+
+def find_shared_beginning(texts: Sequence[str]) -> str:
+    """Return what all texts begin with, without white space at its end, which a chat template cuts off.
+
+    >>> find_shared_beginning(['{"cat": true', '{"cat": false'])
+    '{"cat":'
+    """
+    shortest = min(texts, key=len)
+    length = next(
+        (place for place in range(len(shortest)) if len({text[place] for text in texts}) > 1), len(shortest)
+    )
+    return shortest[:length].rstrip()
+
+
+def find_last_tokens(
+    beginning: str, beginning_ids: tuple[int, ...], text_ids: Sequence[tuple[int, ...]]
+) -> LastTokens | None:
+    """Return the last tokens of alternatives that differ in nothing else.
+
+    Args:
+        beginning: The text that all share.
+        beginning_ids: Its token ids.
+        text_ids: Those of each alternative.
+
+    Returns:
+        None where they differ in more, or where the text that they share is not a whole number of tokens.
+
+    """
+    if not beginning or any(ids[:-1] != beginning_ids for ids in text_ids):
+        return None
+    return LastTokens(
+        beginning=beginning, beginning_ids=beginning_ids, token_ids=tuple(ids[-1] for ids in text_ids)
+    )
+
+
+def read_last_tokens(completion: Completion, asked: LastTokens) -> list[float]:
+    """Return the log-probability of each alternative's last token.
+
+    Args:
+        completion: The server's answer, with tokens named by id.
+        asked: What it was asked.
+
+    Returns:
+        Natural logarithms, in order.
+
+    Raises:
+        EngineError: The server read the beginning as other tokens, or gives no log-probabilities.
+
+    """
+    _check_end(completion, asked.beginning_ids)
+    logprobs = completion.choices[0].logprobs
+    places = None if logprobs is None else logprobs.content
+    found: Mapping[str, float] = {}
+    if places:
+        found = {likely.token: likely.logprob for likely in (*places[0].top_logprobs, places[0])}
+    names = [f"token_id:{token_id}" for token_id in asked.token_ids]
+    if not all(name in found for name in names):
+        raise EngineError(_NOT_GIVEN)
+    return [found[name] for name in names]
+
+
+def read_whole_text(completion: Completion, text_ids: tuple[int, ...], *, given: int) -> float:
+    """Return the log-probability of a text, summed over its tokens that count, each given all before it.
+
+    Args:
+        completion: The server's answer.
+        text_ids: The text's tokens, which end the prompt.
+        given: How many of the first of them are taken as said, and do not count.
+
+    Returns:
+        A natural logarithm.
+
+    Raises:
+        EngineError: The server read the text as other tokens, or gives no log-probabilities.
+
+    """
+    _check_end(completion, text_ids)
+    counted = text_ids[given:]
+    if not counted:
+        return 0.0
+    known = (completion.prompt_logprobs or [])[-len(counted) :]
+    if len(known) < len(counted):
+        raise EngineError(_NOT_GIVEN)
+    total = 0.0
+    for token_id, place in zip(counted, known, strict=True):
+        if place is None or str(token_id) not in place:
+            raise EngineError(_NOT_GIVEN)
+        total += place[str(token_id)].logprob
+    return total
+
+
+def add_rest(log_probabilities: Sequence[float], rest: int | None) -> list[float]:
+    """Return log-probabilities where one alternative also stands for all that is none of them.
+
+    Args:
+        log_probabilities: Of each alternative.
+        rest: Its place; None where every alternative means itself alone.
+
+    Returns:
+        Natural logarithms, in order.
+
+    Example:
+        >>> [round(math.exp(one), 6) for one in add_rest([math.log(0.1), math.log(0.3)], 0)]
+        [0.7, 0.3]
+
+    """
+    found = list(log_probabilities)
+    if rest is not None:
+        left = max(0.0, 1 - math.fsum(map(math.exp, found)))
+        whole = math.exp(found[rest]) + left
+        found[rest] = math.log(whole) if whole > 0 else found[rest]
+    return found
+
+
+def add_up(log_probabilities: Sequence[float]) -> float:
+    """Return how likely any of the alternatives is, 0 to 1."""
+    return min(1.0, math.fsum(map(math.exp, log_probabilities)))
+
+
+def count_shared(texts: Sequence[Sequence[int]]) -> int:
+    """Return with how many tokens that are the same all of some texts begin.
+
+    >>> count_shared([(5, 6, 7), (5, 6, 8), (5, 6)])
+    2
+    """
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False)))
+
+
+def normalise(log_probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Return probabilities that add up to 1.
+
+    >>> [round(one, 6) for one in normalise([math.log(0.1), math.log(0.3)])]
+    [0.25, 0.75]
+    """
+    highest = max(log_probabilities)
+    weights = [math.exp(one - highest) for one in log_probabilities]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+class Chooser:
+    """Chooses the alternative of each group: the likeliest, or one by chance.
+
+    Args:
+        generation: How to answer.
+
+    """
+
+    def __init__(self, generation: GenerationConfig) -> None:
+        self._generation = generation
+        self._random = random.Random(generation.seed)  # noqa: S311 - no secret
+
+    def choose(self, probabilities: Sequence[float]) -> int:
+        """Return the place of the alternative that is chosen; the first of equals.
+
+        Args:
+            probabilities: Of each, adding up to 1.
+
+        Returns:
+            Its place.
+
+        """
+        ranked = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])
+        if not self._generation.do_sample:
+            return ranked[0]
+        temperature = _first_set(self._generation.temperature, _TEMPERATURE)
+        top_k = int(_first_set(self._generation.top_k, _TOP_K))
+        top_p = _first_set(self._generation.top_p, _TOP_P)
+        warmed = normalise([math.log(max(one, 1e-300)) / temperature for one in probabilities])
+        kept = ranked[:top_k]
+        sums = [math.fsum(warmed[other] for other in kept[:place]) for place in range(len(kept))]
+        enough = top_p * math.fsum(warmed[place] for place in kept)
+        kept = [place for place, before in zip(kept, sums, strict=True) if before < enough]
+        return self._random.choices(kept, weights=[warmed[place] for place in kept])[0]
+
+
+_NOT_GIVEN = (
+    "The server gave no log-probabilities for the classes, though it did when it was connected to. Look into "
+    "its log, and ask for the model again."
+)
+
+
+def _check_end(completion: Completion, ids: tuple[int, ...]) -> None:
+    given = tuple(completion.prompt_token_ids or ())
+    if given[-len(ids) :] != ids:
+        raise EngineError(_NOT_GIVEN)
+
+
+def _first_set(asked: float | None, default: float) -> float:
+    return default if asked is None else asked

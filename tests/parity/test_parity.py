@@ -1,0 +1,168 @@
+"""The same questions to the model of this process and to vLLM: the same answers, or a reason and a measure.
+
+`make test-vllm` installs vLLM into an environment of its own and runs this; where that is missing, all is
+skipped. PARITY_URL names a server that runs already, for who works on this.
+"""
+
+import os
+import re
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event, Timer
+
+import pytest
+
+import gemma4_block.demo
+from gemma4_block.contract import Answer, GenerationConfig, JsonSchema, LocalModel, Prompt
+from gemma4_block.engine.local import LocalEngine
+from gemma4_block.engine.pool import load_local
+from gemma4_block.engine.remote import RemoteEngine, connect
+from gemma4_block.errors import PromptError
+from gemma4_block.servers import Server
+from gemma4_block.settings import Settings
+from tests.parity.cases import BUDGETS, Case, find_cases
+from tests.parity.vllm_server import MODEL, PYTHON, running_vllm
+
+DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
+# Of a probability, in float32, where the two differ in the order of their sums.
+TOLERANCE = 0.01
+CASES = {f"{case.group}: {case.name}": case for case in find_cases()}
+
+needs_vllm = pytest.mark.skipif(
+    not PYTHON.exists() and "PARITY_URL" not in os.environ, reason="make test-vllm installs vLLM"
+)
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalEngine]:
+    """The embedded checkpoint in this process."""
+    settings = Settings(device="cpu", dtype="float32")
+    engine = load_local(LocalModel(directory=DEMO_CHECKPOINT, quantization="none"), settings)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where vLLM serves the embedded checkpoint."""
+    if "PARITY_URL" in os.environ:
+        yield os.environ["PARITY_URL"]
+        return
+    with running_vllm(DEMO_CHECKPOINT, tmp_path_factory.mktemp("vllm") / "log") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def remote(url: str) -> Iterator[RemoteEngine]:
+    """The same model there."""
+    engine = connect(Server(model_id=MODEL, urls=(url,), model=MODEL, image_seq_lengths=BUDGETS))
+    yield engine
+    engine.close()
+
+
+@dataclass(kw_only=True)
+class Row:
+    """A group of cases in the table of docs/servers.md."""
+
+    cases: int = 0
+    same_texts: int = 0
+    largest_difference: float = 0.0
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[dict[str, Row]]:
+    """The measured table; it is printed at the end, for docs/servers.md."""
+    rows: dict[str, Row] = defaultdict(Row)
+    yield rows
+    lines = [
+        f"| {group} | {row.cases} | {row.same_texts} | {row.largest_difference:.0e} |"
+        for group, row in rows.items()
+    ]
+    print("", "| asked | cases | same texts | probabilities differ by |", *lines, sep="\n")  # noqa: T201
+
+
+def answer(engine: LocalEngine | RemoteEngine, case: Case) -> Answer | PromptError:
+    """Return the answer to one case."""
+    (found,) = engine.answer([case.prompt], case.generation)
+    return found
+
+
+def without_numbers(found: Answer) -> Answer:
+    """Return an answer without the numbers that are compared with a tolerance."""
+    return replace(found, token_scores=None, choice_probabilities=None, group_probabilities=None)
+
+
+def numbers(found: Answer) -> list[float]:
+    """Return its probabilities, and the log-probabilities of its tokens."""
+    chosen = [one for group in found.choice_probabilities or () for one in group]
+    chosen += found.group_probabilities or ()
+    return chosen + [score.log_probability for score in found.token_scores or ()]
+
+
+@needs_vllm
+@pytest.mark.parametrize("name", CASES)
+def test_both_engines_answer_alike(
+    local: LocalEngine, remote: RemoteEngine, table: dict[str, Row], name: str
+) -> None:
+    """To the letter, in every field; or as the row says."""
+    case, row = CASES[name], table[CASES[name].group]
+    here, there = answer(local, case), answer(remote, case)
+    assert isinstance(here, Answer), here
+    assert isinstance(there, Answer), there
+    row.cases += 1
+    row.same_texts += there.text == here.text
+    if case.exactness == "repeats":
+        assert there == answer(remote, case)
+        return
+    if case.exactness == "no confidences":
+        assert there.choice_probabilities is None
+        assert (there.thinking, there.finish_reason) == (here.thinking, here.finish_reason)
+        return
+    if case.exactness == "one token more":
+        extra = there.input_tokens - here.input_tokens
+        assert 1 <= extra <= 2 * str((case.prompt.text, case.prompt.system)).count("<")
+        there = replace(there, input_tokens=here.input_tokens)
+    assert without_numbers(there) == without_numbers(here)
+    differences = [abs(one - other) for one, other in zip(numbers(here), numbers(there), strict=True)]
+    row.largest_difference = max([row.largest_difference, *differences])
+    assert row.largest_difference < TOLERANCE
+
+
+@needs_vllm
+@pytest.mark.parametrize("reason", ["deadline", "cancelled"])
+def test_what_is_given_up_is_ended_on_the_server(remote: RemoteEngine, url: str, reason: str) -> None:
+    """VLLM's own count of what it works on falls to nothing."""
+    endless = JsonSchema(text='{"type": "string", "pattern": "^[a-z]{3000}$"}')
+    prompts = [Prompt(text="Go on.", constraint=endless)] * 3
+    generation, cancelled = GenerationConfig(max_new_tokens=3900), Event()
+    if reason == "cancelled":
+        Timer(2, cancelled.set).start()
+    deadline = time.monotonic() + (2 if reason == "deadline" else 600)
+    answers = remote.answer(prompts, generation, deadline=deadline, cancelled=cancelled)
+
+    assert [answer.finish_reason for answer in answers if isinstance(answer, Answer)] == [reason] * 3
+    until = time.monotonic() + 10
+    while count_running(url) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert count_running(url) == 0
+
+
+def count_running(url: str) -> float:
+    """Return how many requests vLLM works on, or has waiting."""
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/metrics") as page:  # noqa: S310 - ours
+        text = page.read().decode()
+    found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    assert found
+    return sum(map(float, found))
+
+
+def test_the_table_is_long_enough_and_says_each_thing_once() -> None:
+    """At least 120 rows; runs without vLLM."""
+    cases = find_cases()
+
+    assert len(cases) >= 120
+    assert len(CASES) == len(cases)
