@@ -13,7 +13,6 @@ from roboflow_workflows.errors import (
     ClientCausedStepExecutionError,
     RuntimeInputError,
     RuntimeLimitsCausedStepExecutionError,
-    StepExecutionError,
     WorkflowSyntaxError,
 )
 from roboflow_workflows.execution_engine.core import ExecutionEngine
@@ -649,14 +648,20 @@ def test_failures_reach_the_client_with_their_meaning(
             ask(provider, CAPTION, images=grey(1))
         assert (caught.value.status_code, caught.value.block_id) == (status_code, "gemma")
         assert caught.value.public_message == str(failure)
-        assert caught.value.inner_error is failure
+        # What is told has a copy without folders of the machine; the cause is logged.
+        assert (type(caught.value.inner_error), str(caught.value.inner_error)) == (
+            type(failure),
+            str(failure),
+        )
+        assert caught.value.__cause__ is failure
 
 
 def test_a_failing_engine_is_no_answer() -> None:
-    """What the engine cannot do goes up as the server's error, not into a row."""
+    """What the engine cannot do goes up as the server's error, not into a row, and without a traceback."""
     provider = ScriptedProvider(ScriptedEngine([], failure=EngineError("broken")))
-    with pytest.raises(StepExecutionError, match="broken"):
+    with pytest.raises(RuntimeLimitsCausedStepExecutionError, match="broken") as caught:
         ask(provider, CAPTION, images=grey(1))
+    assert caught.value.status_code == 500
 
 
 def test_the_short_name_of_the_block_works(engine: ScriptedEngine, provider: ScriptedProvider) -> None:
