@@ -308,14 +308,14 @@ BAD_MODELS = [
     pytest.param(
         BadModel(
             damage=lambda model: _cut_in_half(model / "model.safetensors"),
-            words=("The weights in <root>/model cannot be loaded", "fetch it again"),
+            words=("<root>/model/model.safetensors cannot be used", "fetch it again"),
         ),
         id="weights cut in half",
     ),
     pytest.param(
         BadModel(
             damage=lambda model: (model / "model.safetensors").write_bytes(b"\xff" * 1000),
-            words=("The weights in <root>/model cannot be loaded", "fetch it again"),
+            words=("<root>/model/model.safetensors cannot be used", "fetch it again"),
         ),
         id="weights of noise",
     ),
@@ -329,14 +329,14 @@ BAD_MODELS = [
     pytest.param(
         BadModel(
             damage=lambda model: (model / "config.json").write_text("[]"),
-            words=("<root>/model/config.json cannot be read", "Fetch the file again"),
+            words=("<root>/model/config.json cannot be used", "an object", "came with the weights"),
         ),
         id="config is no object",
     ),
     pytest.param(
         BadModel(
             damage=lambda model: (model / "processor_config.json").write_text("[]"),
-            words=("<root>/model lacks tokenizer or processor", "Fetch them again"),
+            words=("<root>/model/processor_config.json cannot be used", "an object", "came with the weights"),
         ),
         id="processor is no object",
     ),
@@ -364,28 +364,32 @@ BAD_MODELS = [
     pytest.param(
         BadModel(
             damage_adapter=lambda model: (model / "adapter_config.json").write_text("[]"),
-            words=("The adapter in <root>/model does not fit", "files are damaged"),
+            words=("<root>/model/adapter_config.json cannot be used", "an object", "came with the weights"),
         ),
         id="adapter config is no object",
     ),
     pytest.param(
         BadModel(
             damage_adapter=_widen_tensors,
-            words=("The adapter in <root>/model does not fit its base/", "size mismatch", "another base"),
+            words=("<root>/model/adapter_model.safetensors", "size mismatch", "of another model"),
         ),
         id="adapter of another width",
     ),
     pytest.param(
         BadModel(
             damage_adapter=_rename_tensors("language_model.layers", "text_tower.layers"),
-            words=("The adapter in <root>/model does not fit its base/", "lora_A", "another base"),
+            words=("<root>/model/adapter_model.safetensors does not fit its base/", "lora_A", "another base"),
         ),
         id="adapter with other names",
     ),
     pytest.param(
         BadModel(
             damage_adapter=_rename_tensors("layers.0.", "layers.40."),
-            words=("The adapter in <root>/model does not fit its base/", "layers.0.", "another base"),
+            words=(
+                "<root>/model/adapter_model.safetensors does not fit its base/",
+                "layers.0.",
+                "another base",
+            ),
         ),
         id="adapter of another depth",
     ),

@@ -10,7 +10,7 @@ from gemma4_block.errors import ConfigurationError
 from gemma4_block.servers import Server, is_private_address, parse_servers
 from gemma4_block.settings import Settings, get_settings
 
-SECRET = "sk-5Xw9"  # noqa: S105 - of nobody
+SECRET = "sk-5Xw9"  # noqa: S105 - of nobody  # pragma: allowlist secret
 
 
 @pytest.fixture(autouse=True)

@@ -302,7 +302,9 @@ def test_a_verdict_depends_on_the_rule(run: Run) -> None:
 
 def test_an_answer_without_the_field_is_looked_at_again() -> None:
     """What cannot be read is neither passed nor failed."""
-    provider = ScriptedProvider(ScriptedEngine(['{"class_name": "circle"}', "A circle.", '{"kind": "star"}']))
+    # What is JSON of another form is asked for once more.
+    script = ['{"class_name": "circle"}', "A circle.", '{"kind": "star"}', '{"kind": "star"}']
+    provider = ScriptedProvider(ScriptedEngine(script))
     runner = WorkflowRunner(
         load_example("inspect_with_rules"), init_parameters={"gemma4_block.engine_provider": provider}
     )

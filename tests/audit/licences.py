@@ -231,14 +231,16 @@ def read_stated(package: Distribution) -> str:
 
     """
     metadata = package.metadata
-    if metadata["License-Expression"]:
-        return str(metadata["License-Expression"])
+    # In a process that has imported importlib_metadata, a missing key raises where it is asked for by [].
+    expression = metadata.get("License-Expression")
+    if expression:
+        return str(expression)
     classifiers = [
         value.rsplit(" :: ", 1)[-1]
         for value in metadata.get_all("Classifier") or []
         if value.startswith("License :: ") and value != "License :: OSI Approved"
     ]
-    (text, *_) = (str(metadata["License"] or "")).strip().splitlines() or [""]
+    (text, *_) = str(metadata.get("License") or "").strip().splitlines() or [""]
     if not classifiers or is_permissive(text):
         return _SPDX.get(text.lower(), text)
     named = [_SPDX.get(one.lower(), one) for one in classifiers]

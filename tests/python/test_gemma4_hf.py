@@ -127,7 +127,7 @@ def test_a_classification_has_the_probability_of_every_class(model: Gemma4HF, sc
     assert isinstance(found, Classifications)
     assert found.class_id.tolist() == [0, 1, 2]
     assert found.confidence is not None
-    assert found.confidence.sum() == pytest.approx(1)
+    assert 0.99 < found.confidence.sum() <= 1
     (best,), (confidence,) = found.get_top_k(1)
     assert names[best] == "blue star"
     assert confidence > 0.9

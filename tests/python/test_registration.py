@@ -16,7 +16,7 @@ import pytest
 from gemma4_block.demo.scenes import draw_scene
 from tests.engine.conftest import DEMO_CHECKPOINT
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PYTHON_PAGE = ROOT / "docs" / "python.md"
 
 _SEED = f"""

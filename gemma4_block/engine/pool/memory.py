@@ -9,24 +9,23 @@ from collections.abc import Callable
 from typing import Final
 
 _LOGGER: Final = logging.getLogger(__name__)
-# Whoever was lent the engine still names it until its function returns.
-_FREED_WITHIN_S: Final = 5.0
 _LOOKS_EVERY_S: Final = 0.05
 
 
-def release_memory(is_gone: Callable[[], bool]) -> None:
+def release_memory(is_gone: Callable[[], bool], *, within_s: float) -> None:
     """Wait until an engine is gone, and give back what it took.
 
     Args:
         is_gone: Says whether nothing refers to the engine any more.
+        within_s: How long to wait for that.
 
     """
-    deadline = time.monotonic() + _FREED_WITHIN_S
+    deadline = time.monotonic() + within_s
     # Models hold themselves in cycles.
     gc.collect()
     while not is_gone():
-        if time.monotonic() > deadline:
-            _LOGGER.warning(
+        if time.monotonic() >= deadline:
+            _LOGGER.info(
                 "An engine that was closed is still referred to, so that its memory is not free yet."
             )
             break

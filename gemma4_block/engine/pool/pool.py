@@ -30,6 +30,8 @@ EngineMaker = Callable[[ModelReference, Settings], Engine]
 # long as it took, and a second at least, so that a damaged model takes a sixth of the time at most.
 _PAUSE_PER_LOAD: Final = 5
 _LEAST_PAUSE_S: Final = 1.0
+# Whoever was lent an engine names it until its function returns.
+_FREED_WITHIN_S: Final = 5.0
 # Whoever was told that the model is loading asks again, and must still find it.
 _UNUSED_FOR_AT_LEAST_S: Final = 60.0
 
@@ -135,13 +137,16 @@ class EnginePool:
         return True
 
     def close(self) -> None:
-        """Close and forget what is loaded; its calls fail. Models that are still loading are left alone."""
+        """Close and forget what is loaded; its calls fail. Models that are still loading are left alone.
+
+        Memory is free once the last reference to an engine is gone, which is not waited for.
+        """
         with self._changed:
             ready = [resident for resident in self._residents.values() if resident.state == "ready"]
             for resident in ready:
                 resident.change("closing", time.monotonic())
         for resident in ready:
-            self._close(resident)
+            self._close(resident, freed_within_s=0.0)
 
     def _enter(self, name: str, reference: ModelReference, settings: Settings) -> Resident:
         """Count another who uses an engine, and have it loaded where needed."""
@@ -247,7 +252,7 @@ class EnginePool:
                 first.change("closing", time.monotonic())
             self._close(first)
 
-    def _close(self, resident: Resident) -> None:
+    def _close(self, resident: Resident, *, freed_within_s: float = _FREED_WITHIN_S) -> None:
         """Close an engine that no other thread closes, and forget it once its memory is free."""
         engine, resident.engine = resident.engine, None
         assert engine is not None, resident.state
@@ -255,7 +260,7 @@ class EnginePool:
             engine.close()
             is_gone = weakref.ref(engine)
             del engine
-            release_memory(lambda: is_gone() is None)
+            release_memory(lambda: is_gone() is None, within_s=freed_within_s)
         finally:
             with self._changed:
                 del self._residents[resident.reference]

@@ -19,7 +19,7 @@ from gemma4_block.servers import Server
 from tests.engine.remote.conftest import Connect
 from tests.engine.remote.fake_server import MODEL, Body, Broken, FakeServer, Reply, Said, Status, serving
 
-SECRET = "sk-5Xw9"  # noqa: S105 - of nobody
+SECRET = "sk-5Xw9"  # noqa: S105 - of nobody  # pragma: allowlist secret
 GREY = np.full((96, 192, 3), 90, np.uint8)
 ASKED = GenerationConfig()
 
