@@ -312,7 +312,8 @@ def _leases(pool: EnginePool) -> list[int]:
 
 
 def test_the_page_names_every_seam() -> None:
-    """And in the same order."""
+    """And in the same order; those of a server, which follow, are those of remote/test_faults.py."""
     page = PAGE.read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([^|`]+) \| [^|]+ \| [^|]+ \|$", page.partition("## Faults")[2], re.MULTILINE)
-    assert rows[1:] == [*(fault.seam for fault in FAULTS), "loader"]
+    ours = [row for row in rows[1:] if not row.startswith("server, ")]
+    assert ours == [*(fault.seam for fault in FAULTS), "loader"]

@@ -33,6 +33,7 @@ def connect(server: Server) -> "RemoteEngine":
 
     Raises:
         ConfigurationError: The key's variable is empty.
+        EngineBusyError: The server has too much to do, or is starting.
         EngineError: No server of the entry can be reached, or it refuses the key or has no such model.
 
     """
@@ -105,6 +106,7 @@ class RemoteEngine:
 
         Raises:
             ConfigurationError: Thoughts are wanted, and the server does not tell them from the answer.
+            EngineBusyError: The server refuses more for now, also when asked again.
             EngineError: The server cannot be reached or failed, or the engine is closed.
 
         """

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from gemma4_block.errors import EngineError, PromptError
 from gemma4_block.servers import Server
 
-# The answers of a server, or of what stands before it, that has too much to do or is about to be back.
-_BUSY = frozenset({429, 502, 503, 504})
+# The answers of a server that has too much to do or is about to be back.
+_BUSY = frozenset({429, 503})
+# Those of what stands before a server that gives none.
+_UNREACHED = frozenset({502, 504})
 _REFUSED_KEY = frozenset({401, 403})
 # The prompt itself is at fault: it is wrong, too large, or asks for what the server does not do.
 _REFUSED_PROMPT = frozenset({400, 413, 422})
@@ -32,6 +34,10 @@ class NoAnswerError(EngineError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class BusyServerError(NoAnswerError):
+    """The server was reached, and refused the request because it has too much to do or is starting."""
 
 
 class PublicPeerError(Exception):
@@ -81,9 +87,8 @@ def _explain_status(
     error: openai.APIStatusError, server: Server, where: str, key: str | None
 ) -> EngineError | PromptError:
     status = error.status_code
-    if status in _BUSY:
-        message = f"{where} is busy or starting (status {status}). Ask later, or add servers."
-        return NoAnswerError(message, retry_after_s=_read_retry_after(error.response))
+    if status in _BUSY | _UNREACHED:
+        return _explain_no_answer(status, where, _read_retry_after(error.response))
     if status in _REFUSED_KEY:
         # What it says may repeat the key.
         fix = (
@@ -109,6 +114,14 @@ def _explain_status(
             "in GEMMA4_BLOCK_SERVERS."
         )
     return EngineError(f"{where} failed (status {status}): {said}. Look into its log.")
+
+
+def _explain_no_answer(status: int, where: str, retry_after_s: float | None) -> NoAnswerError:
+    if status in _BUSY:
+        message = f"{where} is busy or starting (status {status}). Ask later, or add servers."
+        return BusyServerError(message, retry_after_s=retry_after_s)
+    message = f"What stands before {where} gets no answer from it (status {status}). Look into its log."
+    return NoAnswerError(message, retry_after_s=retry_after_s)
 
 
 def _explain_event(error: openai.APIError, where: str, key: str | None) -> EngineError | PromptError:

@@ -5,7 +5,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from gemma4_block.engine.remote.failures import NoAnswerError
+from gemma4_block.engine.remote.failures import BusyServerError, NoAnswerError
+from gemma4_block.errors import EngineBusyError
 
 _ROUNDS = 4
 _FIRST_WAIT_S = 0.5
@@ -32,18 +33,25 @@ async def ask_until_answered(
         What `ask` returns.
 
     Raises:
-        NoAnswerError: There was none; says how often it was tried.
+        EngineBusyError: There was none, and a place was busy in the last round, so that asking later helps.
+        NoAnswerError: There was none; both say how often it was tried.
 
     """
     for round_number in range(1, _ROUNDS + 1):
+        busy: BusyServerError | None = None
         for place in places:
             try:
                 return await ask(place)
             except NoAnswerError as error:  # noqa: PERF203 - each may fail
                 last = error
+                if isinstance(error, BusyServerError):
+                    busy = error
         if round_number < _ROUNDS:
             await sleep(find_wait_s(round_number, last.retry_after_s))
-    raise NoAnswerError(f"{last} Tried {_ROUNDS * len(places)} times.") from None
+    tried = f"Tried {_ROUNDS * len(places)} times."
+    if busy is not None:
+        raise EngineBusyError(f"{busy} {tried}") from None
+    raise NoAnswerError(f"{last} {tried}") from None
 
 
 def find_wait_s(round_number: int, retry_after_s: float | None) -> float:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from gemma4_block.engine.remote.failures import NoAnswerError
+from gemma4_block.engine.remote.failures import BusyServerError, NoAnswerError
 from gemma4_block.engine.remote.retries import ask_until_answered, find_wait_s
+from gemma4_block.errors import EngineBusyError
 
 
 def test_places_are_asked_in_order_and_in_rounds() -> None:
@@ -25,6 +26,20 @@ def test_places_are_asked_in_order_and_in_rounds() -> None:
 
     assert asked == ["a", "b"] * 4
     assert [0.25 <= waits[0] <= 0.5, 0.5 <= waits[1] <= 1, 1 <= waits[2] <= 2] == [True] * 3
+
+
+@pytest.mark.parametrize("gone", ["a", "b"])
+def test_where_one_place_is_busy_it_helps_to_ask_later(gone: str) -> None:
+    """Whichever place was asked last."""
+
+    async def ask(place: str) -> str:
+        raise NoAnswerError("gone.") if place == gone else BusyServerError("busy.")
+
+    async def sleep(_seconds: float) -> None:
+        """Not at all."""
+
+    with pytest.raises(EngineBusyError, match=r"^busy. Tried 8 times.$"):
+        asyncio.run(ask_until_answered(["a", "b"], ask, sleep=sleep))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from roboflow_workflows.errors import RuntimeLimitsCausedStepExecutionError
 
 from gemma4_block.cli.workflows import WorkflowRunner
 from gemma4_block.engine.pool import EnginePool
@@ -55,6 +56,15 @@ def test_a_row_that_is_refused_leaves_the_others_whole(server: FakeServer, pool:
     assert [row["output"] for row in rows if not row["error_status"]] == ["a dog"] * 2
     (refused,) = [row for row in rows if row["error_status"]]
     assert "too long" in str(refused["error_message"])
+
+
+def test_a_busy_server_is_told_as_such(server: FakeServer, pool: EnginePool) -> None:
+    """The host answers with status 503, so that the same request is sent again later."""
+    server.behaviour.say = lambda *_: Status(code=429)
+    with pytest.raises(RuntimeLimitsCausedStepExecutionError, match="is busy or starting") as caught:
+        run(pool, "output", task_type="caption")
+
+    assert caught.value.status_code == 503
 
 
 def test_classes_have_measured_confidences(server: FakeServer, pool: EnginePool) -> None:
