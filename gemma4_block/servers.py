@@ -116,6 +116,29 @@ def is_private_address(text: str) -> bool:
     return any((address if mapped is None else mapped) in network for network in _PRIVATE_NETWORKS)
 
 
+def check_variable(name: str) -> str:
+    """Return the name of a variable that holds a key.
+
+    Args:
+        name: What the operator wrote.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: It is no such name, or the variable is not set; repeats nothing, since it may be the key.
+
+    """
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(
+            "key_env must be the name of an environment variable, of capital letters, digits and _; "
+            "not the key itself"
+        )
+    if not os.environ.get(name, "").strip():
+        raise ValueError("the environment variable that key_env names is not set")
+    return name
+
+
 def _read_file(name: str) -> str:
     try:
         return Path(name).expanduser().read_text(encoding="utf-8").strip()
@@ -175,17 +198,6 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _check_variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
-        raise ValueError(
-            "key_env must be the name of an environment variable, of capital letters, digits and _; "
-            "not the key itself"
-        )
-    if not os.environ.get(name, "").strip():
-        raise ValueError("the environment variable that key_env names is not set")
-    return name
-
-
 def _check_lengths(lengths: tuple[ImageSeqLength, ...]) -> tuple[ImageSeqLength, ...]:
     return tuple(sorted(set(lengths)))
 
@@ -201,7 +213,7 @@ class _Entry(BaseModel):
 
     urls: Annotated[tuple[Annotated[str, AfterValidator(_check_url)], ...], Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)] | None = None
-    key_env: Annotated[str, AfterValidator(_check_variable)] | None = None
+    key_env: Annotated[str, AfterValidator(check_variable)] | None = None
     quantization: Literal["none", "nf4"] | None = None
     image_seq_lengths: Annotated[
         tuple[ImageSeqLength, ...], Field(min_length=1), AfterValidator(_check_lengths)

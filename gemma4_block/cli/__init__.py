@@ -8,6 +8,7 @@ from gemma4_block.cli.demo import demo
 from gemma4_block.cli.doctor import doctor
 from gemma4_block.cli.run import run
 from gemma4_block.cli.serve import serve
+from gemma4_block.cli.serve_engine import serve_engine
 
 __all__ = ["app"]
 
@@ -24,4 +25,5 @@ app.command()(ask)
 app.command()(run)
 app.command()(bench)
 app.command()(serve)
+app.command()(serve_engine)
 app.command()(doctor)

@@ -66,6 +66,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         pytest.param(["bench", "--model-version", "x"], "--model-version is 'x'", id="bench"),
         pytest.param(["demo", "--model-version", "x"], "--model-version is 'x'", id="demo"),
+        pytest.param(["serve-engine", "x"], 'MODEL is "x"', id="serve-engine"),
+        pytest.param(
+            ["serve-engine", "gemma-4-26b-a4b-it", "--quantization", "nf4"],
+            "bitsandbytes leaves its experts",
+            id="26B in 4 bits",
+        ),
+        pytest.param(
+            ["serve-engine", "gemma-4-e2b-it", "--tensor-parallel", "3", "--device", "cpu"],
+            "Use one of 1, 2, 4, 8.",
+            id="heads that cannot be shared",
+        ),
         pytest.param(["run", "nothing.json", "--images", "."], "nothing.json", id="run"),
     ],
 )
