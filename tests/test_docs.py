@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import typer.main
+import yaml
 from typer.testing import CliRunner
 
 import gemma4_block
@@ -34,6 +35,14 @@ from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.servers import Server, parse_servers
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
+from gemma4_block.vllm_server import (
+    Gpu,
+    Launch,
+    LaunchOptions,
+    ServerMachine,
+    find_served_model,
+    plan_launch,
+)
 from tests.parity.cases import find_cases
 
 if TYPE_CHECKING:
@@ -106,6 +115,37 @@ def test_the_map_of_servers_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "none",
         64,
     )
+
+
+def test_the_command_of_a_server_is_what_is_printed() -> None:
+    """For E2B on a GPU of 24 GB."""
+    (shown,) = re.findall(r"```bash\n(VLLM_.*?)\n```", PAGES["docs/servers.md"], re.DOTALL)
+
+    assert shown == _plan(LaunchOptions()).write("python")
+
+
+def test_servers_in_containers_have_the_arguments_that_are_printed() -> None:
+    """The YAML of docs/servers.md is whole, and starts what `serve-engine` starts."""
+    texts = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    (compose,), (deployment, service) = (list(yaml.safe_load_all(text)) for text in texts)
+    launch = _plan(LaunchOptions(host="0.0.0.0", key_env="GEMMA4_KEY"))  # noqa: S104 - printed only
+    template = deployment["spec"]["template"]
+    (pod,), composed = template["spec"]["containers"], compose["services"]["gemma"]
+
+    assert composed["entrypoint"] == pod["command"] == ["python3"]
+    assert composed["command"] == pod["args"] == list(launch.arguments)
+    given = {entry["name"]: entry.get("value") for entry in pod["env"]}
+    assert launch.environment.items() <= given.items()
+    assert launch.environment.items() <= composed["environment"].items()
+    assert composed["environment"]["VLLM_API_KEY"].startswith("${GEMMA4_KEY:?")
+    assert composed["image"] == pod["image"]
+    assert service["spec"]["selector"] == template["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+
+
+def _plan(options: LaunchOptions) -> Launch:
+    machine = ServerMachine(gpus=(Gpu(memory_bytes=24 * 2**30, capability=(8, 9)),))
+    return plan_launch(find_served_model("gemma-4-e2b-it"), machine, options)
 
 
 def test_the_package_that_is_shown_is_the_demo_s() -> None:
@@ -280,7 +320,7 @@ def test_every_make_target_exists() -> None:
 def test_every_command_and_option_exists() -> None:
     """`gemma4-block COMMAND --option` is a command that has the option, and no command is left out."""
     group: click.Group = typer.main.get_command(app)  # type: ignore[assignment]
-    uses = re.findall(r"gemma4-block ([a-z]+)([^`\n]*)", TEXT)
+    uses = re.findall(r"gemma4-block ([a-z-]+)([^`\n]*)", TEXT)
     assert {name for name, _ in uses} == set(group.commands)
     for name, rest in uses:
         assert set(re.findall(r"--[a-z-]+", rest)) <= _options(group.commands[name])

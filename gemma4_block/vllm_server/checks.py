@@ -119,7 +119,8 @@ def check_machine(model: ServedModel, machine: ServerMachine, options: LaunchOpt
     if share >= room:
         raise ConfigurationError(
             f"{model.model_id} needs {share / _GB:.1f} GB of each GPU for its weights alone, and the server "
-            f"gets {room / _GB:.1f} GB. Use --quantization fp8, a larger --tensor-parallel, or a smaller model."
+            f"gets {room / _GB:.1f} GB. Use --quantization fp8, a larger --tensor-parallel, or a smaller "
+            "model."
         )
 
 
