@@ -48,7 +48,7 @@ def choose_quantization(given: str, model: ServedModel) -> ServedQuantization:
 
 
 def list_names(model: ServedModel, options: LaunchOptions) -> list[str]:
-    """Return the names of a server's models, that of its adapters last."""
+    """Return the names of a server's models, those of its adapters last."""
     name = model.model_id if options.name is None else options.name
     return [name, *(adapter.name for adapter in options.adapters)]
 
