@@ -291,7 +291,7 @@ def test_a_loader_that_fails_once_is_asked_again() -> None:
         assert isinstance(reference, LocalModel)
         return load_local(reference, settings)
 
-    pool = EnginePool(SETTINGS, make=make, retries_after_s=0)
+    pool = EnginePool(SETTINGS, make=make, choose_pause=lambda _: 0.0)
     with pytest.raises(CheckpointError, match="cut off"), pool.lease("gemma-4-demo"):
         pass
     assert _leases(pool) == [0]

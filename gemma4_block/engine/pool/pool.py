@@ -26,8 +26,6 @@ ReferenceFinder = Callable[[str, Quantization, Settings], ModelReference]
 EngineMaker = Callable[[ModelReference, Settings], Engine]
 """Loads or connects an engine; raises ConfigurationError or CheckpointError."""
 
-# A load that failed fails again unless somebody mends something. It is tried again after so many times as
-# long as it took, and a second at least, so that a damaged model takes a sixth of the time at most.
 _PAUSE_PER_LOAD: Final = 5
 _LEAST_PAUSE_S: Final = 1.0
 # Whoever was lent an engine names it until its function returns.
@@ -36,6 +34,18 @@ _FREED_WITHIN_S: Final = 5.0
 _UNUSED_FOR_AT_LEAST_S: Final = 60.0
 
 _LOGGER: Final = logging.getLogger(__name__)
+
+
+def choose_pause(load_s: float) -> float:
+    """Return for how many seconds a load that failed is not tried again.
+
+    It fails again unless somebody mends something, and should take no more than a sixth of the time.
+
+    Args:
+        load_s: How many seconds it took.
+
+    """
+    return max(_LEAST_PAUSE_S, _PAUSE_PER_LOAD * load_s)
 
 
 class EnginePool:
@@ -48,7 +58,7 @@ class EnginePool:
         settings: The operator's; None reads the environment when the first engine is asked for.
         find: Says which engine a model and a precision mean.
         make: Makes that engine.
-        least_pause_s: How long a load that failed is not tried again, at least.
+        choose_pause: Says for how many seconds a load that failed is not tried again, by those that it took.
 
     """
 
@@ -58,12 +68,12 @@ class EnginePool:
         *,
         find: ReferenceFinder = find_reference,
         make: EngineMaker = make_engine,
-        least_pause_s: float = _LEAST_PAUSE_S,
+        choose_pause: Callable[[float], float] = choose_pause,
     ) -> None:
         self._settings = settings
         self._find = find
         self._make = make
-        self._least_pause_s = least_pause_s
+        self._choose_pause = choose_pause
         self._residents: dict[ModelReference, Resident] = {}
         # Notified of every change of a resident.
         self._changed = Condition(Lock())
@@ -206,7 +216,7 @@ class EnginePool:
             with self._changed:
                 now = time.monotonic()
                 resident.failure = failure
-                resident.expires_at = now + max(self._least_pause_s, _PAUSE_PER_LOAD * (now - resident.since))
+                resident.expires_at = now + self._choose_pause(now - resident.since)
                 resident.change("failed", now)
                 self._changed.notify_all()
             # A program that ends keeps torch from reading on, which is no fault of the files.

@@ -155,5 +155,6 @@ def test_the_page_says_of_every_variable_whether_it_holds() -> None:
         "MAX_THINKING_TOKENS",
         "MAX_WAITING",
         "MAX_WAITING_BYTES",
+        "SERVERS",
         "TOKEN",
     ]

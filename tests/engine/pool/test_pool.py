@@ -35,6 +35,7 @@ from gemma4_block.engine.pool import (
     get_engine_pool,
     make_engine,
 )
+from gemma4_block.engine.pool.pool import choose_pause
 from gemma4_block.errors import (
     CheckpointError,
     ConfigurationError,
@@ -221,7 +222,7 @@ def test_a_failed_load_raises_for_everyone_who_waited(pool: EnginePool, loader: 
 
 def test_a_failed_load_is_tried_again_after_a_pause(root: Path, loader: RecordingLoader) -> None:
     """Requests that follow at once do not read the files again; those that come later do."""
-    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, least_pause_s=0.3)
+    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, choose_pause=lambda _: 0.3)
     loader.errors = [CheckpointError("cut off")]
     for _ in range(3):
         with pytest.raises(CheckpointError, match="cut off"):
@@ -231,6 +232,12 @@ def test_a_failed_load_is_tried_again_after_a_pause(root: Path, loader: Recordin
     time.sleep(0.3)
     assert isinstance(take(pool, "first", "none"), IdleEngine)
     assert len(loader.calls) == 2
+
+
+@pytest.mark.parametrize(("load_s", "pause_s"), [(0.0, 1.0), (0.2, 1.0), (3.0, 15.0)])
+def test_a_load_that_takes_long_is_tried_again_later(load_s: float, pause_s: float) -> None:
+    """A damaged model takes a sixth of the machine's time at most."""
+    assert choose_pause(load_s) == pause_s
 
 
 def test_an_interrupt_in_the_loading_thread_is_an_error_to_those_who_wait(
@@ -272,7 +279,7 @@ def test_a_slow_load_holds_up_nobody_else(pool: EnginePool, loader: RecordingLoa
 
 def test_the_list_says_what_is_ready(root: Path, loader: RecordingLoader) -> None:
     """A model that is still loading, or failed to, is listed as that."""
-    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, least_pause_s=0)
+    pool = EnginePool(Settings(model_roots=(root,)), find=_find, make=loader, choose_pause=lambda _: 0.0)
     assert ready(pool) == ()
     loader.errors = [CheckpointError("cut off")]
     with pytest.raises(CheckpointError):
