@@ -37,13 +37,9 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 def choose_pause(load_s: float) -> float:
-    """Return for how many seconds a load that failed is not tried again.
+    """Return for how many seconds a load that failed after `load_s` seconds is not tried again.
 
     It fails again unless somebody mends something, and should take no more than a sixth of the time.
-
-    Args:
-        load_s: How many seconds it took.
-
     """
     return max(_LEAST_PAUSE_S, _PAUSE_PER_LOAD * load_s)
 
