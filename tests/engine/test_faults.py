@@ -161,7 +161,7 @@ FAULTS = (
         break_it=lambda e, b: b.break_layer(e, error=lambda: SystemExit("ended"), at=(5,)),
         words="The model failed: SystemExit: ended",
     ),
-    Fault(seam="memory, once", break_it=lambda e, b: b.break_layer(e, error=_no_memory, at=(5,)), seen=None),
+    Fault(seam="memory, once", break_it=lambda e, b: b.break_layer(e, error=_no_memory, at=(2,)), seen=None),
     Fault(
         seam="memory, always",
         break_it=lambda e, b: b.break_layer(e, error=_no_memory, at=ALWAYS),
@@ -194,7 +194,8 @@ def breaker() -> Iterator[Breaker]:
 
 def _prompts(constraint: JsonSchema | Choices | None = None) -> list[Prompt]:
     pictures = [draw_scene(np.random.default_rng(seed)).image for seed in (1, 2)]
-    prompt = Prompt(text="How many shapes are there?", constraint=constraint)
+    # Its answer takes more than the few passes after which some faults come.
+    prompt = Prompt(text="What shapes are in the picture?", constraint=constraint)
     return [replace(prompt, images=(picture,)) for picture in pictures]
 
 
