@@ -32,6 +32,12 @@ class _ImageProcessor(FileRules):
 
 class _FeatureExtractor(FileRules):
     feature_extractor_type: Text
+    # transformers makes tables of these sizes, up to all of the memory.
+    feature_size: Annotated[int, Field(ge=1, le=4096)] = 128
+    fft_length: Annotated[int, Field(ge=1, le=65_536)] = 512
+    frame_length: Annotated[int, Field(ge=1, le=65_536)] = 320
+    hop_length: Annotated[int, Field(ge=1, le=65_536)] = 160
+    sampling_rate: Annotated[int, Field(ge=1000, le=384_000)] = 16_000
 
 
 class _VideoProcessor(FileRules):

@@ -99,6 +99,8 @@ _VALUES = st.recursive(
 @example(where=("tokenizer_config.json", ("unk_token",)), value="")
 @example(where=("tokenizer_config.json", ("model_max_length",)), value=float("nan"))
 @example(where=("processor_config.json", ("processor_class",)), value="GemmaTokenizer")
+@example(where=("processor_config.json", ("feature_extractor", "feature_size")), value=10**9)
+@example(where=("processor_config.json", ("feature_extractor", "sampling_rate")), value=10**12)
 @example(where=("tokenizer.json", ("added_tokens", 0, "id")), value=10**9)
 @example(where=("tokenizer.json", ("model", "vocab", "<pad>")), value=2**24 - 1)
 @example(where=("config.json", ("text_config", "num_hidden_layers")), value=1000)
