@@ -82,8 +82,7 @@ class Gemma4HF:
         """
         length = None if gemma_image_seq_length is None else check_image_seq_length(gemma_image_seq_length)
         settings = get_settings()
-        if settings.log_level is not None:
-            set_log_level(settings.log_level)
+        set_log_level(settings.log_level)
         options = fill_load_options(
             model_name_or_path,
             settings,

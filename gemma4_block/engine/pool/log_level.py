@@ -5,13 +5,15 @@ import logging
 from gemma4_block.settings import LogLevel
 
 
-def set_log_level(level: LogLevel) -> None:
+def set_log_level(level: LogLevel | None) -> None:
     """Log from a level on; to stderr where the process has no handler that would take it.
 
     Args:
-        level: The operator's.
+        level: The operator's; None leaves everything to the program that runs this package.
 
     """
+    if level is None:
+        return
     logger = logging.getLogger("gemma4_block")
     logger.setLevel(level)
     # The stock server handles only the loggers that it knows.

@@ -28,8 +28,8 @@ EngineMaker = Callable[[ModelReference, Settings], Engine]
 
 _PAUSE_PER_LOAD: Final = 5
 _LEAST_PAUSE_S: Final = 1.0
-# Whoever was lent an engine names it until its function returns.
-_FREED_WITHIN_S: Final = 5.0
+# Whoever was lent an engine names it until its function returns, or until it asks again, which waits here.
+_FREED_WITHIN_S: Final = 0.5
 # Whoever was told that the model is loading asks again, and must still find it.
 _UNUSED_FOR_AT_LEAST_S: Final = 60.0
 
@@ -200,8 +200,7 @@ class EnginePool:
 
     def _load(self, resident: Resident, settings: Settings) -> None:
         name = describe_reference(resident.reference)
-        if settings.log_level is not None:
-            set_log_level(settings.log_level)
+        set_log_level(settings.log_level)
         note_loading()
         _LOGGER.info("Loading %s.", name)
         try:
