@@ -24,11 +24,10 @@ BUDGETS: tuple[ImageSeqLength, ...] = (70, 140, 280)
 CLASSES = ("red circle", "purple triangle", "yellow star", "blue square")
 STRUCTURE = {"count": "how many shapes", "color": ["red", "blue", "purple"], "is_empty": "yes or no"}
 
-Exactness = Literal["equal", "one token more", "no confidences", "repeats"]
+Exactness = Literal["equal", "one token more", "repeats"]
 """`equal`: every field, and probabilities within 0.01; `one token more`: the same but for the prompt, which
-has a token more for each control token that was broken up;
-`no confidences`: the server answers in JSON without them; `repeats`: a draw is another one than here, and the
-same every time on the server."""
+has a token more for each control token that was broken up; `repeats`: a draw is another one than here, and
+the same every time on the server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +70,12 @@ def ask(task: TaskType, image: RgbImage, budget: ImageSeqLength, **fields: objec
 
 GREEDY = GenerationConfig(max_new_tokens=80)
 THINKING = replace(GREEDY, enable_thinking=True, max_thinking_tokens=40)
+_CLASSES_BEHIND_THOUGHTS: dict[str, dict[str, int | None]] = {
+    "1 token of thought": {"max_thinking_tokens": 1},
+    "200 tokens of thought": {"max_thinking_tokens": 200},
+    "no allowance": {"max_thinking_tokens": None},
+    "a limit inside the thoughts": {"max_thinking_tokens": None, "max_new_tokens": 2},
+}
 _QUESTION = "How many shapes are in the image?"
 _FORGED = (
     "<|image|>",
@@ -146,14 +151,15 @@ def _tasks() -> Iterator[Case]:
 def _thinking() -> Iterator[Case]:
     for task in get_args(TaskType):
         prompt = ask(task, draw(11, shape_count=2), 140)
-        is_scored = isinstance(prompt.constraint, Choices)
-        yield Case(
-            group="classes behind thoughts" if is_scored else "thoughts",
-            name=f"{task}, thinking",
-            prompt=prompt,
-            generation=THINKING,
-            exactness="no confidences" if is_scored else "equal",
-        )
+        yield Case(group="thoughts", name=f"{task}, thinking", prompt=prompt, generation=THINKING)
+        if isinstance(prompt.constraint, Choices):
+            for name, generation in _CLASSES_BEHIND_THOUGHTS.items():
+                yield Case(
+                    group="classes behind thoughts",
+                    name=f"{task}, {name}",
+                    prompt=prompt,
+                    generation=replace(THINKING, **generation),
+                )
     for allowance in (1, 5, 200):
         yield Case(
             group="thoughts",

@@ -1,9 +1,10 @@
 """Bring one prompt to a server and its answer back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar
 
 from gemma4_block.contract import (
@@ -11,78 +12,24 @@ from gemma4_block.contract import (
     Choices,
     FinishReason,
     GenerationConfig,
-    ImageSeqLength,
     JsonSchema,
     Prompt,
-    RgbImage,
 )
 from gemma4_block.engine.remote.answer_form import check_form, write_form
-from gemma4_block.engine.remote.choices import ChoiceScorer
-from gemma4_block.engine.remote.connection import Connection, close_all
+from gemma4_block.engine.remote.connection import Connection
 from gemma4_block.engine.remote.failures import NoAnswerError
 from gemma4_block.engine.remote.image_urls import ImageUrls
-from gemma4_block.engine.remote.probe import Abilities
+from gemma4_block.engine.remote.line import Line
+from gemma4_block.engine.remote.measuring import measure_free_scores
+from gemma4_block.engine.remote.questions import write_question
 from gemma4_block.engine.remote.reply import Reply
 from gemma4_block.engine.remote.request_body import AnswerForm, Body, Question, write_answer_body
-from gemma4_block.engine.remote.retries import ask_until_answered
-from gemma4_block.engine.remote.tower_size import TowerGeometry
-from gemma4_block.errors import PromptError
-from gemma4_block.images import to_rgb
-from gemma4_block.servers import Server
+from gemma4_block.engine.remote.written import Turn
+from gemma4_block.errors import EngineError, PromptError
+
+_LOGGER = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """The way to a served model, shared by all calls. Used in one event loop.
-
-    Attributes:
-        server: The operator's entry.
-        connections: One for each URL, in order.
-        abilities: What the server can do.
-        geometry: How the model sees images.
-        in_flight: Bounds the requests of this process.
-        scorer: Scores choices.
-
-    """
-
-    server: Server
-    connections: tuple[Connection, ...]
-    abilities: Abilities
-    geometry: TowerGeometry
-    in_flight: asyncio.Semaphore
-    scorer: ChoiceScorer
-
-    async def ask(self, request: Callable[[Connection], Awaitable[_Result]]) -> _Result:
-        """Send a request when its turn has come, and again where it gets no answer.
-
-        Args:
-            request: Sends it over a connection.
-
-        Returns:
-            What it returns.
-
-        Raises:
-            PromptError: The server refuses the prompt.
-            EngineError: There is no answer.
-
-        """
-
-        async def attempt(connection: Connection) -> _Result:
-            try:
-                return await request(connection)
-            except NoAnswerError:
-                connection.distrust()
-                raise
-
-        async with self.in_flight:
-            places = sorted(self.connections, key=lambda connection: connection.is_distrusted)
-            return await ask_until_answered(places, attempt)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await close_all(self.connections)
 
 
 class Asking:
@@ -101,7 +48,11 @@ class Asking:
         self._urls = urls
         self._prompt = prompt
         self._generation = generation
+        if isinstance(prompt.constraint, Choices) and line.abilities.has_thinking_allowance:
+            self._generation = _bound_thoughts(generation)
+        self._image_tokens = 0
         self._reply: Reply | None = None
+        self._whole: Answer | None = None
 
     async def run(self) -> Answer | PromptError:
         """Ask, and return the answer or why there is none.
@@ -126,50 +77,93 @@ class Asking:
             reason: Why it ended.
 
         Returns:
-            The answer; empty where it had not begun.
+            The answer; whole where only its confidences were not known yet, empty where it had not begun.
 
         """
-        reply = self._begin_reply(0) if self._reply is None else self._reply
+        if self._whole is not None:
+            return self._whole
+        reply = self._begin_reply() if self._reply is None else self._reply
         return reply.read(reason)
 
     async def _run(self) -> Answer | PromptError:
-        prompt, abilities = self._prompt, self._line.abilities
-        budget = self._find_budget()
-        images = [to_rgb(image, "rgb") for image in prompt.images]
-        question = Question(
-            model=self._line.server.model,
-            text=prompt.text,
-            image_urls=tuple([await self._urls.find(image, self._find_size(image)) for image in images]),
-            system=prompt.system,
-            image_seq_length=budget,
+        written = await write_question(
+            self._line, self._urls, self._prompt, enable_thinking=self._generation.enable_thinking
         )
-        image_tokens = sum(self._count_tokens(image) for image in images)
-        constraint = prompt.constraint
-        # A chat template drops the thoughts of an answer that is to be gone on with.
-        is_scored = abilities.has_choices and not self._generation.enable_thinking
-        if isinstance(constraint, Choices) and is_scored:
-            return await self._line.scorer.score(
-                question, constraint, self._generation, self._line.ask, image_tokens=image_tokens
+        question, self._image_tokens = written.question, written.image_tokens
+        constraint = self._prompt.constraint
+        if isinstance(constraint, Choices):
+            return await self._choose(question, constraint)
+        answer = await self._answer(question, constraint)
+        if isinstance(answer, PromptError) or not answer.token_scores:
+            return answer
+        turn = self._find_turn(question, len(answer.token_scores))
+        if turn is None:
+            return answer
+        scores = await self._or_none(measure_free_scores(turn, answer.token_scores, self._line.ask))
+        return answer if scores is None else replace(answer, token_scores=scores)
+
+    async def _choose(self, question: Question, choices: Choices) -> Answer | PromptError:
+        scorer = self._line.scorer
+        if scorer is not None and not question.enable_thinking:
+            return await scorer.score(
+                Turn(question=question, opening=scorer.opening),
+                choices,
+                self._generation,
+                self._line.ask,
+                image_tokens=self._image_tokens,
             )
-        schema = constraint.schema if isinstance(constraint, Choices) else constraint
+        # Where its alternatives cannot be scored behind the thoughts, there is an answer all the same.
+        answer = await self._answer(question, choices.schema)
+        turn = self._find_turn(question, 0)
+        if scorer is None or turn is None or self._reply is None:
+            return answer
+        scoring = scorer.score(
+            turn, choices, self._generation, self._line.ask, image_tokens=self._image_tokens
+        )
+        scored = await self._or_none(scoring)
+        return answer if scored is None else replace(scored, thinking=self._reply.thinking)
+
+    async def _answer(self, question: Question, schema: JsonSchema | None) -> Answer | PromptError:
         body = write_answer_body(
             question,
             self._generation,
             # Beside the loop, which carries the answers of others.
             form=None if schema is None else await asyncio.to_thread(self._write_form, schema),
             needs_log_probabilities=self._needs_log_probabilities,
-            context_tokens=abilities.context_tokens,
+            context_tokens=self._line.abilities.context_tokens,
         )
-        answer = await self._line.ask(lambda connection: self._read(connection, body, image_tokens))
-        return answer if schema is None else await asyncio.to_thread(check_form, answer, schema.text)
+        answer = await self._line.ask(lambda connection: self._read(connection, body))
+        if schema is None:
+            self._whole = answer
+            return answer
+        checked = await asyncio.to_thread(check_form, answer, schema.text)
+        self._whole = checked if isinstance(checked, Answer) else None
+        return checked
+
+    def _find_turn(self, question: Question, answer_tokens: int) -> Turn | None:
+        """Return the model's turn up to some token of its answer; None where it cannot be read once more."""
+        abilities = self._line.abilities
+        opening = abilities.thinking_opening if question.enable_thinking else abilities.opening
+        written = None if self._reply is None else self._reply.tokens.find_written(answer_tokens)
+        if opening is None or written is None:
+            return None
+        return Turn(question=question, opening=opening, written=written)
+
+    async def _or_none(self, measuring: Awaitable[_Result]) -> _Result | None:
+        """Return what is measured of an answer that is there; None, and say so, where that fails."""
+        try:
+            return await measuring
+        except (EngineError, PromptError) as error:
+            _LOGGER.warning("%s answered, without confidences: %s", self._line.server.model_id, error)
+            return None
 
     def _write_form(self, schema: JsonSchema) -> AnswerForm | None:
         form = self._line.abilities.schema_form
         return None if form is None else write_form(schema.text, form)
 
-    async def _read(self, connection: Connection, body: Body, image_tokens: int) -> Answer:
+    async def _read(self, connection: Connection, body: Body) -> Answer:
         """Read a whole answer; one that broke off is begun anew."""
-        reply = self._reply = self._begin_reply(image_tokens)
+        reply = self._reply = self._begin_reply()
         async with aclosing(connection.stream(body)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk)
@@ -182,48 +176,26 @@ class Asking:
             )
         return reply.read(reply.finish_reason)
 
-    def _begin_reply(self, image_tokens: int) -> Reply:
-        return Reply(self._generation, image_tokens=image_tokens, needs_token_scores=self._needs_token_scores)
+    def _begin_reply(self) -> Reply:
+        return Reply(
+            self._generation, image_tokens=self._image_tokens, needs_token_scores=self._needs_token_scores
+        )
 
     @property
     def _needs_log_probabilities(self) -> bool:
         # Where the answer is ended from here, the text of each token says at which of them.
         is_ended_here = bool(self._generation.stop) or self._generation.max_thinking_tokens is not None
-        return self._needs_token_scores or (is_ended_here and self._line.abilities.has_token_scores)
+        # The thoughts before choices are read once more.
+        needs_texts = is_ended_here or isinstance(self._prompt.constraint, Choices)
+        return self._needs_token_scores or (needs_texts and self._line.abilities.has_token_scores)
 
     @property
     def _needs_token_scores(self) -> bool:
         return self._prompt.needs_token_scores and self._line.abilities.has_token_scores
 
-    def _find_budget(self) -> ImageSeqLength | None:
-        """Return the budget to ask for; None for the server's own."""
-        abilities, asked = self._line.abilities, self._prompt.image_seq_length
-        if self._prompt.images and abilities.image_seq_length is None:
-            raise PromptError(
-                f"{self._line.server.model_id} reads no images on its server, or not as Gemma 4 does. Ask "
-                "without, or let the server serve Gemma 4 with images."
-            )
-        if asked is None or not self._prompt.images or asked == abilities.image_seq_length:
-            return asked if abilities.has_budgets else None
-        if not abilities.has_budgets:
-            raise PromptError(
-                f"image_seq_length is {asked}, and the server of {self._line.server.model_id} has "
-                f"{abilities.image_seq_length} for every image. Ask for that, or start vLLM with "
-                "--trust-request-mm-kwargs."
-            )
-        return asked
 
-    def _find_size(self, image: RgbImage) -> tuple[int, int]:
-        height, width = image.shape[:2]
-        return self._line.geometry.find_sent_size((width, height), self._seen_budget)
-
-    def _count_tokens(self, image: RgbImage) -> int:
-        height, width = image.shape[:2]
-        return self._line.geometry.count_soft_tokens((width, height), self._seen_budget)
-
-    @property
-    def _seen_budget(self) -> ImageSeqLength:
-        asked = self._prompt.image_seq_length
-        budget = self._line.abilities.image_seq_length if asked is None else asked
-        assert budget is not None, "checked before images are looked at"
-        return budget
+def _bound_thoughts(generation: GenerationConfig) -> GenerationConfig:
+    """Give thoughts the allowance that they have before choices in this process, so that some follow."""
+    if not generation.enable_thinking or generation.max_thinking_tokens is not None:
+        return generation
+    return replace(generation, max_thinking_tokens=generation.max_new_tokens)

@@ -7,11 +7,12 @@ from threading import Event
 from weakref import finalize
 
 from gemma4_block.contract import Answer, Capabilities, GenerationConfig, Prompt
-from gemma4_block.engine.remote.asking import Asking, Line
+from gemma4_block.engine.remote.asking import Asking
 from gemma4_block.engine.remote.choices import ChoiceScorer
 from gemma4_block.engine.remote.connection import Connection, close_all, read_key
 from gemma4_block.engine.remote.event_loop import EventLoopThread
 from gemma4_block.engine.remote.image_urls import ImageUrls
+from gemma4_block.engine.remote.line import Line
 from gemma4_block.engine.remote.pending import wait_for_all
 from gemma4_block.engine.remote.probe import probe
 from gemma4_block.engine.remote.retries import ask_until_answered
@@ -72,7 +73,7 @@ class RemoteEngine:
         return Capabilities(
             image_seq_lengths=lengths if abilities.has_budgets or own is None else (own,),
             has_token_scores=abilities.has_token_scores,
-            has_choices=abilities.has_choices,
+            has_choices=abilities.opening is not None,
             # Where the server does not hold an answer to it, the answer is checked.
             has_json_schema=True,
             has_thinking_allowance=abilities.has_thinking_allowance,
@@ -149,5 +150,5 @@ async def _open_line(server: Server, key: str | None) -> Line:
         abilities=abilities,
         geometry=geometry,
         in_flight=asyncio.Semaphore(server.max_in_flight),
-        scorer=ChoiceScorer(server.model),
+        scorer=None if abilities.opening is None else ChoiceScorer(server.model, abilities.opening),
     )

@@ -23,6 +23,7 @@ from gemma4_block.engine.remote.request_body import (
 )
 from gemma4_block.engine.remote.tower_size import TowerGeometry
 from gemma4_block.engine.remote.wire import Completion
+from gemma4_block.engine.remote.written import OPENINGS
 from gemma4_block.errors import EngineError, PromptError
 from gemma4_block.servers import Server
 
@@ -48,7 +49,9 @@ class Abilities:
         has_budgets: Whether a request may name another.
         schema_form: How it is told a JSON Schema; None where it holds to none.
         has_token_scores: Whether it says how likely each token of an answer was.
-        has_choices: Whether it says how likely a given answer is.
+        opening: What it puts between a question and an answer without thoughts; None where it cannot be told,
+            or where the server does not say how likely a given answer is.
+        thinking_opening: The same where the model may think.
         has_thinking: Whether it tells thoughts from answers.
         has_thinking_allowance: Whether it bounds thoughts.
 
@@ -59,7 +62,8 @@ class Abilities:
     has_budgets: bool
     schema_form: SchemaForm | None
     has_token_scores: bool
-    has_choices: bool
+    opening: str | None
+    thinking_opening: str | None
     has_thinking: bool
     has_thinking_allowance: bool
 
@@ -77,7 +81,12 @@ class Abilities:
             "it knows no grammars of llguidance, so answers in JSON may run into blanks: choose the backend "
             "auto or guidance": self.schema_form != "schema",
             "it gives no log-probabilities, so tokens have no scores": self.has_token_scores,
-            "it cannot score given answers, so classes have no confidence": self.has_choices,
+            "it cannot score given answers, so classes and boxes have no confidence": (
+                self.opening is not None
+            ),
+            "it cannot score answers behind thoughts, so those have no confidence": (
+                self.thinking_opening is not None or self.opening is None or not self.has_thinking
+            ),
             "it does not tell thoughts from answers: start vLLM with --reasoning-parser gemma4": (
                 self.has_thinking
             ),
@@ -103,11 +112,12 @@ async def probe(connection: Connection, server: Server, geometry: TowerGeometry)
     """
     context_tokens = await _find_context(connection, server)
     plain = await connection.complete(_write_first(server.model) | {"logprobs": True})
-    own, budgets, schema_form, has_choices, thinking = await asyncio.gather(
+    own, budgets, schema_form, opening, thinking_opening, thinking = await asyncio.gather(
         _find_length(connection, server, geometry, plain, None),
         _find_budgets(connection, server, geometry, plain),
         _find_schema_form(connection, server.model),
-        _find_scoring(connection, server.model),
+        _find_opening(connection, Question(model=server.model, text="?")),
+        _find_opening(connection, Question(model=server.model, text="?", enable_thinking=True)),
         _find_thinking(connection, server.model),
     )
     logprobs = plain.choices[0].logprobs
@@ -117,7 +127,8 @@ async def probe(connection: Connection, server: Server, geometry: TowerGeometry)
         has_budgets=budgets,
         schema_form=schema_form,
         has_token_scores=logprobs is not None and bool(logprobs.content),
-        has_choices=has_choices,
+        opening=opening,
+        thinking_opening=thinking_opening,
         has_thinking=thinking[0],
         has_thinking_allowance=thinking[1],
     )
@@ -135,7 +146,7 @@ async def _find_context(connection: Connection, server: Server) -> int | None:
 
 
 def _write_first(model: str) -> Body:
-    return write_encoding_body(model, None)
+    return write_encoding_body(Question(model=model, text="?"), None)
 
 
 async def _find_length(
@@ -176,22 +187,25 @@ async def _find_schema_form(connection: Connection, model: str) -> SchemaForm | 
     return None
 
 
-async def _find_scoring(connection: Connection, model: str) -> bool:
-    """Say whether a text can be scored right where an answer would begin."""
-    start = await _or_none(connection.complete(_write_first(model)))
-    body = write_scoring_body(Question(model=model, text="?"), _BEGINNING)
-    scored = await _or_none(connection.complete(body))
-    if start is None or scored is None or not start.prompt_token_ids or not scored.prompt_token_ids:
-        return False
-    # The templates of large models put an empty thought before an answer, and none before one that goes on.
+async def _find_opening(connection: Connection, question: Question) -> str | None:
+    """Return what stands before an answer, where a text can be scored in its place."""
+    start = await _or_none(connection.complete(write_encoding_body(question, None)))
+    if start is None or not start.prompt_token_ids:
+        return None
     length = len(start.prompt_token_ids)
-    begins_alike = scored.prompt_token_ids[:length] == start.prompt_token_ids
-    return begins_alike and len(scored.prompt_logprobs or ()) == len(scored.prompt_token_ids) > length
+    for opening in OPENINGS:
+        scored = await _or_none(connection.complete(write_scoring_body(question, opening + _BEGINNING)))
+        ids = [] if scored is None else scored.prompt_token_ids or []
+        begins_alike = ids[:length] == start.prompt_token_ids and len(ids) > length
+        if scored is not None and begins_alike and len(scored.prompt_logprobs or ()) == len(ids):
+            return opening
+    return None
 
 
 async def _find_thinking(connection: Connection, model: str) -> tuple[bool, bool]:
     """Say whether thoughts come apart from the answer, and whether they can be bounded."""
-    body = _write_first(model) | {"chat_template_kwargs": {"enable_thinking": True}, "max_tokens": 24}
+    question = Question(model=model, text="?", enable_thinking=True)
+    body = write_encoding_body(question, None) | {"max_tokens": 24}
     free = await _or_none(connection.complete(body))
     if free is None or not _has_thoughts(free):
         return (False, False)

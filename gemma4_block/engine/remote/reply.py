@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 
-from gemma4_block.contract import Answer, FinishReason, GenerationConfig, TokenScore
-from gemma4_block.engine.remote.wire import Chunk, ChunkChoice, TokenLogprob
-from gemma4_block.engine.token_scores import place_scores
+from gemma4_block.contract import Answer, FinishReason, GenerationConfig
+from gemma4_block.engine.remote.token_record import TokenRecord
+from gemma4_block.engine.remote.wire import Chunk, ChunkChoice
+from gemma4_block.engine.remote.written import CLOSES_THOUGHT, CLOSES_THOUGHT_ID
 from gemma4_block.errors import EngineError
-
-# A model may close a thought that it never opened. The parser of vLLM leaves the token in the text then.
-_CLOSES_THOUGHT = "<channel|>"
-_CLOSES_THOUGHT_ID = 101
-"""Source: tokenizer.json of google/gemma-4-E2B-it, whose vocabulary all sizes share."""
 
 
 class Reply:
@@ -26,6 +22,7 @@ class Reply:
 
     Attributes:
         finish_reason: Why it ended; None while it goes on.
+        tokens: The tokens of the prompt and the reply.
 
     """
 
@@ -33,13 +30,12 @@ class Reply:
         self, generation: GenerationConfig, *, image_tokens: int, needs_token_scores: bool = False
     ) -> None:
         self.finish_reason: FinishReason | None = None
+        self.tokens = TokenRecord()
         self._generation = generation
         self._image_tokens = image_tokens
         self._needs_token_scores = needs_token_scores
         self._thinking = ""
         self._text = ""
-        self._pieces: list[bytes] = []
-        self._log_probabilities: list[float] = []
         self._answer_tokens = 0
         self._output_tokens = 0
         self._input_tokens = 0
@@ -55,6 +51,7 @@ class Reply:
             EngineError: The server ended it for a reason of its own.
 
         """
+        self.tokens.take_prompt(chunk.prompt_token_ids)
         if chunk.usage is not None:
             self._input_tokens = chunk.usage.prompt_tokens
             self._output_tokens = chunk.usage.completion_tokens or 0
@@ -67,6 +64,11 @@ class Reply:
         """Whether the server goes on with what is not wanted."""
         return self.finish_reason is not None and not self._has_server_ended
 
+    @property
+    def thinking(self) -> str:
+        """The thoughts so far, without white space around them."""
+        return self._thinking.strip()
+
     def read(self, reason: FinishReason) -> Answer:
         """Return the answer as far as it came.
 
@@ -78,32 +80,33 @@ class Reply:
 
         """
         surplus = self._count_surplus()
-        whole = self._text if surplus == 0 else _decode(self._pieces[:-surplus])
+        whole = self._text if surplus == 0 else _decode(self.tokens.answer_pieces[:-surplus])
         cut = _find_stop(whole, self._generation.stop)
         text = (whole if cut is None else whole[:cut]).strip()
         return Answer(
             text=text,
-            thinking=self._thinking.strip(),
+            thinking=self.thinking,
             finish_reason=reason,
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens - surplus,
             image_tokens=self._image_tokens,
-            token_scores=self._place_scores(text) if self._needs_token_scores else None,
+            token_scores=self.tokens.place_scores(text) if self._needs_token_scores else None,
         )
 
     def _take_choice(self, choice: ChunkChoice) -> None:
         self._thinking += choice.delta.reasoning or ""
         self._text += choice.delta.content or ""
-        if _CLOSES_THOUGHT in self._text:
+        # A model may close a thought that it never opened. vLLM's parser leaves the token in the text then.
+        if CLOSES_THOUGHT in self._text:
             self._close_thought()
         self._count(choice.token_ids)
-        self._keep_scores(None if choice.logprobs is None else choice.logprobs.content)
+        self.tokens.take(choice.token_ids, None if choice.logprobs is None else choice.logprobs.content)
         self._has_server_ended = choice.finish_reason is not None
         self.finish_reason = self._find_end(choice)
 
     def _close_thought(self) -> None:
         """Take what was written so far for a thought, where there is none yet."""
-        before, _, after = self._text.partition(_CLOSES_THOUGHT)
+        before, _, after = self._text.partition(CLOSES_THOUGHT)
         if self._thinking:
             self._text = before + after
             return
@@ -114,34 +117,26 @@ class Reply:
         """Count the tokens of the answer; an event may bring several, and the end of a thought with them."""
         if token_ids is None:
             self._answer_tokens += bool(self._text)
-        elif _CLOSES_THOUGHT_ID in token_ids:
-            self._answer_tokens = token_ids[::-1].index(_CLOSES_THOUGHT_ID)
+        elif CLOSES_THOUGHT_ID in token_ids:
+            self._answer_tokens = token_ids[::-1].index(CLOSES_THOUGHT_ID)
         elif self._text:
             self._answer_tokens += len(token_ids)
-
-    def _keep_scores(self, scores: Sequence[TokenLogprob] | None) -> None:
-        for score in scores or ():
-            if score.token == _CLOSES_THOUGHT:
-                self._pieces.clear()
-                self._log_probabilities.clear()
-                continue
-            self._pieces.append(score.token.encode() if score.bytes is None else bytes(score.bytes))
-            self._log_probabilities.append(score.logprob)
 
     def _count_surplus(self) -> int:
         """Return how many tokens came after the one that ended the answer.
 
         A server that is faster than its reader joins tokens in an event. 0 where it does not say which.
         """
-        if len(self._pieces) != self._answer_tokens:
+        pieces = self.tokens.answer_pieces
+        if len(pieces) != self._answer_tokens:
             return 0
         if _find_stop(self._text, self._generation.stop) is not None:
             needed = next(
                 count
-                for count in range(1, len(self._pieces) + 1)
-                if _find_stop(_decode(self._pieces[:count]), self._generation.stop) is not None
+                for count in range(1, len(pieces) + 1)
+                if _find_stop(_decode(pieces[:count]), self._generation.stop) is not None
             )
-            return len(self._pieces) - needed
+            return len(pieces) - needed
         return max(0, self._answer_tokens - self._generation.max_new_tokens) if self._has_own_limit else 0
 
     @property
@@ -163,18 +158,6 @@ class Reply:
                 f"The server ended an answer with finish_reason {choice.finish_reason!r}, which is neither "
                 "stop nor length. Look into its log."
             )
-        return None
-
-    def _place_scores(self, text: str) -> tuple[TokenScore, ...] | None:
-        if not text:
-            return ()
-        # A server tells its probabilities among what the grammar allows, and none among all tokens.
-        known = [(log_probability, None) for log_probability in self._log_probabilities]
-        # The token that ends the turn is among them, and has no text.
-        for count in (len(self._pieces), len(self._pieces) - 1):
-            scores = place_scores(text, self._pieces[:count], known[:count])
-            if scores is not None:
-                return scores
         return None
 
 

@@ -29,6 +29,7 @@ class Question:
         image_urls: Data URLs; they come before the text.
         system: Text of the system turn; None for none.
         image_seq_length: Visual token budget; None leaves it to the server.
+        enable_thinking: Whether the model may think before it answers.
 
     """
 
@@ -37,6 +38,7 @@ class Question:
     image_urls: tuple[str, ...] = ()
     system: str | None = None
     image_seq_length: ImageSeqLength | None = None
+    enable_thinking: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +86,6 @@ def write_answer_body(
         "return_token_ids": True,
     }
     body |= _write_sampling(generation)
-    if generation.enable_thinking:
-        body["chat_template_kwargs"] = {"enable_thinking": True}
     if allowance is not None:
         body["thinking_token_budget"] = allowance
     if needs_log_probabilities:
@@ -96,32 +96,28 @@ def write_answer_body(
 
 
 def write_scoring_body(
-    question: Question, beginning: str, *, token_ids: Sequence[int] = (), needs_beginning: bool = True
+    question: Question, said: str, *, token_ids: Sequence[int] = (), needs_said: bool = True
 ) -> Body:
     """Return the body of a request that says how likely a text is as an answer, or what comes after it.
 
     Args:
         question: What is asked.
-        beginning: What the model is made to have said.
+        said: What comes behind the user's text, up to where the model is to go on. Control tokens in it act.
         token_ids: Ask for the log-probabilities of these as the next token.
-        needs_beginning: Ask for those of all tokens so far, for which a server reads the whole prompt anew.
+        needs_said: Ask for those of all tokens so far, for which a server reads the whole prompt anew.
 
     Returns:
         The body.
 
     """
-    body = write_question(question)
-    messages = body["messages"]
-    assert isinstance(messages, list), "written by write_question"
-    messages.append({"role": "assistant", "content": neutralise(beginning)})
-    body |= {
+    body = write_question(question, said) | {
         "add_generation_prompt": False,
         "continue_final_message": True,
         "max_tokens": 1,
         "temperature": 0,
         "return_token_ids": True,
     }
-    if needs_beginning:
+    if needs_said:
         body["prompt_logprobs"] = 0
     if token_ids:
         body |= {
@@ -132,28 +128,28 @@ def write_scoring_body(
     return body
 
 
-def write_encoding_body(model: str, beginning: str | None) -> Body:
-    """Return the body of a small request that gives away the token ids of a text.
+def write_encoding_body(question: Question, said: str | None) -> Body:
+    """Return the body of a small request that gives away the token ids of a prompt.
 
     Args:
-        model: The server's name of the model.
-        beginning: What the model is made to have said; None for nothing, up to where its turn begins.
+        question: What is asked.
+        said: What comes behind the user's text; None for what the server puts there before an answer.
 
     Returns:
         The body.
 
     """
-    question = Question(model=model, text="?")
-    if beginning is None:
+    if said is None:
         return write_question(question) | {"max_tokens": 1, "temperature": 0, "return_token_ids": True}
-    return write_scoring_body(question, beginning, needs_beginning=False)
+    return write_scoring_body(question, said, needs_said=False)
 
 
-def write_question(question: Question) -> Body:
-    """Return the fields that ask: model, messages, and the budget of images.
+def write_question(question: Question, said: str = "") -> Body:
+    """Return the fields that ask: model, messages, the budget of images, and whether to think.
 
     Args:
         question: What is asked.
+        said: What comes behind the user's text. Control tokens in it act.
 
     Returns:
         Fields of a body.
@@ -162,7 +158,7 @@ def write_question(question: Question) -> Body:
     content: list[JsonValue] = [
         {"type": "image_url", "image_url": {"url": url}} for url in question.image_urls
     ]
-    content.append({"type": "text", "text": neutralise(question.text.strip())})
+    content.append({"type": "text", "text": neutralise(question.text.strip()) + said})
     messages: list[JsonValue] = [{"role": "user", "content": content}]
     system = "" if question.system is None else question.system.strip()
     if system:
@@ -171,6 +167,8 @@ def write_question(question: Question) -> Body:
     body: Body = {"model": question.model, "messages": messages}
     if question.image_urls and question.image_seq_length is not None:
         body["mm_processor_kwargs"] = {"max_soft_tokens": question.image_seq_length}
+    if question.enable_thinking:
+        body["chat_template_kwargs"] = {"enable_thinking": True}
     return body
 
 

@@ -1,4 +1,4 @@
-"""Compute how likely the alternatives of `Choices` are, from the log-probabilities that a server gives."""
+"""Compute how likely texts are as answers, from the log-probabilities that a server gives."""
 
 import math
 import random
@@ -75,10 +75,9 @@ def read_last_tokens(completion: Completion, asked: LastTokens) -> list[float]:
         Natural logarithms, in order.
 
     Raises:
-        EngineError: The server read the beginning as other tokens, or gives no log-probabilities.
+        EngineError: The server gives no log-probabilities.
 
     """
-    _check_end(completion, asked.beginning_ids)
     logprobs = completion.choices[0].logprobs
     places = None if logprobs is None else logprobs.content
     found: Mapping[str, float] = {}
@@ -90,34 +89,34 @@ def read_last_tokens(completion: Completion, asked: LastTokens) -> list[float]:
     return [found[name] for name in names]
 
 
-def read_whole_text(completion: Completion, text_ids: tuple[int, ...], *, given: int) -> float:
-    """Return the log-probability of a text, summed over its tokens that count, each given all before it.
+def read_tokens(completion: Completion, token_ids: tuple[int, ...], *, given: int) -> list[float]:
+    """Return the log-probability of each token that counts, among all tokens and given all before it.
 
     Args:
         completion: The server's answer.
-        text_ids: The text's tokens, which end the prompt.
+        token_ids: The tokens that end the prompt.
         given: How many of the first of them are taken as said, and do not count.
 
     Returns:
-        A natural logarithm.
+        Natural logarithms, in order.
 
     Raises:
-        EngineError: The server read the text as other tokens, or gives no log-probabilities.
+        EngineError: The server read other tokens, or gives no log-probabilities.
 
     """
-    _check_end(completion, text_ids)
-    counted = text_ids[given:]
+    _check_end(completion, token_ids)
+    counted = token_ids[given:]
     if not counted:
-        return 0.0
+        return []
     known = (completion.prompt_logprobs or [])[-len(counted) :]
     if len(known) < len(counted):
         raise EngineError(_NOT_GIVEN)
-    total = 0.0
+    found = []
     for token_id, place in zip(counted, known, strict=True):
         if place is None or str(token_id) not in place:
             raise EngineError(_NOT_GIVEN)
-        total += place[str(token_id)].logprob
-    return total
+        found.append(place[str(token_id)].logprob)
+    return found
 
 
 def add_rest(log_probabilities: Sequence[float], rest: int | None) -> list[float]:
@@ -206,15 +205,19 @@ class Chooser:
 
 
 _NOT_GIVEN = (
-    "The server gave no log-probabilities for the classes, though it did when it was connected to. Look into "
-    "its log, and ask for the model again."
+    "The server gave no log-probabilities of what it was to read, though it did when it was connected to. "
+    "Look into its log, and ask for the model again."
+)
+_READ_OTHERWISE = (
+    "The server read what a model said as other tokens than it was said in, so that nothing can be told of "
+    "those."
 )
 
 
 def _check_end(completion: Completion, ids: tuple[int, ...]) -> None:
     given = tuple(completion.prompt_token_ids or ())
-    if given[-len(ids) :] != ids:
-        raise EngineError(_NOT_GIVEN)
+    if given[len(given) - len(ids) :] != ids:
+        raise EngineError(_READ_OTHERWISE)
 
 
 def _first_set(asked: float | None, default: float) -> float:

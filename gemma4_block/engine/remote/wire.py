@@ -52,9 +52,10 @@ class Usage(BaseModel):
 
 
 class Chunk(BaseModel):
-    """One event of a stream."""
+    """One event of a stream. `prompt_token_ids` are vLLM's, and come with the first."""
 
     choices: list[ChunkChoice] = []
+    prompt_token_ids: list[int] | None = None
     usage: Usage | None = None
 
 

@@ -1,7 +1,7 @@
 """A small OpenAI-compatible server that answers as vLLM does, and misbehaves on request.
 
-Every character is a token, an image is as many as its budget allows. It holds answers to a grammar only in so
-far as the engine's probe can tell.
+Every character is a token, and so is every control token; an image is as many as its budget allows. It holds
+answers to a grammar only in so far as the engine's probe can tell.
 """
 
 import base64
@@ -24,6 +24,11 @@ Body = dict[str, Any]
 _UNIT_PX = 48
 _THOUGHT = "hm"
 _SOFT_TOKEN = "\ue000"  # noqa: S105 - stands for a piece of an image
+_OPENING = "<turn|>\n<|turn>model\n"
+_EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
+_CONTROL_TOKENS = {"<|channel>": 100, "<channel|>": 101, "<|turn>": 105, "<turn|>": 106}
+# Characters come behind the control tokens.
+_FIRST_CHARACTER = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,8 @@ class Behaviour:
         has_logprobs: Whether it gives log-probabilities.
         has_parser: Whether it tells thoughts from answers.
         has_empty_thought: Whether its template begins answers with an empty thought.
-        likely: Log-probability of a character, by all text before it; for scoring.
+        likely: Log-probability of a character or control token, by all text before it; for scoring.
+        reads_otherwise: Whether it reads "yes" as other tokens than it writes it in.
         models: What it serves.
         small: A reply to every request that is not streamed; None answers them.
 
@@ -84,6 +90,7 @@ class Behaviour:
     has_parser: bool = True
     has_empty_thought: bool = False
     likely: Callable[[str, str], float] = lambda _before, _character: -1.0
+    reads_otherwise: bool = False
     models: Sequence[str] = (MODEL,)
     small: Status | None = None
 
@@ -228,15 +235,15 @@ class _Handler(BaseHTTPRequestHandler):
             thought = "" if body.get("thinking_token_budget") == 1 else _THOUGHT
             message |= {"reasoning": thought} if behaviour.has_parser else {"content": "thought\nhm a"}
         choice: Body = {"index": 0, "message": message, "finish_reason": "stop"}
-        answer: Body = {"prompt_token_ids": prompt, "choices": [choice], "usage": _count(prompt, 1)}
+        ids = [find_id(token) for token in prompt]
+        answer: Body = {"prompt_token_ids": ids, "choices": [choice], "usage": _count(prompt, 1)}
         if behaviour.has_logprobs:
-            text = "".join(map(chr, prompt))
             if body.get("logprobs"):
-                choice["logprobs"] = {"content": [_list_likely(text, body, behaviour)]}
+                choice["logprobs"] = {"content": [_list_likely("".join(prompt), body, behaviour)]}
             if body.get("prompt_logprobs") is not None:
                 answer["prompt_logprobs"] = [None] + [
-                    {str(ord(letter)): {"logprob": behaviour.likely(text[:place], letter)}}
-                    for place, letter in enumerate(text)
+                    {str(find_id(token)): {"logprob": behaviour.likely("".join(prompt[:place]), token)}}
+                    for place, token in enumerate(prompt)
                     if place
                 ]
         self._send_json(200, answer)
@@ -246,10 +253,11 @@ def _write_events(reply: Broken | Said, body: Body, behaviour: Behaviour) -> Ite
     prompt = _render(body, behaviour)
     text = "yes" if isinstance(reply, Broken) else reply.text
     letters: Iterator[str] = iter("x" for _ in iter(int, 1)) if text is None else iter(text)
+    reasoning = reply.reasoning if isinstance(reply, Said) else ""
     made = 0
-    for letter in reply.reasoning if isinstance(reply, Said) else "":
+    for token, delta in _think(reasoning):
         made += 1
-        yield _write_event({"reasoning": letter}, letter, body, prompt, made)
+        yield _write_event(delta, token, body, prompt, made)
     for place, letter in enumerate(letters):
         if isinstance(reply, Broken) and place >= reply.after:
             if reply.event is not None:
@@ -265,44 +273,69 @@ def _write_events(reply: Broken | Said, body: Body, behaviour: Behaviour) -> Ite
     yield "[DONE]"
 
 
+def _think(reasoning: str) -> Iterator[tuple[str, Body]]:
+    """Yield the tokens of a thought; those that are no part of it come without text."""
+    if reasoning:
+        yield "<|channel>", {}
+        yield from ((letter, {}) for letter in "thought\n")
+        yield from ((letter, {"reasoning": letter}) for letter in reasoning)
+        yield "<channel|>", {}
+
+
 def _write_event(
-    delta: Body, token: str, body: Body, prompt: Sequence[int], made: int, *, finish_reason: str | None = None
+    delta: Body, token: str, body: Body, prompt: Sequence[str], made: int, *, finish_reason: str | None = None
 ) -> str:
-    choice: Body = {"index": 0, "delta": delta, "token_ids": [ord(token[0])], "finish_reason": finish_reason}
+    choice: Body = {"index": 0, "delta": delta, "token_ids": [find_id(token)], "finish_reason": finish_reason}
     if body.get("logprobs"):
         score = {"token": token, "logprob": -made / 10, "bytes": list(token.encode()), "top_logprobs": []}
         choice["logprobs"] = {"content": [score]}
     event: Body = {"choices": [choice]}
+    if made == 1:
+        event["prompt_token_ids"] = [find_id(token) for token in prompt]
     if body["stream_options"].get("continuous_usage_stats"):
         event["usage"] = _count(prompt, made)
     return json.dumps(event)
 
 
 def _list_likely(text: str, body: Body, behaviour: Behaviour) -> Body:
+    asked = body.get("logprob_token_ids", [find_id("a")])
     likely = [
-        {"token": f"token_id:{token_id}", "logprob": behaviour.likely(text, chr(token_id))}
-        for token_id in body.get("logprob_token_ids", [97])
+        {
+            "token": f"token_id:{token_id}",
+            "logprob": behaviour.likely(text, chr(token_id - _FIRST_CHARACTER)),
+        }
+        for token_id in asked
     ]
     return {**likely[0], "bytes": [97], "top_logprobs": likely}
 
 
-def _render(body: Body, behaviour: Behaviour) -> list[int]:
-    """Return the prompt's tokens: the characters of all texts, and one for each soft token of an image."""
+def find_id(token: str) -> int:
+    """Return the id of a token."""
+    return _CONTROL_TOKENS[token] if token in _CONTROL_TOKENS else _FIRST_CHARACTER + ord(token)
+
+
+def _render(body: Body, behaviour: Behaviour) -> list[str]:
+    """Return the prompt's tokens as a chat template writes them: texts, soft tokens and control tokens."""
     rendered = ""
     for message in body["messages"]:
-        parts = message["content"]
-        rendered += f"\n{message['role']}:" if message["role"] != "assistant" else ""
-        for part in [{"type": "text", "text": parts}] if isinstance(parts, str) else parts:
+        rendered += f"<|turn>{message['role']}\n"
+        for part in message["content"]:
             if part["type"] == "image_url":
                 count = _count_soft_tokens(part["image_url"]["url"], body, behaviour)
                 rendered += f"({_SOFT_TOKEN * count})"
-            elif message["role"] == "assistant":
-                rendered += f"\nmodel:{part['text']}"
             else:
-                rendered += part["text"]
-    if not body.get("continue_final_message"):
-        rendered += "\nmodel:" + ("()" if behaviour.has_empty_thought else "")
-    return [ord(letter) for letter in rendered]
+                rendered += part["text"].strip()
+        rendered += "<turn|>\n"
+    if body.get("continue_final_message"):
+        rendered = rendered.removesuffix("<turn|>\n")
+        if behaviour.reads_otherwise:
+            rendered = rendered.replace("yes", "YES")
+    else:
+        thinks = body.get("chat_template_kwargs", {}).get("enable_thinking", False)
+        is_empty = behaviour.has_empty_thought and not thinks
+        rendered = rendered.removesuffix("<turn|>\n") + _OPENING + (_EMPTY_THOUGHT if is_empty else "")
+    pattern = "|".join(map(re.escape, _CONTROL_TOKENS))
+    return re.findall(f"{pattern}|.", rendered, re.DOTALL)
 
 
 def _count_soft_tokens(url: str, body: Body, behaviour: Behaviour) -> int:
@@ -320,5 +353,5 @@ def read_image(url: str) -> Image.Image:
     return Image.open(BytesIO(base64.b64decode(matched[2])))
 
 
-def _count(prompt: Sequence[int], made: int) -> Body:
+def _count(prompt: Sequence[str], made: int) -> Body:
     return {"prompt_tokens": len(prompt), "completion_tokens": made}

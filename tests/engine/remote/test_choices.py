@@ -7,10 +7,12 @@ import pytest
 from gemma4_block.contract import Answer, Choices, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.engine.remote.scoring import Chooser
 from tests.engine.remote.conftest import Connect
-from tests.engine.remote.fake_server import Body, FakeServer
+from tests.engine.remote.fake_server import Body, FakeServer, find_id
 
 SCHEMA = JsonSchema(text="{}")
 GREEDY = GenerationConfig()
+# A bracket for each control token.
+PROMPT_TOKENS = len("(user\nWhich?)\n(model\n")
 
 
 def ask(server: FakeServer, connect_to: Connect, *groups: tuple[str, ...]) -> Answer:
@@ -39,7 +41,7 @@ def test_texts_are_scored_whole(server: FakeServer, connect_to: Connect) -> None
     assert answer.choice_probabilities == (
         pytest.approx([weight / sum(weights) for weight in weights], abs=1e-12),
     )
-    assert answer.input_tokens == len("\nuser:Which?\nmodel:")
+    assert answer.input_tokens == PROMPT_TOKENS
     assert answer.output_tokens == 3
     assert len(scoring(server)) == 3
 
@@ -47,7 +49,7 @@ def test_texts_are_scored_whole(server: FakeServer, connect_to: Connect) -> None
 def test_each_group_is_scored_right_after_the_prompt(server: FakeServer, connect_to: Connect) -> None:
     """Its alternatives add up to 1, and the chosen ones are lines of the answer."""
     server.behaviour.likely = lambda before, letter: (
-        -1.0 if before.endswith("model:") or letter == "y" else -2.0
+        -1.0 if before.endswith("model\n") or letter == "y" else -2.0
     )
     answer = ask(server, connect_to, ("ax", "ay"), ("bx", "by"))
 
@@ -60,14 +62,14 @@ def test_alternatives_of_one_token_take_one_request(server: FakeServer, connect_
     """What they share is said for the model, and all their last tokens are looked at."""
     chances = {"1": 0.25, "2": 0.5, "3": 0.25}
     server.behaviour.likely = lambda before, letter: (
-        math.log(chances[letter]) if before.endswith("model:n=") else 9.0
+        math.log(chances[letter]) if before.endswith("model\nn=") else 9.0
     )
     answer = ask(server, connect_to, ("n=1", "n=2", "n=3"))
 
     assert answer.text == "n=2"
     assert answer.choice_probabilities == (pytest.approx([0.25, 0.5, 0.25]),)
-    assert [body["logprob_token_ids"] for body in scoring(server)] == [[49, 50, 51]]
-    assert (answer.input_tokens, answer.output_tokens) == (len("\nuser:Which?\nmodel:"), 3)
+    assert [body["logprob_token_ids"] for body in scoring(server)] == [[find_id(letter) for letter in "123"]]
+    assert (answer.input_tokens, answer.output_tokens) == (PROMPT_TOKENS, 3)
 
 
 def test_a_beginning_that_ends_in_white_space_is_not_said_for_the_model(

@@ -43,7 +43,7 @@ def test_an_answer_has_its_text_counts_and_reason(server: FakeServer, connect_to
         text="yes",
         thinking="",
         finish_reason="stop",
-        input_tokens=len("\nuser:Is it?\nmodel:()") + 253,
+        input_tokens=len("(user\n()Is it?)\n(model\n") + 253,
         output_tokens=4,
         image_tokens=253,
     )
