@@ -24,8 +24,7 @@ Body = dict[str, Any]
 _UNIT_PX = 48
 _THOUGHT = "hm"
 _SOFT_TOKEN = "\ue000"  # noqa: S105 - stands for a piece of an image
-_OPENING = "<turn|>\n<|turn>model\n"
-_EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
+EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
 _CONTROL_TOKENS = {"<|channel>": 100, "<channel|>": 101, "<|turn>": 105, "<turn|>": 106}
 # Characters come behind the control tokens.
 _FIRST_CHARACTER = 1000
@@ -50,11 +49,15 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """Answer with a text, a character an event, waiting before each; with None for ever."""
+    """Answer with a text, a character an event, waiting before each; with None for ever.
+
+    Before it there may be a thought, which is closed or not.
+    """
 
     text: str | None
     wait_s: float = 0.0
     reasoning: str = ""
+    closes: bool = True
     finish_reason: str = "stop"
 
 
@@ -73,11 +76,12 @@ class Behaviour:
         has_schemas: Whether it holds to JSON Schemas.
         has_logprobs: Whether it gives log-probabilities.
         has_parser: Whether it tells thoughts from answers.
-        has_empty_thought: Whether its template begins answers with an empty thought.
+        begins: What its template begins answers with, by whether the model may think.
         likely: Log-probability of a character or control token, by all text before it; for scoring.
         reads_otherwise: Whether it reads "yes" as other tokens than it writes it in.
         models: What it serves.
         small: A reply to every request that is not streamed; None answers them.
+        small_wait_s: How long those wait for it.
 
     """
 
@@ -88,11 +92,12 @@ class Behaviour:
     has_schemas: bool = True
     has_logprobs: bool = True
     has_parser: bool = True
-    has_empty_thought: bool = False
+    begins: Callable[[bool], str] = lambda _thinks: ""
     likely: Callable[[str, str], float] = lambda _before, _character: -1.0
     reads_otherwise: bool = False
     models: Sequence[str] = (MODEL,)
     small: Status | None = None
+    small_wait_s: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -167,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         body: Body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not body.get("stream"):
             fake.small.append(body)
+            time.sleep(fake.behaviour.small_wait_s)
             if fake.behaviour.small is not None:
                 self._refuse(fake.behaviour.small)
             else:
@@ -253,9 +259,8 @@ def _write_events(reply: Broken | Said, body: Body, behaviour: Behaviour) -> Ite
     prompt = _render(body, behaviour)
     text = "yes" if isinstance(reply, Broken) else reply.text
     letters: Iterator[str] = iter("x" for _ in iter(int, 1)) if text is None else iter(text)
-    reasoning = reply.reasoning if isinstance(reply, Said) else ""
     made = 0
-    for token, delta in _think(reasoning):
+    for token, delta in _think(reply) if isinstance(reply, Said) else ():
         made += 1
         yield _write_event(delta, token, body, prompt, made)
     for place, letter in enumerate(letters):
@@ -273,12 +278,13 @@ def _write_events(reply: Broken | Said, body: Body, behaviour: Behaviour) -> Ite
     yield "[DONE]"
 
 
-def _think(reasoning: str) -> Iterator[tuple[str, Body]]:
+def _think(reply: Said) -> Iterator[tuple[str, Body]]:
     """Yield the tokens of a thought; those that are no part of it come without text."""
-    if reasoning:
+    if reply.reasoning:
         yield "<|channel>", {}
         yield from ((letter, {}) for letter in "thought\n")
-        yield from ((letter, {"reasoning": letter}) for letter in reasoning)
+        yield from ((letter, {"reasoning": letter}) for letter in reply.reasoning)
+    if reply.reasoning and reply.closes:
         yield "<channel|>", {}
 
 
@@ -332,8 +338,7 @@ def _render(body: Body, behaviour: Behaviour) -> list[str]:
             rendered = rendered.replace("yes", "YES")
     else:
         thinks = body.get("chat_template_kwargs", {}).get("enable_thinking", False)
-        is_empty = behaviour.has_empty_thought and not thinks
-        rendered = rendered.removesuffix("<turn|>\n") + _OPENING + (_EMPTY_THOUGHT if is_empty else "")
+        rendered += "<|turn>model\n" + behaviour.begins(thinks)
     pattern = "|".join(map(re.escape, _CONTROL_TOKENS))
     return re.findall(f"{pattern}|.", rendered, re.DOTALL)
 

@@ -221,7 +221,8 @@ def test_token_scores_have_their_places(server: FakeServer, connect_to: Connect)
 
     assert isinstance(answer, Answer)
     assert answer.token_scores == tuple(
-        TokenScore(start=place, end=place + 1, log_probability=-(place + 1) / 10) for place in range(3)
+        TokenScore(start=place, end=place + 1, log_probability=-(place + 1) / 10, free_log_probability=-1.0)
+        for place in range(3)
     )
 
 

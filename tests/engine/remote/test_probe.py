@@ -21,7 +21,7 @@ from gemma4_block.engine.remote import inspect_server
 from gemma4_block.errors import ConfigurationError, EngineError, PromptError
 from gemma4_block.servers import Server
 from tests.engine.remote.conftest import Connect
-from tests.engine.remote.fake_server import MODEL, Behaviour, FakeServer, Said, Status
+from tests.engine.remote.fake_server import EMPTY_THOUGHT, MODEL, Behaviour, FakeServer, Said, Status
 
 GREY = np.full((96, 96, 3), 90, np.uint8)
 COUNT = JsonSchema(
@@ -72,7 +72,10 @@ LACKS = {
     "log-probabilities": lack(
         {"has_logprobs": False}, "tokens have no scores", has_token_scores=False, has_choices=False
     ),
-    "scoring": lack({"has_empty_thought": True}, "classes have no confidence", has_choices=False),
+    "scoring": lack({"begins": lambda _: "So: "}, "boxes have no confidence", has_choices=False),
+    "scoring behind thoughts": lack(
+        {"begins": lambda thinks: "Hm: " if thinks else ""}, "cannot score answers behind thoughts"
+    ),
     "thoughts": lack({"has_parser": False}, "--reasoning-parser gemma4", has_thinking_allowance=False),
 }
 
@@ -88,6 +91,17 @@ def test_a_lack_is_logged_and_declared(
 
     assert LACKS[name].words in caplog.text
     assert engine.capabilities == LACKS[name].capabilities
+
+
+def test_an_empty_thought_before_answers_is_no_lack(
+    server: FakeServer, connect_to: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The templates of 12B, 26B and 31B put it there where thoughts are off."""
+    server.behaviour.begins = lambda thinks: "" if thinks else EMPTY_THOUGHT
+    engine = connect_to(server)
+
+    assert engine.capabilities == Capabilities(image_seq_lengths=IMAGE_SEQ_LENGTHS)
+    assert caplog.messages == []
 
 
 def test_a_report_says_the_same(server: FakeServer) -> None:

@@ -78,6 +78,19 @@ def test_classes_have_measured_confidences(server: FakeServer, pool: EnginePool)
     assert json.loads(str(first["output"])) == {"class_name": "cat", "confidence": 0.75}
 
 
+def test_boxes_have_measured_confidences(server: FakeServer, pool: EnginePool) -> None:
+    """Half for the label among all that could be said, 0.63 for the coordinates, which follow a tenth apart."""
+    text = '[{"box_2d": [1, 2, 3, 4], "label": "cat"}]'
+    server.behaviour.say = lambda *_: Said(text=text)
+    server.behaviour.likely = lambda before, letter: (
+        math.log(0.5) if before.endswith('"label": "') and letter == "c" else 0.0
+    )
+    (first, *_) = run(pool, "predictions", task_type="object-detection", classes=["cat", "dog"])
+    confidences = first["predictions"].confidence  # type: ignore[attr-defined]
+
+    assert confidences == pytest.approx([0.5 * 0.6297], abs=1e-4)
+
+
 def test_classes_have_none_where_the_server_gives_none(server: FakeServer, pool: EnginePool) -> None:
     """The answer is there all the same."""
     server.behaviour.has_logprobs = False
