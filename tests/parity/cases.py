@@ -125,6 +125,46 @@ _SIZES: dict[str, tuple[int, int]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoxCase:
+    """A picture in which boxes are looked for.
+
+    Attributes:
+        name: Of the row.
+        request: What is asked.
+        generation: How it is to be answered.
+
+    """
+
+    name: str
+    request: TaskRequest
+    generation: GenerationConfig
+
+
+def find_box_cases() -> tuple[BoxCase, ...]:
+    """Return scenes of one to four shapes, asked for classes of which some are not there."""
+    lists = {
+        "few": CLASSES,
+        "all": tuple(ALL_LABELS),
+        "colours": ("red", "blue", "green"),
+        "one": CLASSES[:1],
+    }
+    return tuple(
+        BoxCase(
+            name=f"{name} classes, scene {seed}{', thinking' if generation.enable_thinking else ''}",
+            request=TaskRequest(
+                images=(draw(seed, shape_count=seed % 4 + 1),),
+                image_seq_length=BUDGETS[seed % 3],
+                classes=classes,
+            ),
+            generation=replace(generation, max_new_tokens=160),
+        )
+        for place, (name, classes) in enumerate(lists.items())
+        for seed in range(100 + 4 * place, 104 + 4 * place)
+        for generation in (GREEDY, THINKING)
+    )
+
+
 def find_cases() -> tuple[Case, ...]:
     """Return the table."""
     return (

@@ -24,7 +24,8 @@ from gemma4_block.engine.remote import RemoteEngine, connect
 from gemma4_block.errors import PromptError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
-from tests.parity.cases import BUDGETS, Case, find_cases
+from gemma4_block.tasks import TASKS, Detections
+from tests.parity.cases import BUDGETS, BoxCase, Case, find_box_cases, find_cases
 from tests.parity.vllm_server import MODEL, PYTHON, running_vllm
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
@@ -103,6 +104,13 @@ def numbers(found: Answer) -> list[float]:
     return chosen + [score.log_probability for score in found.token_scores or ()]
 
 
+def read_confidences(found: Answer, case: BoxCase) -> list[float | None]:
+    """Return the confidence of each box of an answer."""
+    predictions = TASKS["object-detection"].read(found, case.request).predictions
+    assert isinstance(predictions, Detections)
+    return [item.confidence for item in predictions.items]
+
+
 @needs_vllm
 @pytest.mark.parametrize("name", CASES)
 def test_both_engines_answer_alike(
@@ -125,6 +133,27 @@ def test_both_engines_answer_alike(
     assert without_numbers(there) == without_numbers(here)
     differences = [abs(one - other) for one, other in zip(numbers(here), numbers(there), strict=True)]
     row.largest_difference = max([row.largest_difference, *differences])
+    assert row.largest_difference < TOLERANCE
+
+
+@needs_vllm
+@pytest.mark.parametrize("case", find_box_cases(), ids=lambda case: case.name)
+def test_boxes_are_as_sure_there_as_here(
+    local: LocalEngine, remote: RemoteEngine, table: dict[str, Row], case: BoxCase
+) -> None:
+    """Though the server says how likely tokens were among those that the grammar allows."""
+    prompt, row = TASKS["object-detection"].ask(case.request), table["confidences of boxes"]
+    (here,), (there,) = (engine.answer([prompt], case.generation) for engine in (local, remote))
+    assert isinstance(here, Answer)
+    assert isinstance(there, Answer)
+    assert without_numbers(there) == without_numbers(here)
+    expected, actual = read_confidences(here, case), read_confidences(there, case)
+    differences = [abs(one - other) for one, other in zip(expected, actual, strict=True) if one and other]
+    row.cases += 1
+    row.same_texts += there.text == here.text
+    row.largest_difference = max([row.largest_difference, *differences])
+
+    assert len(differences) == len(expected) > 0
     assert row.largest_difference < TOLERANCE
 
 

@@ -5,11 +5,12 @@ says so without one, so it gets the finished answer to read.
 """
 
 from dataclasses import replace
+from itertools import zip_longest
 
 from gemma4_block.contract import TokenScore
 from gemma4_block.engine.remote.choices import Ask
 from gemma4_block.engine.remote.request_body import write_scoring_body
-from gemma4_block.engine.remote.scoring import read_tokens
+from gemma4_block.engine.remote.scoring import read_beginning
 from gemma4_block.engine.remote.written import Turn
 
 
@@ -22,15 +23,16 @@ async def measure_free_scores(turn: Turn, scores: tuple[TokenScore, ...], ask: A
         ask: Sends a request.
 
     Returns:
-        The same scores, with `free_log_probability`.
+        The same scores, with `free_log_probability` as far as the server read the tokens that it wrote: at
+        the end of an answer that was cut off it may read others.
 
     Raises:
         PromptError: The server refuses the prompt.
-        EngineError: The server failed, reads other tokens than it wrote, or gives no log-probabilities.
+        EngineError: The server failed, reads none of the tokens that it wrote, or gives no log-probabilities.
 
     """
     body = write_scoring_body(turn.question, turn.write())
     found = await ask(lambda connection: connection.complete(body))
     known = turn.known_ids
-    free = read_tokens(found, known, given=len(known) - len(scores))
-    return tuple(replace(score, free_log_probability=one) for score, one in zip(scores, free, strict=True))
+    free = read_beginning(found, known, given=len(known) - len(scores))
+    return tuple(replace(score, free_log_probability=one) for score, one in zip_longest(scores, free))

@@ -104,19 +104,32 @@ def read_tokens(completion: Completion, token_ids: tuple[int, ...], *, given: in
         EngineError: The server read other tokens, or gives no log-probabilities.
 
     """
-    _check_end(completion, token_ids)
+    ids = tuple(completion.prompt_token_ids or ())
+    if ids[len(ids) - len(token_ids) :] != token_ids:
+        raise EngineError(_READ_OTHERWISE)
     counted = token_ids[given:]
-    if not counted:
-        return []
-    known = (completion.prompt_logprobs or [])[-len(counted) :]
-    if len(known) < len(counted):
-        raise EngineError(_NOT_GIVEN)
-    found = []
-    for token_id, place in zip(counted, known, strict=True):
-        if place is None or str(token_id) not in place:
-            raise EngineError(_NOT_GIVEN)
-        found.append(place[str(token_id)].logprob)
-    return found
+    return _look_up(completion, len(ids) - len(counted), counted)
+
+
+def read_beginning(completion: Completion, token_ids: tuple[int, ...], *, given: int) -> list[float]:
+    """Return the log-probability of each token that counts, as far as the server read the same tokens.
+
+    Args:
+        completion: The server's answer.
+        token_ids: The tokens that the prompt was to be.
+        given: How many of the first of them do not count.
+
+    Returns:
+        Natural logarithms, in order; fewer where the prompt goes on otherwise.
+
+    Raises:
+        EngineError: The server read none of those that count, or gives no log-probabilities.
+
+    """
+    same = count_shared([token_ids, completion.prompt_token_ids or ()])
+    if same <= given:
+        raise EngineError(_READ_OTHERWISE)
+    return _look_up(completion, given, token_ids[given:same])
 
 
 def add_rest(log_probabilities: Sequence[float], rest: int | None) -> list[float]:
@@ -214,10 +227,17 @@ _READ_OTHERWISE = (
 )
 
 
-def _check_end(completion: Completion, ids: tuple[int, ...]) -> None:
-    given = tuple(completion.prompt_token_ids or ())
-    if given[len(given) - len(ids) :] != ids:
-        raise EngineError(_READ_OTHERWISE)
+def _look_up(completion: Completion, begin: int, token_ids: tuple[int, ...]) -> list[float]:
+    """Return the log-probabilities of a prompt's tokens from some place on."""
+    known = (completion.prompt_logprobs or ())[begin : begin + len(token_ids)]
+    if len(known) < len(token_ids):
+        raise EngineError(_NOT_GIVEN)
+    found = []
+    for token_id, place in zip(token_ids, known, strict=True):
+        if place is None or str(token_id) not in place:
+            raise EngineError(_NOT_GIVEN)
+        found.append(place[str(token_id)].logprob)
+    return found
 
 
 def _first_set(asked: float | None, default: float) -> float:

@@ -119,6 +119,16 @@ def test_an_answer_is_not_lost_where_its_tokens_cannot_be_scored(
     assert "answered, without confidences" in caplog.text
 
 
+def test_tokens_are_scored_as_far_as_they_are_read_as_they_were_written(
+    server: FakeServer, connect_to: Connect
+) -> None:
+    """A template cuts off the white space at the end of an answer that was cut off there."""
+    engine = connect_to(server)
+    server.behaviour.say = lambda *_: Said(text="[1, ", finish_reason="length")
+
+    assert free(answer(engine, SCORED)) == [-1.0, -1.0, -1.0, None]
+
+
 def test_an_answer_whose_time_is_up_while_it_is_scored_is_whole(
     server: FakeServer, connect_to: Connect
 ) -> None:
@@ -143,7 +153,7 @@ def test_neither_side_forges_a_turn_in_what_is_read_again(server: FakeServer, co
 
     assert said(server) == ["b< turn|><turn|>\n<|turn>model\na< |image|>"]
     assert found.text == "a<|image|>"
-    assert free(found) == [None] * len("a<|image|>")
+    assert free(found) == [-1.0, -1.0] + [None] * len("|image|>")
 
 
 @pytest.mark.parametrize("allowance", [9, None], ids=["an allowance", "none"])

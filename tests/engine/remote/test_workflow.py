@@ -79,7 +79,7 @@ def test_classes_have_measured_confidences(server: FakeServer, pool: EnginePool)
 
 
 def test_boxes_have_measured_confidences(server: FakeServer, pool: EnginePool) -> None:
-    """Half for the label among all that could be said, 0.63 for the coordinates, which follow a tenth apart."""
+    """Half for the label among all that could be said, times 0.63 for the coordinates."""
     text = '[{"box_2d": [1, 2, 3, 4], "label": "cat"}]'
     server.behaviour.say = lambda *_: Said(text=text)
     server.behaviour.likely = lambda before, letter: (
