@@ -11,7 +11,8 @@ from gemma4_block.contract import RgbImage
 from gemma4_block.engine.remote.once import Once
 from gemma4_block.errors import PromptError
 
-# zlib's fastest; the default takes five times as long for a tenth less on photographs.
+# zlib's fastest; the default takes five times as long for a tenth less on photographs, and so does lossless
+# WebP: 467 ms and 1,172 kB against 88 ms and 1,357 kB, for 768 x 768 pixels of noise as in a photograph.
 _COMPRESSION = 1
 # A call of more holds its first images no longer than it must.
 _MOST_IMAGES = 256
