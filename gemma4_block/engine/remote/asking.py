@@ -160,17 +160,21 @@ class Asking:
             needs_log_probabilities=self._needs_log_probabilities,
             context_tokens=abilities.context_tokens,
         )
-        answer = await self._line.ask(lambda connection: self._read(connection, body, image_tokens))
+        answer = await self._line.ask(
+            lambda connection: self._read(connection, body, question.image_urls, image_tokens)
+        )
         return answer if schema is None else await asyncio.to_thread(check_form, answer, schema.text)
 
     def _write_form(self, schema: JsonSchema) -> AnswerForm | None:
         form = self._line.abilities.schema_form
         return None if form is None else write_form(schema.text, form)
 
-    async def _read(self, connection: Connection, body: Body, image_tokens: int) -> Answer:
+    async def _read(
+        self, connection: Connection, body: Body, image_urls: tuple[str, ...], image_tokens: int
+    ) -> Answer:
         """Read a whole answer; one that broke off is begun anew."""
         reply = self._reply = self._begin_reply(image_tokens)
-        async with aclosing(connection.stream(body)) as chunks:
+        async with aclosing(connection.stream(body, image_urls)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk)
                 if reply.is_over:

@@ -115,12 +115,12 @@ class ChoiceScorer:
             body = write_scoring_body(
                 question, last.beginning, token_ids=last.token_ids, needs_beginning=is_counted
             )
-            found = await _complete(body, ask)
+            found = await _complete(body, ask, question.image_urls)
             shared = read_whole_text(found, last.beginning_ids, given=given) if is_counted else 0.0
             scores = [shared + one for one in read_last_tokens(found, last)]
             return scores, found.usage.prompt_tokens - len(last.beginning_ids)
         bodies = [write_scoring_body(question, text) for text in texts]
-        completions = await asyncio.gather(*(_complete(body, ask) for body in bodies))
+        completions = await asyncio.gather(*(_complete(body, ask, question.image_urls) for body in bodies))
         scores = [read_whole_text(one, own, given=given) for one, own in zip(completions, ids, strict=True)]
         return scores, completions[0].usage.prompt_tokens - len(ids[0])
 
@@ -139,5 +139,5 @@ class ChoiceScorer:
         return tuple(completion.prompt_token_ids or ())
 
 
-async def _complete(body: Body, ask: Ask) -> Completion:
-    return await ask(lambda connection: connection.complete(body))
+async def _complete(body: Body, ask: Ask, image_urls: Sequence[str] = ()) -> Completion:
+    return await ask(lambda connection: connection.complete(body, image_urls))
