@@ -11,9 +11,11 @@ from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.engine.remote import RemoteEngine
 from gemma4_block.errors import EngineError, PromptError
 from gemma4_block.tasks import TaskType
-from tests.parity.cases import ask, draw
+from tests.parity.cases import CLASSES, ask, draw
 
 CALLERS = 8
+# A request for each class, where a question is one of classes.
+MOST_UNDER_WAY = CALLERS * len(CLASSES)
 GENERATION = GenerationConfig(max_new_tokens=60)
 # Text, an answer to a question, JSON, and one that is scored class by class.
 _TASKS: tuple[TaskType, ...] = ("caption", "unconstrained", "object-detection", "classification")
@@ -42,9 +44,9 @@ class Sent:
         return self.answered_s - self.asked_s
 
 
-def write_questions(count: int) -> list[Prompt]:
+def write_questions(count: int, *, first_frame: int) -> list[Prompt]:
     """Return questions of several tasks, four about each frame."""
-    frames = [draw(1000 + number) for number in range(math.ceil(count / len(_TASKS)))]
+    frames = [draw(first_frame + number) for number in range(math.ceil(count / len(_TASKS)))]
     return [ask(task, frame, 140) for frame in frames for task in _TASKS][:count]
 
 

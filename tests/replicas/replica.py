@@ -5,11 +5,17 @@ import re
 import signal
 import urllib.request
 from pathlib import Path
+from typing import Literal
+
+import psutil
 
 import gemma4_block.demo
 from tests.parity.vllm_server import find_port, start_vllm, wait_until_healthy
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
+
+Part = Literal["machine", "engine"]
+"""What of a server is killed."""
 
 
 class Replica:
@@ -34,14 +40,20 @@ class Replica:
         """Return when it is ready."""
         wait_until_healthy(self._child, self.port, self._log)
 
-    def kill(self) -> None:
-        """End it and all of its processes at once, as a machine that fails does."""
-        os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+    def kill(self, part: Part) -> None:
+        """Kill all of its processes, or the one that computes; the others then notice, answer 500 and end."""
+        if part == "machine":
+            os.killpg(self._child.pid, signal.SIGKILL)
+            return
+        # It holds the weights, so that it is the one that a machine without memory kills.
+        processes = psutil.Process(self._child.pid).children(recursive=True)
+        max(processes, key=lambda process: process.memory_info().rss).kill()
 
     def start_again(self) -> None:
-        """Start it anew after it was killed; it is not ready yet."""
+        """Start it anew after it was killed, and return when it is ready."""
+        self._child.wait(60)
         self._child = start_vllm(DEMO_CHECKPOINT, self._log, self.port)
+        self.wait()
 
     def end(self) -> None:
         """End it in order."""
