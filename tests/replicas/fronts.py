@@ -26,7 +26,7 @@ ROUTER_OPTIONS = (
     *("--cb-failure-threshold", "3", "--cb-success-threshold", "1", "--cb-timeout-duration-secs", "5"),
     *("--log-level", "warning"),
 )
-"""As docs/scaling.md has them."""
+"""As docs/replicas.md has them."""
 
 
 def routed_by(*options: str) -> Front:

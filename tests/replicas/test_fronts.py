@@ -1,4 +1,4 @@
-"""What docs/scaling.md and docs/nginx.conf tell operators is what is run here."""
+"""What docs/replicas.md and docs/nginx.conf tell operators is what is run here."""
 
 import shlex
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from tests.parity.vllm_server import ROOT
 from tests.replicas.fronts import NGINX, NGINX_FILE, ROUTER_OPTIONS, ROUTER_VARIABLES, write_nginx_file
 
-PAGE = ROOT / "docs" / "scaling.md"
+PAGE = ROOT / "docs" / "replicas.md"
 
 
 def test_the_page_has_the_options_of_the_router() -> None:

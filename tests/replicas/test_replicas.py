@@ -84,7 +84,7 @@ def connect_to(urls: tuple[str, ...]) -> RemoteEngine:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A row of the table of docs/scaling.md.
+    """A row of the table of docs/replicas.md.
 
     Attributes:
         front: What stands before the servers.
@@ -192,7 +192,7 @@ def test_a_server_that_is_killed_costs_no_answer(
     outcome = Outcome(
         front=name, killed=part, sent=sent, killed_s=killed_s, used_again_s=used_again_s, before=before
     )
-    print(f"\n{outcome.describe()}")  # noqa: T201 - for docs/scaling.md
+    print(f"\n{outcome.describe()}")  # noqa: T201 - for docs/replicas.md
 
     assert outcome.find_faults(expected) == []
     assert sorted(one.number for one in sent) == list(range(len(QUESTIONS)))
