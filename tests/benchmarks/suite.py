@@ -16,6 +16,7 @@ from gemma4_block.contract import ImageSeqLength
 from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY
 from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.hardware.machine import inspect_machine
+from tests.benchmarks.callers import time_callers
 from tests.benchmarks.contestants import MAKERS, Ours
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors
@@ -52,12 +53,13 @@ class Choice:
     """What to run; see the command.
 
     Attributes:
-        rows: Which of W1 to W8.
+        rows: Which of the rows.
         budgets: Visual token budgets.
         engines: Which of the peers.
         repeats: How often each engine takes its turn.
         threads: Of each engine.
         dtype: Of the weights, or `auto`.
+        seconds: How long each number of callers asks in W10.
         vllm_python: The Python of an environment that has vLLM; None leaves vLLM out.
 
     """
@@ -68,6 +70,7 @@ class Choice:
     repeats: int
     threads: int
     dtype: str
+    seconds: float
     vllm_python: Path | None
 
 
@@ -86,7 +89,7 @@ def run_suite(choice: Choice) -> Iterator[str]:
         engines = {name: MAKERS[name](directory) for name in ("ours", *choice.engines)}
         bench = Bench(engines=engines, floors=Floors(directory, machine), repeats=choice.repeats)
         bench_with_vllm = bench
-        if choice.vllm_python is not None:
+        if choice.vllm_python is not None and set(choice.rows) & set(_ROWS_WITH_VLLM):
             vllm = stack.enter_context(
                 running_vllm(choice.vllm_python, directory, dtype=machine.dtype, threads=choice.threads)
             )
@@ -96,15 +99,29 @@ def run_suite(choice: Choice) -> Iterator[str]:
         for engine in bench_with_vllm.engines.values():
             # What a library sets up at its first use is no part of any row.
             engine.ask(one_question(_WARM_UP_SEED), choice.budgets[0], 2)
-        for row in sorted(choice.rows):
+        for row in sorted(choice.rows, key=lambda row: int(row[1:])):
             if row not in _ROWS_WITH_VLLM:
                 stack.close()
             for budget in choice.budgets:
                 used = bench_with_vllm if row in _ROWS_WITH_VLLM else bench
-                yield _run(row, used, budget, directory, choice).to_line()
+                for report in _run(row, used, budget, directory, choice):
+                    yield report.to_line()
 
 
-def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> Report:
+def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> list[Report]:
+    if row == "W10":
+        return time_callers(
+            bench,
+            budget,
+            directory,
+            seconds=choice.seconds,
+            threads=choice.threads,
+            vllm_python=choice.vllm_python,
+        )
+    return [_run_one(row, bench, budget, directory, choice)]
+
+
+def _run_one(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> Report:
     if row in _TURNS:
         return _TURNS[row](bench, budget)
     if row == "W4":

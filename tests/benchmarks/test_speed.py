@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from gemma4_block.contract import ImageSeqLength
+from tests.benchmarks.callers import Shift, time_callers, work
 from tests.benchmarks.contestants import MAKERS, Contestant, Ours
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors, Reading
@@ -30,6 +32,8 @@ from tests.benchmarks.serving import time_at_once, write_request
 from tests.benchmarks.vllm_process import Vllm
 from tests.benchmarks.workflow_step import time_workflow_step
 from tests.benchmarks.workloads import (
+    NEW_TOKENS,
+    Step,
     another_question,
     many_crops,
     many_questions,
@@ -120,6 +124,43 @@ def test_engines_take_turns(
     assert {name for name, stage in stages.items() if stage["floor_s"] > 0} == worked
     assert all(stages[name]["seconds"] > 0 for name in worked)
     assert ("vision" in stages) == ("vision" in worked)
+
+
+def test_callers_ask_until_their_time_is_over(ours: Ours, floors: Floors) -> None:
+    """W10 tells answers a minute, the mean and p95 for each number of callers, who get an answer at least."""
+    bench = Bench(engines={"ours": ours}, floors=floors, repeats=1)
+    reports = time_callers(
+        bench, 70, Path("unused"), seconds=0.0, threads=1, vllm_python=None, callers=(1, 3)
+    )
+    for report, callers in zip(reports, (1, 3), strict=True):
+        found = read_line(report)
+
+        assert (found["row"], found["callers"], found["repeats"]) == ("W10", callers, callers)
+        assert 0 < found["ours_mean_s"] <= found["ours_p95_s"] * 1.001
+        assert found["ours_answers_per_minute"] > 0
+
+
+def test_answers_a_minute_are_those_of_all_callers() -> None:
+    """However long each of them took."""
+    assert Shift(latencies_s=(1.0, 1.0, 2.0), wall_s=2.0).answers_per_minute == 90
+
+
+def test_no_two_callers_share_a_picture() -> None:
+    """Nor do the questions of one; otherwise a frame that was seen would be timed."""
+    asked: list[bytes] = []
+    lock = Lock()
+
+    def ask(step: Step) -> list[int]:
+        with lock:
+            asked.extend(image.tobytes() for image, _ in step)
+        return [NEW_TOKENS]
+
+    for callers in (1, 4):
+        work(ask, callers, 0.05)
+
+    # One of each caller for the warm-up, and one at least in its time.
+    assert len(asked) >= 2 * 5
+    assert len(set(asked)) == len(asked)
 
 
 def test_turns_alternate_with_the_same_work() -> None:

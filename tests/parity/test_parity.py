@@ -26,11 +26,10 @@ from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
 from gemma4_block.tasks import TASKS, Detections
 from tests.parity.cases import BUDGETS, BoxCase, Case, find_box_cases, find_cases
+from tests.parity.likeness import TOLERANCE, numbers, without_numbers
 from tests.parity.vllm_server import MODEL, PYTHON, running_vllm
 
 DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
-# Of a probability, in float32, where the two differ in the order of their sums.
-TOLERANCE = 0.01
 CASES = {f"{case.group}: {case.name}": case for case in find_cases()}
 
 needs_vllm = pytest.mark.skipif(
@@ -108,18 +107,6 @@ def answer(engine: LocalEngine | RemoteEngine, case: Case) -> Answer | PromptErr
     """Return the answer to one case."""
     (found,) = engine.answer([case.prompt], case.generation)
     return found
-
-
-def without_numbers(found: Answer) -> Answer:
-    """Return an answer without the numbers that are compared with a tolerance."""
-    return replace(found, token_scores=None, choice_probabilities=None, group_probabilities=None)
-
-
-def numbers(found: Answer) -> list[float]:
-    """Return its probabilities, and the log-probabilities of its tokens."""
-    chosen = [one for group in found.choice_probabilities or () for one in group]
-    chosen += found.group_probabilities or ()
-    return chosen + [score.log_probability for score in found.token_scores or ()]
 
 
 def read_confidences(found: Answer, case: BoxCase) -> list[float | None]:

@@ -132,7 +132,7 @@ class Asking:
             needs_log_probabilities=self._needs_log_probabilities,
             context_tokens=self._line.abilities.context_tokens,
         )
-        answer = await self._line.ask(lambda connection: self._read(connection, body))
+        answer = await self._line.ask(lambda connection: self._read(connection, body, question.image_urls))
         if schema is None:
             self._whole = answer
             return answer
@@ -161,10 +161,10 @@ class Asking:
         form = self._line.abilities.schema_form
         return None if form is None else write_form(schema.text, form)
 
-    async def _read(self, connection: Connection, body: Body) -> Answer:
+    async def _read(self, connection: Connection, body: Body, image_urls: tuple[str, ...]) -> Answer:
         """Read a whole answer; one that broke off is begun anew."""
         reply = self._reply = self._begin_reply()
-        async with aclosing(connection.stream(body)) as chunks:
+        async with aclosing(connection.stream(body, image_urls)) as chunks:
             async for chunk in chunks:
                 reply.take(chunk)
                 if reply.is_over:

@@ -115,12 +115,14 @@ class ChoiceScorer:
             body = write_scoring_body(
                 turn.question, turn.write(last.beginning), token_ids=last.token_ids, needs_said=is_counted
             )
-            found = await _complete(body, ask)
+            found = await _complete(body, ask, turn.question.image_urls)
             shared = sum(read_tokens(found, shared_ids, given=given))
             scores = [shared + one for one in read_last_tokens(found, last)]
             return scores, found.usage.prompt_tokens - len(turn.written_ids) - len(last.beginning_ids)
         bodies = [write_scoring_body(turn.question, turn.write(text)) for text in texts]
-        completions = await asyncio.gather(*(_complete(body, ask) for body in bodies))
+        completions = await asyncio.gather(
+            *(_complete(body, ask, turn.question.image_urls) for body in bodies)
+        )
         scores = [
             sum(read_tokens(one, known + own, given=given)) for one, own in zip(completions, ids, strict=True)
         ]
@@ -141,5 +143,5 @@ class ChoiceScorer:
         return tuple(completion.prompt_token_ids or ())
 
 
-async def _complete(body: Body, ask: Ask) -> Completion:
-    return await ask(lambda connection: connection.complete(body))
+async def _complete(body: Body, ask: Ask, image_urls: Sequence[str] = ()) -> Completion:
+    return await ask(lambda connection: connection.complete(body, image_urls))

@@ -4,13 +4,14 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol
 
 import httpx
 import openai
 
+from gemma4_block.engine.remote.affinity import name_images
 from gemma4_block.engine.remote.failures import PublicPeerError, explained
 from gemma4_block.engine.remote.request_body import Body
 from gemma4_block.engine.remote.wire import Chunk, Completion, ServedNames
@@ -84,11 +85,12 @@ class Connection:
         """Note that it gave no answer."""
         self._distrusted_until = time.monotonic() + _DISTRUST_S
 
-    async def stream(self, body: Body) -> AsyncGenerator[Chunk, None]:
+    async def stream(self, body: Body, image_urls: Sequence[str] = ()) -> AsyncGenerator[Chunk, None]:
         """Yield the events of a streamed answer; leaving early ends the request on the server too.
 
         Args:
             body: Of a chat completion.
+            image_urls: The images in it, by which a router keeps questions about them together.
 
         Yields:
             One event after the other.
@@ -104,6 +106,7 @@ class Connection:
                 stream = await self._client.post(
                     "/chat/completions",
                     body=body,
+                    options={"headers": name_images(image_urls)},
                     cast_to=object,
                     stream=True,
                     stream_cls=openai.AsyncStream[object],
@@ -112,11 +115,12 @@ class Connection:
                 async for event in stream:
                     yield Chunk.model_validate(event)
 
-    async def complete(self, body: Body) -> Completion:
+    async def complete(self, body: Body, image_urls: Sequence[str] = ()) -> Completion:
         """Return a whole answer.
 
         Args:
             body: Of a chat completion.
+            image_urls: The images in it, by which a router keeps questions about them together.
 
         Returns:
             The answer.
@@ -128,7 +132,12 @@ class Connection:
 
         """
         with explained(self._server, self.url, self._key):
-            found = await self._client.post("/chat/completions", body=body, cast_to=object)
+            found = await self._client.post(
+                "/chat/completions",
+                body=body,
+                options={"headers": name_images(image_urls)},
+                cast_to=object,
+            )
             return Completion.model_validate(found)
 
     async def list_models(self) -> ServedNames:

@@ -15,6 +15,8 @@ from gemma4_block.servers import Server
 _BUSY = frozenset({429, 503})
 # Those of what stands before a server that gives none.
 _UNREACHED = frozenset({502, 504})
+# vLLM answers so while it goes, once its engine has died; another one may be well.
+_FAILED = 500
 _REFUSED_KEY = frozenset({401, 403})
 # The prompt itself is at fault: it is wrong, too large, or asks for what the server does not do.
 _REFUSED_PROMPT = frozenset({400, 413, 422})
@@ -113,7 +115,8 @@ def _explain_status(
             f"{where} has no model {server.model}, or is no server of models: {said}. Correct model or urls "
             "in GEMMA4_BLOCK_SERVERS."
         )
-    return EngineError(f"{where} failed (status {status}): {said}. Look into its log.")
+    failed = f"{where} failed (status {status}): {said}. Look into its log."
+    return NoAnswerError(failed) if status == _FAILED else EngineError(failed)
 
 
 def _explain_no_answer(status: int, where: str, retry_after_s: float | None) -> NoAnswerError:

@@ -32,7 +32,7 @@ async def measure_free_scores(turn: Turn, scores: tuple[TokenScore, ...], ask: A
 
     """
     body = write_scoring_body(turn.question, turn.write())
-    found = await ask(lambda connection: connection.complete(body))
+    found = await ask(lambda connection: connection.complete(body, turn.question.image_urls))
     known = turn.known_ids
     free = read_beginning(found, known, given=len(known) - len(scores))
     return tuple(replace(score, free_log_probability=one) for score, one in zip_longest(scores, free))

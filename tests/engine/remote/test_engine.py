@@ -72,13 +72,13 @@ def test_only_so_many_requests_are_under_way(server: FakeServer, connect_to: Con
 @pytest.mark.parametrize(
     "fault",
     [
-        *(Status(code=code) for code in (429, 502, 503, 504)),
+        *(Status(code=code) for code in (429, 500, 502, 503, 504)),
         Broken(after=-1),
         Broken(after=0),
         Broken(after=2),
         Broken(after=1, event='{"error": {"message": "EngineDeadError", "code": 500}}'),
     ],
-    ids=["429", "502", "503", "504", "hangs up", "no event", "half a stream", "error event"],
+    ids=["429", "500", "502", "503", "504", "hangs up", "no event", "half a stream", "error event"],
 )
 def test_what_got_no_whole_answer_is_asked_again(
     server: FakeServer, connect_to: Connect, fault: Reply
@@ -104,14 +104,14 @@ def test_a_server_says_how_long_it_wants_to_be_left_alone(server: FakeServer, co
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
-        (Status(code=500, message="oops"), EngineError, "failed .status 500.: .*oops"),
+        (Status(code=501, message="oops"), EngineError, "failed .status 501.: .*oops"),
         (Status(code=404, message="gone"), EngineError, "has no model there"),
         (Status(code=301, headers=(("location", "/v2"),)), EngineError, "redirects"),
         (Broken(after=0, event="{"), EngineError, "another form than OpenAI's"),
         (Broken(after=0, event='{"choices": 3}'), EngineError, "another form than OpenAI's"),
         (Said(text="a", finish_reason="content_filter"), EngineError, "content_filter"),
     ],
-    ids=["500", "404", "redirect", "no JSON", "other JSON", "finish reason"],
+    ids=["501", "404", "redirect", "no JSON", "other JSON", "finish reason"],
 )
 def test_what_cannot_be_helped_is_an_error_that_says_what_to_do(
     server: FakeServer, connect_to: Connect, fault: Reply, kind: type[Exception], words: str
@@ -141,7 +141,7 @@ def test_an_error_of_the_server_ends_the_other_requests(server: FakeServer, conn
     """Nobody waits for answers that are not read."""
     engine = connect_to(server)
     server.behaviour.say = lambda body, _: Said(text=None, wait_s=0.01) if text_of(body) == "a" else _fail()
-    with pytest.raises(EngineError, match="status 500"):
+    with pytest.raises(EngineError, match="status 501"):
         engine.answer([Prompt(text="a"), Prompt(text="b")], ASKED)
 
     assert server.hung_up.wait(5)
@@ -149,7 +149,7 @@ def test_an_error_of_the_server_ends_the_other_requests(server: FakeServer, conn
 
 def _fail() -> Status:
     time.sleep(0.2)
-    return Status(code=500)
+    return Status(code=501)
 
 
 def test_a_deadline_ends_the_request_on_the_server_and_keeps_what_came(
@@ -271,13 +271,13 @@ def test_a_key_is_sent_and_never_told(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("TEST_KEY", f" {SECRET}\n")
     engine = connect_to(server, key_env="TEST_KEY")
-    for code in (401, 403, 500):
+    for code in (401, 403, 501):
         server.behaviour.say = lambda *_, code=code: Status(code=code, message=f"wrong key {SECRET}")
         with pytest.raises(EngineError) as caught:
             engine.answer([Prompt(text="a")], ASKED)
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
-        assert ("TEST_KEY" in str(caught.value)) is (code != 500)
+        assert ("TEST_KEY" in str(caught.value)) is (code != 501)
 
     assert {headers["authorization"] for headers in server.headers} == {f"Bearer {SECRET}"}
     assert "chat/completions" in caplog.text

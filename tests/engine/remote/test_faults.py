@@ -92,11 +92,18 @@ FAULTS = (
         seen=EngineError,
         words="gets no answer from it (status 502)",
     ),
+    Fault(seam="server, status 500 once", say=lambda: once(Status(code=500))),
     Fault(
-        seam="server, status 500",
-        say=lambda: once(Status(code=500, message="oops")),
+        seam="server, status 500 for long",
+        say=lambda: always(Status(code=500, message="oops")),
         seen=EngineError,
         words="failed (status 500): ",
+    ),
+    Fault(
+        seam="server, another status",
+        say=lambda: once(Status(code=501, message="oops")),
+        seen=EngineError,
+        words="failed (status 501): ",
     ),
     Fault(
         seam="server, wrong JSON",
@@ -112,9 +119,9 @@ FAULTS = (
     ),
     Fault(
         seam="server, scoring of choices",
-        small=Status(code=500),
+        small=Status(code=501),
         seen=EngineError,
-        words="failed (status 500): ",
+        words="failed (status 501): ",
         constraint=CHOICES,
     ),
 )
@@ -184,7 +191,7 @@ def test_a_fault_does_not_end_the_answers_of_another_caller(server: FakeServer, 
 
     def say(body: Body, _number: int) -> Reply:
         if body["messages"][-1]["content"][-1]["text"] == "broken":
-            return Status(code=500)
+            return Status(code=501)
         is_running.set()
         return Said(text="a long answer", wait_s=0.05)
 
@@ -192,7 +199,7 @@ def test_a_fault_does_not_end_the_answers_of_another_caller(server: FakeServer, 
     with ThreadPoolExecutor(1) as caller:
         ours = caller.submit(_ask, engine, [Prompt(text="whole")])
         assert is_running.wait(20)
-        with pytest.raises(EngineError, match="status 500"):
+        with pytest.raises(EngineError, match="status 501"):
             engine.answer([Prompt(text="broken")], GENERATION)
         assert not ours.done()
         assert [answer.text for answer in ours.result(20)] == ["a long answer"]
