@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
-from gemma4_block.catalogue import Variant, find_variant
+from gemma4_block.catalogue import Variant, find_named_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
 from gemma4_block.engine.pool.resolver import resolve
 from gemma4_block.errors import ConfigurationError
@@ -16,8 +16,7 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
     """Return which engine is meant; every name of the same model and precision gives the same reference.
 
     Args:
-        model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
-            under one of the operator's roots.
+        model_version: As `locate` takes it.
         quantization: Precision of the weights.
         settings: The operator's; they name roots and device.
 
@@ -32,12 +31,13 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
         CheckpointError: The model is not on this machine, or its config.json cannot be read.
 
     """
+    variant = find_named_variant(model_version)
+    names = {model_version} if variant is None else {model_version, variant.model_id}
     for server in settings.servers:
-        if server.model_id == model_version:
+        if server.model_id in names:
             _check_precision(server, quantization)
             return ServedModel(server=server.model_id, model=server.model)
     directory = resolve(model_version, settings)
-    variant = find_variant(model_version)
     if variant is not None and variant.why_whole:
         quantization = _keep_whole(variant, quantization)
     elif quantization == "auto":
