@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import warnings
 from typing import Annotated
 
@@ -14,6 +13,7 @@ import typer
 
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import one_step_workflow, refuse
+from gemma4_block.engine.pool import get_engine_pool
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.hosting import (
     DEMO_REQUEST_PATH,
@@ -88,6 +88,7 @@ def serve(  # noqa: PLR0917 - typer's options have no order
         may_call_out=allow_outgoing,
     )
     never_wait_for_readers()
+    pool = get_engine_pool()
     # SIGTERM then ends as cleanly as Ctrl-C, also while the host is still being imported.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -96,17 +97,17 @@ def serve(  # noqa: PLR0917 - typer's options have no order
             with warnings.catch_warnings():
                 # The operator cannot mend the host's own deprecations.
                 warnings.simplefilter("ignore")
-                app = make_app()
+                app = make_app(pool)
                 app.add_api_route(DEMO_REQUEST_PATH, demo_request)
                 if not allow_outgoing:
                     close_outgoing_blocks()
             log_in_lines()
-            run_until_stopped(app, settings, door, listener)
+            run_until_stopped(app, settings, door, listener, pool)
     except KeyboardInterrupt:
         # Whoever asks a second time does not want to wait for what is still under way.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _close_engines()
+        pool.close()
         # The last collections of garbage would walk through all of the host, for seconds.
         gc.freeze()
         typer.echo("Stopped.")
@@ -147,11 +148,3 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         )
         raise typer.Exit(code=1) from error
     return listener
-
-
-def _close_engines() -> None:
-    # Without it no model can have been loaded.
-    if "gemma4_block.engine.pool" in sys.modules:
-        from gemma4_block.engine.pool import get_engine_pool
-
-        get_engine_pool().close()

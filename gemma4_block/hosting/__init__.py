@@ -4,12 +4,17 @@ from gemma4_block.hosting.app import make_app
 from gemma4_block.hosting.environment import prepare_host_environment
 from gemma4_block.hosting.logs import log_in_lines, never_wait_for_readers
 from gemma4_block.hosting.outgoing import SWITCH, close_outgoing_blocks
+from gemma4_block.hosting.reports import ENGINES_PATH, ClosingReport, EngineReport, EnginesReport
 from gemma4_block.hosting.server import DEMO_REQUEST_PATH, Door, run_until_stopped
 
 __all__ = [
     "DEMO_REQUEST_PATH",
+    "ENGINES_PATH",
     "SWITCH",
+    "ClosingReport",
     "Door",
+    "EngineReport",
+    "EnginesReport",
     "close_outgoing_blocks",
     "log_in_lines",
     "make_app",

@@ -34,7 +34,21 @@ async def send_json(
         headers: More of them, with names in small letters.
 
     """
-    content = json.dumps(body).encode()
+    await send_content(send, status, json.dumps(body).encode(), headers=headers)
+
+
+async def send_content(
+    send: "Send", status: int, content: bytes, *, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """Reply with JSON that is written already.
+
+    Args:
+        send: Of the connection.
+        status: Of HTTP.
+        content: The JSON.
+        headers: More of them, with names in small letters.
+
+    """
     basic = (b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*basic, *headers]})
     await send({"type": "http.response.body", "body": content})

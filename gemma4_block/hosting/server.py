@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from gemma4_block.engine.pool import EnginePool
 from gemma4_block.hosting.access import ANY, Access, ChecksAccess
 from gemma4_block.hosting.disconnects import CancelOnDisconnect
 from gemma4_block.hosting.environment import describe_permissions
 from gemma4_block.hosting.gate import Gate
 from gemma4_block.hosting.health import AlwaysAnswersHealth
+from gemma4_block.hosting.operator_routes import OperatorRoutes
 from gemma4_block.hosting.outgoing import SWITCH
 from gemma4_block.settings import Settings
 
@@ -48,7 +50,9 @@ class Door:
     may_call_out: bool
 
 
-def run_until_stopped(app: "FastAPI", settings: Settings, door: Door, listener: socket.socket) -> None:
+def run_until_stopped(
+    app: "FastAPI", settings: Settings, door: Door, listener: socket.socket, pool: EnginePool
+) -> None:
     """Serve until Ctrl-C, which it raises again as KeyboardInterrupt.
 
     Args:
@@ -56,6 +60,7 @@ def run_until_stopped(app: "FastAPI", settings: Settings, door: Door, listener: 
         settings: The operator's.
         door: What is open.
         listener: A bound socket.
+        pool: Holds the engines.
 
     """
     import uvicorn
@@ -64,7 +69,8 @@ def run_until_stopped(app: "FastAPI", settings: Settings, door: Door, listener: 
 
     cancelling = CancelOnDisconnect(app)
     access = Access(names=door.names, origins=frozenset(ALLOW_ORIGINS), token=door.secret)
-    guarded = AlwaysAnswersHealth(ChecksAccess(Gate(cancelling, settings), access), check_cuda_health)
+    routes = OperatorRoutes(Gate(cancelling, settings), pool, settings)
+    guarded = AlwaysAnswersHealth(ChecksAccess(routes, access), check_cuda_health)
 
     class StoppingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

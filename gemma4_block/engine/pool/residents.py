@@ -23,6 +23,7 @@ class Resident:
         failure: Why it could not be loaded; None unless it failed.
         leases: How many are using it, or waiting until it is loaded.
         was_used: Whether anybody has had it since it was loaded.
+        left_at: When somebody last stopped using it, or waiting for it; None before.
         expires_at: When it is to be closed, if nobody uses it then; where it failed, when it may be tried
             again. Infinite for never.
         is_unwanted: Whether it is to be closed as soon as nobody uses it.
@@ -37,6 +38,7 @@ class Resident:
     failure: Exception | None = None
     leases: int = 0
     was_used: bool = False
+    left_at: float | None = None
     expires_at: float = math.inf
     is_unwanted: bool = False
 
@@ -60,6 +62,7 @@ class EngineStatus:
         state: Where it is on its way.
         state_seconds: For how long.
         leases: How many are using it, or waiting until it is loaded.
+        unused_seconds: For how long nobody has used it; 0 while somebody does, None where nobody ever has.
         nbytes: This machine's memory that it takes; None unless it is ready.
         closes_in_seconds: When it is closed if nobody asks for it; None where nothing closes it.
         failure: Why it could not be loaded; None unless it failed.
@@ -71,6 +74,7 @@ class EngineStatus:
     state: State
     state_seconds: float
     leases: int
+    unused_seconds: float | None
     nbytes: int | None
     closes_in_seconds: float | None
     failure: str | None
@@ -78,6 +82,7 @@ class EngineStatus:
 
 def describe_status(resident: Resident, now: float) -> EngineStatus:
     """Return what an operator sees of an engine."""
+    unused = None if resident.left_at is None else now - resident.left_at
     is_expiring = resident.is_idle and math.isfinite(resident.expires_at)
     return EngineStatus(
         reference=resident.reference,
@@ -85,6 +90,7 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         state=resident.state,
         state_seconds=now - resident.since,
         leases=resident.leases,
+        unused_seconds=0.0 if resident.leases else unused,
         nbytes=None if resident.engine is None else resident.engine.nbytes,
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),
