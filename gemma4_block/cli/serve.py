@@ -7,14 +7,15 @@ import secrets
 import signal
 import socket
 import warnings
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import one_step_workflow, refuse
-from gemma4_block.engine.pool import get_engine_pool
-from gemma4_block.errors import ConfigurationError
+from gemma4_block.engine.pool import get_engine_pool, resolve
+from gemma4_block.errors import ConfigurationError, Gemma4BlockError
 from gemma4_block.hosting import (
     DEMO_REQUEST_PATH,
     SWITCH,
@@ -26,7 +27,7 @@ from gemma4_block.hosting import (
     prepare_host_environment,
     run_until_stopped,
 )
-from gemma4_block.settings import get_generation_defaults, get_settings
+from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
 
 def serve(  # noqa: PLR0917 - typer's options have no order
@@ -66,6 +67,12 @@ def serve(  # noqa: PLR0917 - typer's options have no order
             "may be given again. * allows every name, and so pages of other sites."
         ),
     ] = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model that is loaded at the start, before anybody asks for it; may be given again."
+        ),
+    ] = None,
 ) -> None:
     """Serve workflows over HTTP until Ctrl-C."""
     # Also reads .env, where the operator's settings may be.
@@ -76,6 +83,8 @@ def serve(  # noqa: PLR0917 - typer's options have no order
         get_generation_defaults()
     except ConfigurationError as error:
         refuse(str(error), error)
+    preloaded = tuple(dict.fromkeys(preload or ()))
+    _refuse_missing(preloaded, settings)
     # OpenCV reads it when it is loaded, and then refuses an image whose header says that it is larger.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(settings.max_image_pixels))
     secret = None if settings.token is None else settings.token.get_secret_value()
@@ -102,7 +111,7 @@ def serve(  # noqa: PLR0917 - typer's options have no order
                 if not allow_outgoing:
                     close_outgoing_blocks()
             log_in_lines()
-            run_until_stopped(app, settings, door, listener, pool)
+            run_until_stopped(app, settings, door, listener, pool=pool, preload=preloaded)
     except KeyboardInterrupt:
         # Whoever asks a second time does not want to wait for what is still under way.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -133,6 +142,17 @@ def demo_request() -> dict[str, object]:
         ),
         "inputs": {"image": {"type": "base64", "value": base64.b64encode(png.tobytes()).decode()}},
     }
+
+
+def _refuse_missing(preloaded: Sequence[str], settings: Settings) -> None:
+    """Refuse a model that is not here before the slow start."""
+    served = {server.model_id for server in settings.servers}
+    for name in preloaded:
+        if name not in served:
+            try:
+                resolve(name, settings)
+            except Gemma4BlockError as error:
+                refuse(f"--preload: {error}", error)
 
 
 def _bound_socket(host: str, port: int) -> socket.socket:

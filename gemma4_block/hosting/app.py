@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gemma4_block.engine.pool import EnginePool
+from gemma4_block.hosting.endpoint import publish_to_host
 from gemma4_block.hosting.environment import prepare_host_environment
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def make_app(pool: EnginePool) -> "FastAPI":
         pool=pool,
     )
     manager.init_pingback()
+    publish_to_host()
     started_in = Path.cwd()
     with TemporaryDirectory(prefix="gemma4-block-landing-") as folder:
         # The host mounts landing pages from below the working directory, and its wheel has none.

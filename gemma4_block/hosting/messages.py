@@ -1,10 +1,14 @@
 """Reply to a request without the host, in the form of its own errors."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from starlette.types import Send
+
+
+RETRY_AFTER: Final = (b"retry-after", b"5")
+"""When what is busy may have a place again, in seconds: most answers take less. Our choice."""
 
 
 async def send_message(

@@ -6,7 +6,7 @@ from typing_extensions import assert_never
 
 from gemma4_block.catalogue import Variant, find_named_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
-from gemma4_block.engine.pool.resolver import resolve
+from gemma4_block.engine.pool.resolver import is_two_parts, resolve
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
@@ -101,5 +101,31 @@ def describe_reference(reference: ModelReference) -> str:
             return str(reference.directory if reference.adapter is None else reference.adapter)
         case ServedModel():
             return f"{reference.model} on {reference.server}"
+        case _:
+            assert_never(reference)
+
+
+def label_engine(reference: ModelReference, name: str) -> str:
+    """Return what an operator's monitoring calls an engine: one of as many names as there are models.
+
+    A directory can be written in any number of ways, and a request chooses one.
+
+    Args:
+        reference: Of the engine.
+        name: What it was first asked for as.
+
+    Returns:
+        The id of a variant or a server, a `project/version` or `org/name`, or the last part of a directory.
+
+    """
+    variant = find_named_variant(name)
+    if variant is not None:
+        return variant.model_id
+    match reference:
+        case LocalModel():
+            directory = reference.directory if reference.adapter is None else reference.adapter
+            return name if is_two_parts(name) else directory.name
+        case ServedModel():
+            return reference.server
         case _:
             assert_never(reference)

@@ -4,7 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import assert_never
+
 from gemma4_block.contract import Engine, ModelReference
+from gemma4_block.engine.pool.references import label_engine
+from gemma4_block.meter import get_meter
 
 State = Literal["loading", "ready", "failed", "closing"]
 """`failed`: it could not be loaded, and is tried again after a pause; `closing`: its memory is given back."""
@@ -48,7 +52,17 @@ class Resident:
         return self.state == "ready" and self.leases == 0
 
     def change(self, state: State, now: float) -> None:
-        """Enter a state."""
+        """Enter a state, and tell the operator's monitoring."""
+        label, meter = label_engine(self.reference, self.name), get_meter()
+        match state:
+            case "ready" | "failed":
+                meter.note_load(label, "loaded" if state == "ready" else "failed", now - self.since)
+            case "closing":
+                meter.note_close(label)
+            case "loading":
+                pass
+            case _:
+                assert_never(state)
         self.state, self.since = state, now
 
 

@@ -72,13 +72,18 @@ def locate(model_version: str, settings: Settings) -> Found:
             f"There is no directory {model_version}. Put the model there, or name one of "
             f"{', '.join(MODEL_IDS)}."
         )
-    if variant is None and not _TWO_PARTS.fullmatch(model_version):
+    if variant is None and not is_two_parts(model_version):
         raise ConfigurationError(
             f"model_version is {show_name(model_version)}, which is no known model. "
             f"{list_allowed(settings.model_roots)}"
         )
     looked = [f"{root / name}: not there" for root in settings.model_roots for name in names]
     return _find_in_caches(model_version, variant, looked)
+
+
+def is_two_parts(name: str) -> bool:
+    """Say whether a name may be a `project/version` or an `org/name`."""
+    return _TWO_PARTS.fullmatch(name) is not None
 
 
 def _find_under_roots(name: str, roots: tuple[Path, ...]) -> Found | None:
