@@ -54,7 +54,7 @@ class Preloading:
         return True
 
     def _is_loaded(self, name: str) -> bool:
-        """Wait for a model as long as a request may, and say whether it is loaded; else it goes on loading."""
+        """Wait for a model as long as a request may, and say whether it is loaded; else it still loads."""
         try:
             with self._pool.lease(name):
                 return True
