@@ -40,7 +40,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 def _run(tmp_path: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command in a process of its own, since the hub's client reads its settings once."""
-    unwanted = ("HF_", "GEMMA4_BLOCK_", "OFFLINE_MODE", "INFERENCE_HOME")
+    unwanted = ("HF_", "TRANSFORMERS_OFFLINE", "GEMMA4_BLOCK_", "OFFLINE_MODE", "INFERENCE_HOME")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     own = {
         "HF_HOME": str(tmp_path / "hf"),
@@ -116,7 +116,7 @@ def test_the_token_is_sent(tmp_path: Path, hub: Hub) -> None:
         pytest.param(
             "gemma-4-e2b-it",
             {"HF_HUB_OFFLINE": "1"},
-            "because HF_HUB_OFFLINE is on. Unset it",
+            "because HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is on. Unset them",
             id="told to stay offline",
         ),
         pytest.param(

@@ -94,7 +94,10 @@ def _explain_offline(hub_id: str) -> str:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return f"{hub_id} was not fetched, because HF_HUB_OFFLINE is on. Unset it, and OFFLINE_MODE too."
+        return (
+            f"{hub_id} was not fetched, because HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is on. Unset them, in "
+            ".env too."
+        )
     folder = f"models--{hub_id.replace('/', '--')}"
     return (
         f"{hub_id} was not fetched, because {constants.ENDPOINT} cannot be reached. Go online, or name a "
