@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from gemma4_block.catalogue import MODEL_IDS, find_variant
+from gemma4_block.contract import LocalModel
+from gemma4_block.engine.pool import find_reference
+from gemma4_block.errors import ModelNotFoundError
+from gemma4_block.settings import Settings
 from tests.hub_server import COMMIT, Hub, running_hub
 
 _MINE = "someone/shapes"
@@ -184,6 +188,28 @@ def test_the_table_shows_what_is_under_the_roots_too(tmp_path: Path) -> None:
     assert "cut off: model.safetensors (1000 of " in rows["cut"]
     assert rows["mine"].split()[-2:] == ["plates/3", str(root / "mine")]
     assert rows["plates/3"].endswith(str(adapter))
+
+
+@pytest.mark.slow
+def test_a_request_has_a_model_fetched_where_the_operator_allows_it(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the host keeps this process offline; and never one that is in no table."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelNotFoundError):
+        find_reference("gemma-4-e2b-it", "none", Settings(model_roots=(), device="cpu"))
+    assert hub.fetched == []
+    allowed = Settings(model_roots=(), device="cpu", allow_downloads=True, max_loading_seconds=100)
+    with pytest.raises(ModelNotFoundError):
+        find_reference(_MINE, "none", allowed)
+    assert hub.fetched == []
+    reference = find_reference("google/gemma-4-E2B-it", "none", allowed)
+    snapshot = tmp_path / "hf" / "hub" / "models--google--gemma-4-E2B-it" / "snapshots" / COMMIT
+    assert reference == LocalModel(directory=snapshot, quantization="none")
 
 
 def test_the_embedded_model_need_not_be_fetched(tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """Say which engine a model's name and a precision mean."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import assert_never
 
 from gemma4_block.catalogue import Variant, find_named_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
+from gemma4_block.engine.pool.downloads import DOWNLOADS
 from gemma4_block.engine.pool.resolver import is_two_parts, resolve
-from gemma4_block.errors import ConfigurationError
+from gemma4_block.errors import ConfigurationError, ModelNotFoundError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
 
@@ -29,6 +31,8 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
             were asked for a variant that is refused in them, or a precision that the operator does not say a
             server has.
         CheckpointError: The model is not on this machine, or its config.json cannot be read.
+        EngineLoadingError: The operator allows downloads, and the model is being downloaded.
+        EngineError: It was not downloaded.
 
     """
     variant = find_named_variant(model_version)
@@ -37,7 +41,7 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
         if server.model_id in names:
             _check_precision(server, quantization)
             return ServedModel(server=server.model_id, model=server.model)
-    directory = resolve(model_version, settings)
+    directory = _find_directory(model_version, variant, settings)
     if variant is not None and variant.why_whole:
         quantization = _keep_whole(variant, quantization)
     elif quantization == "auto":
@@ -47,6 +51,18 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
             directory=(directory / "base").resolve(), quantization=quantization, adapter=directory
         )
     return LocalModel(directory=directory, quantization=quantization)
+
+
+def _find_directory(model_version: str, variant: Variant | None, settings: Settings) -> Path:
+    """Return the directory of a model, which is fetched first where it is nowhere and that is allowed."""
+    if variant is None or variant.hub_id is None or not settings.allow_downloads:
+        return resolve(model_version, settings)
+    # What was fetched in part would be refused.
+    if not DOWNLOADS.is_under_way(variant.model_id):
+        with suppress(ModelNotFoundError):
+            return resolve(model_version, settings)
+    DOWNLOADS.fetch(variant.model_id, patience_s=settings.max_loading_seconds)
+    return resolve(model_version, settings)
 
 
 def _keep_whole(variant: Variant, quantization: Quantization) -> Quantization:
