@@ -1,8 +1,10 @@
 """List the models that a running server has loaded, and close them."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from dotenv import load_dotenv
 
 from gemma4_block.cli.operator_client import DEFAULT_ADDRESS, Address, ask_for_engines, ask_to_close
 from gemma4_block.cli.tables import print_table, write_seconds, write_size
@@ -24,6 +26,8 @@ def engines(
     ] = False,
 ) -> None:
     """List the models that a running server has loaded, or close one."""
+    # The server reads this file too, and its token may be there.
+    load_dotenv(Path.cwd() / ".env")
     try:
         if close is None:
             _list(address, as_json=as_json)

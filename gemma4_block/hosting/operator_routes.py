@@ -91,6 +91,9 @@ def _comes_from_here(scope: "Scope") -> bool:
     if client is None or any(name in _FORWARDED for name, _ in scope["headers"]):
         return False
     try:
-        return ipaddress.ip_address(client[0]).is_loopback
+        address = ipaddress.ip_address(client[0])
     except ValueError:
         return False
+    # A socket of both kinds writes an address of IPv4 as one of IPv6.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (address if mapped is None else mapped).is_loopback

@@ -170,6 +170,7 @@ def test_what_cannot_be_done_is_said(
     [
         pytest.param(("192.0.2.7", 1), (), id="another machine"),
         pytest.param(("2001:db8::7", 1), (), id="another machine, IPv6"),
+        pytest.param(("::ffff:192.0.2.7", 1), (), id="another machine, mapped"),
         pytest.param(None, (), id="unknown"),
         pytest.param(("testclient", 1), (), id="no address"),
         pytest.param(_HERE, ((b"x-forwarded-for", b"192.0.2.7"),), id="through a proxy"),
@@ -200,7 +201,7 @@ def test_others_than_this_machine_are_refused(
     assert len(pool.list_engines()) == 1
 
 
-@pytest.mark.parametrize("client", [_HERE, ("127.1.2.3", 1), ("::1", 1)])
+@pytest.mark.parametrize("client", [_HERE, ("127.1.2.3", 1), ("::1", 1), ("::ffff:127.0.0.1", 1)])
 def test_this_machine_may_use_the_hosts_own_calls(pool: EnginePool, client: tuple[str, int]) -> None:
     """They reach the host, which closes our engines with its models."""
     assert _ask(pool, "POST", path="/model/clear", client=client) == (299, {})
