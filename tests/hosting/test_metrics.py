@@ -14,7 +14,7 @@ from gemma4_block.asking import Question, ask_all
 from gemma4_block.contract import GenerationConfig, LocalModel, ModelReference, Quantization, RgbImage
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.pool import EnginePool
-from gemma4_block.errors import CheckpointError, PromptError
+from gemma4_block.errors import CheckpointError, EngineBusyError, PromptError
 from gemma4_block.hosting.metrics import publish_metrics
 from gemma4_block.limits import Limits
 from gemma4_block.meter import Meter, get_meter, use_meter
@@ -149,3 +149,13 @@ def test_nothing_counts_where_no_endpoint_is() -> None:
     )
     assert done.stdout.split() == ["False", "True"]
     assert type(get_meter()) is Meter
+
+
+def test_a_step_that_is_refused_is_counted_by_its_error(registry: CollectorRegistry) -> None:
+    """Under the name of the class, which the table of errors has."""
+    from gemma4_block.blocks._host import errors_for_host
+
+    publish_metrics(EnginePool(_SETTINGS), registry)
+    with pytest.raises(Exception, match="Too many"), errors_for_host("step"):
+        raise EngineBusyError("Too many.")
+    assert _read(registry, "refusals_total", kind="EngineBusyError") == 1
