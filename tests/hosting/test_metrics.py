@@ -19,7 +19,7 @@ from gemma4_block.hosting.metrics import publish_metrics
 from gemma4_block.limits import Limits
 from gemma4_block.meter import Meter, get_meter, use_meter
 from gemma4_block.settings import Settings
-from gemma4_block.tasks import TaskRequest, find_task
+from gemma4_block.tasks import TASKS, TaskRequest
 from gemma4_block.testing import ScriptedEngine
 
 _PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
@@ -61,12 +61,13 @@ def test_an_answer_is_counted_with_all_that_it_took(registry: CollectorRegistry)
     """Loads, tokens, stages and caches, as the answers themselves say."""
     pool = EnginePool(_SETTINGS)
     publish_metrics(pool, registry)
-    task = find_task("unconstrained")
+    task = TASKS["unconstrained"]
     answers = []
     for prompt in ("What shapes are in the picture?", "What colour is the background?"):
-        request = TaskRequest(images=(_scene(),), prompt=prompt)
-        questions = [Question(request=request, prompt=task.ask(request)), PromptError("No.")]
         with pool.lease("gemma-4-demo") as engine:
+            budget = engine.capabilities.image_seq_lengths[0]
+            request = TaskRequest(images=(_scene(),), image_seq_length=budget, prompt=prompt)
+            questions = [Question(request=request, prompt=task.ask(request)), PromptError("No.")]
             limits = Limits.of_requests(_SETTINGS)
             answers += ask_all(engine, task, questions, GenerationConfig(max_new_tokens=8), limits=limits)
             nbytes = engine.nbytes
