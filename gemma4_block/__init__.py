@@ -4,6 +4,7 @@ The host reads `load_blocks` and `REGISTERED_INITIALIZERS` from here, and Python
 Nothing heavy is imported until one of them is used.
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def load_blocks() -> "list[type[Gemma4Block | LabelDetectionsBlock | MultiImageB
     """Return the block classes, the same ones at every call; the host asks again for every new workflow."""
     from gemma4_block.blocks import Gemma4Block, LabelDetectionsBlock, MultiImageBlock
 
+    # Only a server that has an endpoint for metrics has loaded it.
+    if "inference.core.managers.prometheus" in sys.modules:
+        from gemma4_block.hosting import publish_to_host
+
+        publish_to_host()
     return [Gemma4Block, LabelDetectionsBlock, MultiImageBlock]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 
+from gemma4_block.accounts import account_for
 from gemma4_block.contract import Answer, Engine, GenerationConfig, Prompt
 from gemma4_block.errors import PromptError
 from gemma4_block.limits import Limits, ask
@@ -57,8 +58,11 @@ def ask_all(
     deadline = limits.find_deadline()
 
     def put(prompts: Sequence[Prompt | PromptError]) -> list[Answer | PromptError]:
-        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return ask(engine, prompts, generation, limits=limits, max_seconds=left_s, cancelled=cancelled)
+        started = time.monotonic()
+        left_s = None if deadline is None else max(0.0, deadline - started)
+        answers = ask(engine, prompts, generation, limits=limits, max_seconds=left_s, cancelled=cancelled)
+        account_for(answers, time.monotonic() - started)
+        return answers
 
     answers = put([one if isinstance(one, PromptError) else one.prompt for one in questions])
     again = {

@@ -42,7 +42,7 @@ class Variant:
     @property
     def fetch_command(self) -> str | None:
         """The command that puts the weights where they are found; None for the embedded model."""
-        return None if self.hub_id is None else f"hf download {self.hub_id}"
+        return None if self.hub_id is None else f"gemma4-block pull {self.model_id}"
 
 
 def _license(hub_id: str) -> str:
@@ -124,7 +124,11 @@ VARIANTS: tuple[Variant, ...] = (
 
 MODEL_IDS: tuple[str, ...] = tuple(variant.model_id for variant in VARIANTS)
 
+MODEL_TYPES: tuple[str, ...] = ("gemma4", "gemma4_unified")
+"""What config.json says of a Gemma 4 model. Source: the five variants' files."""
+
 _BY_ID = {variant.model_id: variant for variant in VARIANTS}
+_BY_HUB_ID = {variant.hub_id: variant for variant in VARIANTS if variant.hub_id is not None}
 
 
 def find_variant(model_id: str) -> Variant | None:
@@ -136,3 +140,12 @@ def find_variant(model_id: str) -> Variant | None:
     True
     """
     return _BY_ID.get(model_id)
+
+
+def find_named_variant(name: str) -> Variant | None:
+    """Return the variant that has this id, or whose repository on the hub is called so; None for others.
+
+    >>> find_named_variant("google/gemma-4-E2B-it").model_id
+    'gemma-4-e2b-it'
+    """
+    return _BY_ID.get(name) or _BY_HUB_ID.get(name)

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
         description="Folders that hold model directories, separated like PATH. None by default: requests "
         "can then name models only by id.",
     )
+    allow_downloads: bool = Field(
+        default=False,
+        description="Whether a request may have a model of the table of models downloaded from the Hugging "
+        "Face Hub, tens of gigabytes, where it is nowhere on this machine. Other models never are.",
+    )
     device: str = Field(
         default="auto",
         description="`auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.",

@@ -27,6 +27,15 @@ class WaitingRoom:
         self._count = 0
         self._nbytes = 0
 
+    @property
+    def count(self) -> int:
+        """How many wait now."""
+        return self._count
+
+    def is_full(self, *, max_count: int, max_bytes: int) -> bool:
+        """Say whether one more would be too many, whatever its size."""
+        return self._count >= max_count or self._nbytes >= max_bytes
+
     @contextmanager
     def wait(
         self, count: int, nbytes: int, *, max_count: int | None, max_bytes: int | None

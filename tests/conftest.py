@@ -28,9 +28,10 @@ def client() -> "Iterator[TestClient]":
     """The stock inference server with this plugin, in this process and without a port."""
     from fastapi.testclient import TestClient
 
+    from gemma4_block.engine.pool import get_engine_pool
     from gemma4_block.hosting import make_app
 
-    with TestClient(make_app()) as started:
+    with TestClient(make_app(get_engine_pool())) as started:
         yield started
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gemma4_block.catalogue import MODEL_IDS, VARIANTS, find_variant
+from gemma4_block.catalogue import MODEL_IDS, MODEL_TYPES, VARIANTS, find_variant
 
 
 def test_the_ids_are_the_released_ones() -> None:
@@ -23,11 +23,11 @@ def test_the_ids_are_the_released_ones() -> None:
 @pytest.mark.parametrize(
     ("model_id", "expected"),
     [
-        ("gemma-4-e2b-it", "hf download google/gemma-4-E2B-it"),
-        ("gemma-4-e4b-it", "hf download google/gemma-4-E4B-it"),
-        ("gemma-4-12b-it", "hf download google/gemma-4-12B-it"),
-        ("gemma-4-26b-a4b-it", "hf download google/gemma-4-26B-A4B-it"),
-        ("gemma-4-31b-it", "hf download google/gemma-4-31B-it"),
+        ("gemma-4-e2b-it", "gemma4-block pull gemma-4-e2b-it"),
+        ("gemma-4-e4b-it", "gemma4-block pull gemma-4-e4b-it"),
+        ("gemma-4-12b-it", "gemma4-block pull gemma-4-12b-it"),
+        ("gemma-4-26b-a4b-it", "gemma4-block pull gemma-4-26b-a4b-it"),
+        ("gemma-4-31b-it", "gemma4-block pull gemma-4-31b-it"),
         ("gemma-4-demo", None),
     ],
 )
@@ -90,3 +90,10 @@ def test_the_catalogue_is_light() -> None:
     )
     result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)  # noqa: S603 - our own command
     assert result.stdout == "set()\n"
+
+
+def test_the_model_types_are_those_that_have_rules() -> None:
+    """What is found by a hub's name is what can be loaded."""
+    from gemma4_block.engine.gemma4 import CONFIG_RULES
+
+    assert tuple(CONFIG_RULES) == MODEL_TYPES

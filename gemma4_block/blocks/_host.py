@@ -18,6 +18,7 @@ from gemma4_block.errors import (
     OutOfMemoryError,
     PromptError,
 )
+from gemma4_block.meter import get_meter
 from gemma4_block.settings import get_settings
 
 # The host's settings must be installed before roboflow_workflows, imported alone, freezes its own.
@@ -184,7 +185,8 @@ def errors_for_host(step_name: str) -> Iterator[None]:
     """
     where = {"block_id": step_name, "context": "workflow_execution | step_execution"}
     try:
-        yield
+        with _counting():
+            yield
     except (ConfigurationError, CheckpointError, PromptError) as error:
         raise ClientCausedStepExecutionError(status_code=422, **_tell(error), **where) from error
     except (EngineBusyError, EngineLoadingError) as error:
@@ -194,6 +196,15 @@ def errors_for_host(step_name: str) -> Iterator[None]:
     except EngineError as error:
         # The host would send the traceback.
         raise RuntimeLimitsCausedStepExecutionError(status_code=500, **_tell(error), **where) from error
+
+
+@contextmanager
+def _counting() -> Iterator[None]:
+    try:
+        yield
+    except Gemma4BlockError as error:
+        get_meter().note_refusal(type(error).__name__)
+        raise
 
 
 def _tell(error: Gemma4BlockError) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from gemma4_block.cli.ask import ask
 from gemma4_block.cli.bench import bench
 from gemma4_block.cli.demo import demo
 from gemma4_block.cli.doctor import doctor
+from gemma4_block.cli.engines import engines
+from gemma4_block.cli.models import models
+from gemma4_block.cli.pull import pull
 from gemma4_block.cli.run import run
 from gemma4_block.cli.serve import serve
 from gemma4_block.cli.serve_engine import serve_engine
@@ -25,5 +28,8 @@ app.command()(ask)
 app.command()(run)
 app.command()(bench)
 app.command()(serve)
+app.command()(pull)
+app.command()(models)
+app.command()(engines)
 app.command()(serve_engine)
 app.command()(doctor)

@@ -6,15 +6,16 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import one_step_workflow, refuse
-from gemma4_block.errors import ConfigurationError
+from gemma4_block.engine.pool import get_engine_pool, resolve
+from gemma4_block.errors import ConfigurationError, Gemma4BlockError
 from gemma4_block.hosting import (
     DEMO_REQUEST_PATH,
     SWITCH,
@@ -26,7 +27,7 @@ from gemma4_block.hosting import (
     prepare_host_environment,
     run_until_stopped,
 )
-from gemma4_block.settings import get_generation_defaults, get_settings
+from gemma4_block.settings import Settings, get_generation_defaults, get_settings
 
 
 def serve(  # noqa: PLR0917 - typer's options have no order
@@ -66,6 +67,12 @@ def serve(  # noqa: PLR0917 - typer's options have no order
             "may be given again. * allows every name, and so pages of other sites."
         ),
     ] = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model that is loaded at the start, before anybody asks for it; may be given again."
+        ),
+    ] = None,
 ) -> None:
     """Serve workflows over HTTP until Ctrl-C."""
     # Also reads .env, where the operator's settings may be.
@@ -76,6 +83,8 @@ def serve(  # noqa: PLR0917 - typer's options have no order
         get_generation_defaults()
     except ConfigurationError as error:
         refuse(str(error), error)
+    preloaded = tuple(dict.fromkeys(preload or ()))
+    _refuse_missing(preloaded, settings)
     # OpenCV reads it when it is loaded, and then refuses an image whose header says that it is larger.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(settings.max_image_pixels))
     secret = None if settings.token is None else settings.token.get_secret_value()
@@ -88,6 +97,7 @@ def serve(  # noqa: PLR0917 - typer's options have no order
         may_call_out=allow_outgoing,
     )
     never_wait_for_readers()
+    pool = get_engine_pool()
     # SIGTERM then ends as cleanly as Ctrl-C, also while the host is still being imported.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -96,17 +106,17 @@ def serve(  # noqa: PLR0917 - typer's options have no order
             with warnings.catch_warnings():
                 # The operator cannot mend the host's own deprecations.
                 warnings.simplefilter("ignore")
-                app = make_app()
+                app = make_app(pool)
                 app.add_api_route(DEMO_REQUEST_PATH, demo_request)
                 if not allow_outgoing:
                     close_outgoing_blocks()
             log_in_lines()
-            run_until_stopped(app, settings, door, listener)
+            run_until_stopped(app, settings, door, listener, pool=pool, preload=preloaded)
     except KeyboardInterrupt:
         # Whoever asks a second time does not want to wait for what is still under way.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _close_engines()
+        pool.close()
         # The last collections of garbage would walk through all of the host, for seconds.
         gc.freeze()
         typer.echo("Stopped.")
@@ -134,6 +144,17 @@ def demo_request() -> dict[str, object]:
     }
 
 
+def _refuse_missing(preloaded: Sequence[str], settings: Settings) -> None:
+    """Refuse a model that is not here before the slow start."""
+    served = {server.model_id for server in settings.servers}
+    for name in preloaded:
+        if name not in served:
+            try:
+                resolve(name, settings)
+            except Gemma4BlockError as error:
+                refuse(f"--preload: {error}", error)
+
+
 def _bound_socket(host: str, port: int) -> socket.socket:
     """Reserve the address before the slow start, so that one in use is refused at once."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -147,11 +168,3 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         )
         raise typer.Exit(code=1) from error
     return listener
-
-
-def _close_engines() -> None:
-    # Without it no model can have been loaded.
-    if "gemma4_block.engine.pool" in sys.modules:
-        from gemma4_block.engine.pool import get_engine_pool
-
-        get_engine_pool().close()

@@ -26,6 +26,7 @@ from gemma4_block.engine.sampling import Grammars
 from gemma4_block.engine.scheduler import Admission, Outcome, Request, Scheduler
 from gemma4_block.engine.submission import PromptSubmitter
 from gemma4_block.errors import EngineError, PromptError
+from gemma4_block.meter import get_meter
 from gemma4_block.settings import Settings
 
 # What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
@@ -251,6 +252,7 @@ class LocalEngine:
         finally:
             request.release()
         ended = time.perf_counter()
+        get_meter().note_pass("read", len(prompts), ended - reading)
         request.profile.add("read", ended - reading, len(prompts))
         _report(request, ended - started)
         return answers

@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from gemma4_block.meter import get_meter
+
 Stage = Literal["preprocess", "vision", "prefill", "decode", "score", "read"]
 """`preprocess`: images and texts become tensors; `vision`: the tower encodes images; `prefill`: prompts fill
 the KV cache; `decode`: tokens are generated; `score`: choices are scored; `read`: tokens are detokenized."""
@@ -103,6 +105,7 @@ class StageClock:
         started = self._now()
         yield
         seconds = self._now() - started
+        get_meter().note_pass(stage, rows, seconds)
         for profile in self._profiles:
             profile.add(stage, seconds, rows, calls=len(self._profiles))
 

@@ -13,6 +13,7 @@ from gemma4_block.engine.sampling import Grammars, Sampler
 from gemma4_block.engine.scheduler import Outcome, Request, Scheduler
 from gemma4_block.engine.scheduler import Sequence as TokenSequence
 from gemma4_block.errors import EngineError, Gemma4BlockError, PromptError
+from gemma4_block.meter import get_meter
 
 _MOST_THREADS = 4
 
@@ -124,8 +125,10 @@ class PromptSubmitter:
         except BaseException as error:
             self._scheduler.fail(request, _explain(error))
             raise
+        seconds = time.perf_counter() - started
+        get_meter().note_pass("preprocess", 1, seconds)
         # The caller may read the profile as soon as the outcome is there.
-        request.profile.add("preprocess", time.perf_counter() - started, 1)
+        request.profile.add("preprocess", seconds, 1)
         if isinstance(outcome, TokenSequence) and not outcome.has_ended:
             self._scheduler.submit(outcome)
         else:

@@ -6,7 +6,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from gemma4_block.hosting.health import PATH as HEALTH_PATH
+from gemma4_block.hosting.health import HEALTH_PATH, READINESS_PATH
 from gemma4_block.hosting.messages import send_message
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 _AUTHORIZATION: Final = b"authorization"
-_OPEN_PATHS: Final = (HEALTH_PATH, "/readiness")
+_OPEN_PATHS: Final = (HEALTH_PATH, READINESS_PATH)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from gemma4_block.errors import ConfigurationError, EngineBusyError
-from gemma4_block.hosting.messages import send_message
+from gemma4_block.hosting.messages import RETRY_AFTER, send_message
+from gemma4_block.meter import get_meter
 from gemma4_block.waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 # A client that has not sent its request by then holds memory for nothing. Our choice.
 BODY_TIMEOUT_S: Final = 120.0
-# When what is busy may have a place again: most answers take less. Our choice.
-_RETRY_AFTER: Final = (b"retry-after", b"5")
 _HTTP_TOO_BUSY: Final = 503
 
 
@@ -38,6 +37,13 @@ class Gate:
             "requests",
             max_count_setting="GEMMA4_BLOCK_MAX_REQUESTS",
             max_bytes_setting="GEMMA4_BLOCK_MAX_WAITING_BYTES",
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another request would be refused."""
+        return self._room.is_full(
+            max_count=self._settings.max_requests, max_bytes=self._settings.max_waiting_bytes
         )
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -64,7 +70,8 @@ class Gate:
                     )
                 )
             except EngineBusyError as error:
-                await send_message(send, _HTTP_TOO_BUSY, str(error), headers=(_RETRY_AFTER,))
+                get_meter().note_refusal(type(error).__name__)
+                await send_message(send, _HTTP_TOO_BUSY, str(error), headers=(RETRY_AFTER,))
                 return
             await self._app(scope, _replay(body, receive), _leaving(place, send))
 
@@ -116,7 +123,7 @@ def _leaving(place: ExitStack, send: "Send") -> "Send":
 
     async def send_and_leave(message: "Message") -> None:
         if message["type"] == "http.response.start" and message["status"] == _HTTP_TOO_BUSY:
-            message = {**message, "headers": [*message["headers"], _RETRY_AFTER]}
+            message = {**message, "headers": [*message["headers"], RETRY_AFTER]}
         await send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             place.close()

@@ -1,10 +1,14 @@
 """Reply to a request without the host, in the form of its own errors."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from starlette.types import Send
+
+
+RETRY_AFTER: Final = (b"retry-after", b"5")
+"""When what is busy may have a place again, in seconds: most answers take less. Our choice."""
 
 
 async def send_message(
@@ -34,7 +38,21 @@ async def send_json(
         headers: More of them, with names in small letters.
 
     """
-    content = json.dumps(body).encode()
+    await send_content(send, status, json.dumps(body).encode(), headers=headers)
+
+
+async def send_content(
+    send: "Send", status: int, content: bytes, *, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """Reply with JSON that is written already.
+
+    Args:
+        send: Of the connection.
+        status: Of HTTP.
+        content: The JSON.
+        headers: More of them, with names in small letters.
+
+    """
     basic = (b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*basic, *headers]})
     await send({"type": "http.response.body", "body": content})

@@ -3,19 +3,24 @@
 import os
 import shlex
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Timer
 from typing import TYPE_CHECKING, Final
 
 import typer
 
+from gemma4_block.engine.pool import EnginePool
 from gemma4_block.hosting.access import ANY, Access, ChecksAccess
 from gemma4_block.hosting.disconnects import CancelOnDisconnect
 from gemma4_block.hosting.environment import describe_permissions
 from gemma4_block.hosting.gate import Gate
-from gemma4_block.hosting.health import AlwaysAnswersHealth
+from gemma4_block.hosting.health import AlwaysAnswersHealth, State
+from gemma4_block.hosting.operator_routes import OperatorRoutes
 from gemma4_block.hosting.outgoing import SWITCH
+from gemma4_block.hosting.preload import Preloading
 from gemma4_block.settings import Settings
+from gemma4_block.waiting import PROMPTS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -48,7 +53,15 @@ class Door:
     may_call_out: bool
 
 
-def run_until_stopped(app: "FastAPI", settings: Settings, door: Door, listener: socket.socket) -> None:
+def run_until_stopped(
+    app: "FastAPI",
+    settings: Settings,
+    door: Door,
+    listener: socket.socket,
+    *,
+    pool: EnginePool,
+    preload: Sequence[str] = (),
+) -> None:
     """Serve until Ctrl-C, which it raises again as KeyboardInterrupt.
 
     Args:
@@ -56,21 +69,39 @@ def run_until_stopped(app: "FastAPI", settings: Settings, door: Door, listener: 
         settings: The operator's.
         door: What is open.
         listener: A bound socket.
+        pool: Holds the engines.
+        preload: Models that are loaded before anybody asks for them.
 
     """
     import uvicorn
-    from inference.core.env import ALLOW_ORIGINS
+    from inference.core.env import ALLOW_ORIGINS, PINNED_MODELS, PRELOAD_MODELS
     from inference.core.utils.cuda_health import check_cuda_health
 
     cancelling = CancelOnDisconnect(app)
     access = Access(names=door.names, origins=frozenset(ALLOW_ORIGINS), token=door.secret)
-    guarded = AlwaysAnswersHealth(ChecksAccess(Gate(cancelling, settings), access), check_cuda_health)
+    gate = Gate(cancelling, settings)
+    preloading = Preloading(pool, preload)
+
+    def find_state() -> State:
+        if preloading.state != "ready":
+            return preloading.state
+        limits = {"max_count": settings.max_waiting, "max_bytes": settings.max_waiting_bytes}
+        return "full" if gate.is_full or PROMPTS.is_full(**limits) else "ready"
+
+    guarded = AlwaysAnswersHealth(
+        ChecksAccess(OperatorRoutes(gate, pool, settings), access),
+        check_cuda_health,
+        find_state,
+        # Of the models that it loads itself at the start.
+        asks_host=bool(PRELOAD_MODELS or PINNED_MODELS),
+    )
 
     class StoppingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 _announce(door, listener)
+                preloading.start()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             _exit_in_any_case(_EXIT_TIMEOUT_S)

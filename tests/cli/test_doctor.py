@@ -92,7 +92,7 @@ def test_a_fresh_machine_has_the_demo_and_is_told_how_to_get_the_rest(examine: C
     assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: bfloat16, 0.01 GB")
     status, text = report.lines["gemma-4-e2b-it"]
     assert status == "-"
-    assert text.startswith("not found here: hf download google/gemma-4-E2B-it; auto: bfloat16, 10.21 GB")
+    assert text.startswith("not found here: gemma4-block pull gemma-4-e2b-it; auto: bfloat16, 10.21 GB")
     assert report.lines["settings"] == ("ok", "set: none")
 
 

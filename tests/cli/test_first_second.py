@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(["ask", "a.png", "Hi?", "--model-version", "x"], "--model-version is 'x'", id="model"),
         pytest.param(
             ["ask", "a.png", "Hi?", "--model-version", "gemma-4-e2b-it"],
-            "hf download google/gemma-4-E2B-it",
+            "gemma4-block pull gemma-4-e2b-it",
             id="model that is not here",
         ),
         pytest.param(["ask", "a.png", " "], "needs a question", id="blank question"),

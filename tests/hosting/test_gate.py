@@ -7,6 +7,7 @@ import pytest
 
 from gemma4_block.hosting import gate
 from gemma4_block.hosting.gate import Gate
+from gemma4_block.meter import Meter, use_meter
 from gemma4_block.settings import Settings
 
 if TYPE_CHECKING:
@@ -110,6 +111,35 @@ def test_one_request_too_many_is_told_to_come_again() -> None:
     assert start["status"] == 503
     assert (b"retry-after", b"5") in start["headers"]
     assert b"1 requests wait already; 1 may on this machine" in body["body"]
+
+
+def test_a_full_gate_says_so_and_counts_whom_it_refuses() -> None:
+    """Readiness and metrics know it before anybody asks why."""
+    refused: list[str] = []
+
+    class Counting(Meter):
+        def note_refusal(self, kind: str, count: int = 1) -> None:
+            refused.extend([kind] * count)
+
+    states: list[bool] = []
+
+    async def stay(scope: "Scope", receive: "Receive", send: "Send") -> None:  # noqa: ARG001 - the signature is given
+        states.append(guarded.is_full)
+        await guarded({"type": "http"}, _receiving(b"b"), send)
+
+    async def drop(message: "Message") -> None:
+        """Nobody reads it."""
+
+    guarded = Gate(stay, _SETTINGS)
+    use_meter(Counting())
+    try:
+        states.append(guarded.is_full)
+        asyncio.run(guarded({"type": "http"}, _receiving(b"a"), drop))
+        states.append(guarded.is_full)
+    finally:
+        use_meter(Meter())
+    assert states == [False, True, False]
+    assert refused == ["EngineBusyError"]
 
 
 def test_a_place_is_free_when_the_reply_is_sent() -> None:

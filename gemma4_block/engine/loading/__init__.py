@@ -7,6 +7,7 @@ from gemma4_block.engine.loading.forecast import (
     find_weights_gb,
     forecast_precision,
     forecast_variant_precision,
+    forecast_weights_bytes,
 )
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16, choose_quantization, is_slow_in
 from gemma4_block.engine.loading.weight_files import measure_float32_bytes
@@ -20,6 +21,7 @@ __all__ = [
     "find_weights_gb",
     "forecast_precision",
     "forecast_variant_precision",
+    "forecast_weights_bytes",
     "is_slow_in",
     "load_checkpoint",
     "load_config",

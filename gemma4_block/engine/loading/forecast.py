@@ -10,7 +10,7 @@ from gemma4_block.contract import Quantization
 from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading.config import dtype_of, load_config, weights_directory
 from gemma4_block.engine.loading.precision import choose_dtype, choose_quantization
-from gemma4_block.engine.loading.weight_files import measure_float32_bytes
+from gemma4_block.engine.loading.weight_files import measure_bytes, measure_float32_bytes
 from gemma4_block.settings import Dtype
 
 
@@ -76,3 +76,8 @@ def find_weights_gb(variant: Variant, precision: Precision) -> float | None:
     if precision.quantization == "none":
         return variant.parameters * precision.dtype.itemsize / 1e9
     return variant.nf4_gb if precision.dtype == torch.bfloat16 else None
+
+
+def forecast_weights_bytes(directory: Path, precision: Precision) -> int | None:
+    """Return what a directory's weights would take in bytes; None where it has no whole safetensors files."""
+    return measure_bytes(weights_directory(directory), precision.quantization, precision.dtype)

@@ -129,14 +129,15 @@ def refuse_integers(heads: Mapping[str, TensorHead]) -> None:
             )
 
 
-def measure_float32_bytes(directory: Path, quantization: Quantization) -> int | None:
-    """Return what a directory's weights take where all that is not in 4 bits is in float32.
+def measure_bytes(directory: Path, quantization: Quantization, dtype: torch.dtype) -> int | None:
+    """Return what a directory's weights take in a precision.
 
     Google's files hold a few weights that are not loaded; they count.
 
     Args:
         directory: Of weights.
         quantization: `none` or `nf4`.
+        dtype: Of all that is not in 4 bits.
 
     Returns:
         Bytes; None where there are no safetensors files, or damaged ones.
@@ -147,10 +148,15 @@ def measure_float32_bytes(directory: Path, quantization: Quantization) -> int | 
     except CheckpointError:
         return None
     total = sum(
-        head.numel * (_NF4_BYTES if quantization == "nf4" and _is_linear(name, head) else 4)
+        head.numel * (_NF4_BYTES if quantization == "nf4" and _is_linear(name, head) else dtype.itemsize)
         for name, head in heads.items()
     )
     return round(total) if heads else None
+
+
+def measure_float32_bytes(directory: Path, quantization: Quantization) -> int | None:
+    """Return what a directory's weights take where all that is not in 4 bits is in float32."""
+    return measure_bytes(directory, quantization, torch.float32)
 
 
 def _is_linear(name: str, head: TensorHead) -> bool:

@@ -1,20 +1,27 @@
 """Hold the engines of this process, and find the one that a model's name means."""
 
 from gemma4_block.engine.pool.factory import load_local, make_engine
+from gemma4_block.engine.pool.fetching import fetch
+from gemma4_block.engine.pool.inventory import StoredModel, list_models
 from gemma4_block.engine.pool.log_level import set_log_level
+from gemma4_block.engine.pool.model_caches import find_hub_snapshot
 from gemma4_block.engine.pool.pool import EnginePool, get_engine_pool
-from gemma4_block.engine.pool.references import choose_auto_quantization, find_reference
+from gemma4_block.engine.pool.references import choose_auto_quantization, find_reference, label_engine
 from gemma4_block.engine.pool.residents import EngineStatus
-from gemma4_block.engine.pool.resolver import Found, find_hub_snapshot, locate, resolve
+from gemma4_block.engine.pool.resolver import Found, locate, resolve
 
 __all__ = [
     "EnginePool",
     "EngineStatus",
     "Found",
+    "StoredModel",
     "choose_auto_quantization",
+    "fetch",
     "find_hub_snapshot",
     "find_reference",
     "get_engine_pool",
+    "label_engine",
+    "list_models",
     "load_local",
     "locate",
     "make_engine",

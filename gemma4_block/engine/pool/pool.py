@@ -193,8 +193,9 @@ class EnginePool:
         """Count one less who uses an engine, and say when it is closed if nobody comes."""
         with self._changed:
             resident.leases -= 1
+            resident.left_at = time.monotonic()
             if resident.state != "failed":
-                resident.expires_at = time.monotonic() + (0 if resident.is_unwanted else keep_alive_s)
+                resident.expires_at = resident.left_at + (0 if resident.is_unwanted else keep_alive_s)
                 self._watch(resident)
             self._changed.notify_all()
 

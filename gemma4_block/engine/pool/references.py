@@ -1,13 +1,15 @@
 """Say which engine a model's name and a precision mean."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import assert_never
 
-from gemma4_block.catalogue import Variant, find_variant
+from gemma4_block.catalogue import Variant, find_named_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
-from gemma4_block.engine.pool.resolver import resolve
-from gemma4_block.errors import ConfigurationError
+from gemma4_block.engine.pool.downloads import DOWNLOADS
+from gemma4_block.engine.pool.resolver import is_two_parts, resolve
+from gemma4_block.errors import ConfigurationError, ModelNotFoundError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
 
@@ -16,8 +18,7 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
     """Return which engine is meant; every name of the same model and precision gives the same reference.
 
     Args:
-        model_version: A variant id, `gemma-4-demo`, a fine-tuned `project/version`, or a directory
-            under one of the operator's roots.
+        model_version: As `locate` takes it.
         quantization: Precision of the weights.
         settings: The operator's; they name roots and device.
 
@@ -30,14 +31,17 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
             were asked for a variant that is refused in them, or a precision that the operator does not say a
             server has.
         CheckpointError: The model is not on this machine, or its config.json cannot be read.
+        EngineLoadingError: The operator allows downloads, and the model is being downloaded.
+        EngineError: It was not downloaded.
 
     """
+    variant = find_named_variant(model_version)
+    names = {model_version} if variant is None else {model_version, variant.model_id}
     for server in settings.servers:
-        if server.model_id == model_version:
+        if server.model_id in names:
             _check_precision(server, quantization)
             return ServedModel(server=server.model_id, model=server.model)
-    directory = resolve(model_version, settings)
-    variant = find_variant(model_version)
+    directory = _find_directory(model_version, variant, settings)
     if variant is not None and variant.why_whole:
         quantization = _keep_whole(variant, quantization)
     elif quantization == "auto":
@@ -47,6 +51,18 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
             directory=(directory / "base").resolve(), quantization=quantization, adapter=directory
         )
     return LocalModel(directory=directory, quantization=quantization)
+
+
+def _find_directory(model_version: str, variant: Variant | None, settings: Settings) -> Path:
+    """Return the directory of a model, which is fetched first where it is nowhere and that is allowed."""
+    if variant is None or variant.hub_id is None or not settings.allow_downloads:
+        return resolve(model_version, settings)
+    # What was fetched in part would be refused.
+    if not DOWNLOADS.is_under_way(variant.model_id):
+        with suppress(ModelNotFoundError):
+            return resolve(model_version, settings)
+    DOWNLOADS.fetch(variant.model_id, patience_s=settings.max_loading_seconds)
+    return resolve(model_version, settings)
 
 
 def _keep_whole(variant: Variant, quantization: Quantization) -> Quantization:
@@ -101,5 +117,31 @@ def describe_reference(reference: ModelReference) -> str:
             return str(reference.directory if reference.adapter is None else reference.adapter)
         case ServedModel():
             return f"{reference.model} on {reference.server}"
+        case _:
+            assert_never(reference)
+
+
+def label_engine(reference: ModelReference, name: str) -> str:
+    """Return what an operator's monitoring calls an engine: one of as many names as there are models.
+
+    A directory can be written in any number of ways, and a request chooses one.
+
+    Args:
+        reference: Of the engine.
+        name: What it was first asked for as.
+
+    Returns:
+        The id of a variant or a server, a `project/version` or `org/name`, or the last part of a directory.
+
+    """
+    variant = find_named_variant(name)
+    if variant is not None:
+        return variant.model_id
+    match reference:
+        case LocalModel():
+            directory = reference.directory if reference.adapter is None else reference.adapter
+            return name if is_two_parts(name) else directory.name
+        case ServedModel():
+            return reference.server
         case _:
             assert_never(reference)

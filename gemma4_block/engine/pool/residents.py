@@ -4,7 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import assert_never
+
 from gemma4_block.contract import Engine, ModelReference
+from gemma4_block.engine.pool.references import label_engine
+from gemma4_block.meter import get_meter
 
 State = Literal["loading", "ready", "failed", "closing"]
 """`failed`: it could not be loaded, and is tried again after a pause; `closing`: its memory is given back."""
@@ -23,6 +27,7 @@ class Resident:
         failure: Why it could not be loaded; None unless it failed.
         leases: How many are using it, or waiting until it is loaded.
         was_used: Whether anybody has had it since it was loaded.
+        left_at: When somebody last stopped using it, or waiting for it; None before.
         expires_at: When it is to be closed, if nobody uses it then; where it failed, when it may be tried
             again. Infinite for never.
         is_unwanted: Whether it is to be closed as soon as nobody uses it.
@@ -37,6 +42,7 @@ class Resident:
     failure: Exception | None = None
     leases: int = 0
     was_used: bool = False
+    left_at: float | None = None
     expires_at: float = math.inf
     is_unwanted: bool = False
 
@@ -46,7 +52,17 @@ class Resident:
         return self.state == "ready" and self.leases == 0
 
     def change(self, state: State, now: float) -> None:
-        """Enter a state."""
+        """Enter a state, and tell the operator's monitoring."""
+        label, meter = label_engine(self.reference, self.name), get_meter()
+        match state:
+            case "ready" | "failed":
+                meter.note_load(label, "loaded" if state == "ready" else "failed", now - self.since)
+            case "closing":
+                meter.note_close(label)
+            case "loading":
+                pass
+            case _:
+                assert_never(state)
         self.state, self.since = state, now
 
 
@@ -60,6 +76,7 @@ class EngineStatus:
         state: Where it is on its way.
         state_seconds: For how long.
         leases: How many are using it, or waiting until it is loaded.
+        unused_seconds: For how long nobody has used it; 0 while somebody does, None where nobody ever has.
         nbytes: This machine's memory that it takes; None unless it is ready.
         closes_in_seconds: When it is closed if nobody asks for it; None where nothing closes it.
         failure: Why it could not be loaded; None unless it failed.
@@ -71,6 +88,7 @@ class EngineStatus:
     state: State
     state_seconds: float
     leases: int
+    unused_seconds: float | None
     nbytes: int | None
     closes_in_seconds: float | None
     failure: str | None
@@ -78,6 +96,7 @@ class EngineStatus:
 
 def describe_status(resident: Resident, now: float) -> EngineStatus:
     """Return what an operator sees of an engine."""
+    unused = None if resident.left_at is None else now - resident.left_at
     is_expiring = resident.is_idle and math.isfinite(resident.expires_at)
     return EngineStatus(
         reference=resident.reference,
@@ -85,6 +104,7 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         state=resident.state,
         state_seconds=now - resident.since,
         leases=resident.leases,
+        unused_seconds=0.0 if resident.leases else unused,
         nbytes=None if resident.engine is None else resident.engine.nbytes,
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),

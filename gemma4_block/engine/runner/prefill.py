@@ -11,6 +11,7 @@ from gemma4_block.engine.runner.forward import ForwardPasses
 from gemma4_block.engine.runner.kv_cache import BatchCache, Prefix, begin_from_prefixes, join_batches
 from gemma4_block.engine.runner.vision import encode_images
 from gemma4_block.engine.scheduler import Sequence
+from gemma4_block.meter import get_meter
 
 PrefixKey = tuple[tuple[int, ...], tuple[ImageKey, ...]]
 """Equal for equal prefixes of prompts: their tokens, and the images in them."""
@@ -64,6 +65,9 @@ class Prefiller:
         """
         keys = [_prefix_key(sequence) for sequence in sequences]
         found = {key: prefix for key in keys if key and (prefix := self._prefixes.find(key)) is not None}
+        for key in keys:
+            if key:
+                get_meter().note_lookup("prefix", is_hit=key in found)
         # Of prompts that share a prefix, the first is prefilled whole; the others go on from its prefix.
         firsts = {key or place: place for place, key in reversed(list(enumerate(keys))) if key not in found}
         new = sorted(firsts.values())

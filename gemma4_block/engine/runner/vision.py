@@ -7,6 +7,7 @@ import torch
 from gemma4_block.engine.family import LanguageModel
 from gemma4_block.engine.preprocess import FeatureCache, ImageKey, PreparedImage
 from gemma4_block.engine.profiling import StageClock
+from gemma4_block.meter import get_meter
 
 # Most patches of a pass on a GPU: eight images at a budget of 280, our choice. On a CPU a pass takes one,
 # because two gain nothing: with E2B's tower 1.85 s an image instead of 1.90 s. To measure it again, compare
@@ -36,6 +37,7 @@ def encode_images(
     for image in images:
         # Another request may have had it encoded since this one was preprocessed.
         seen = cache.find(image.key) if image.features is None else image.features
+        get_meter().note_lookup("vision", is_hit=seen is not None)
         if seen is not None:
             found[image.key] = seen
     new = {image.key: image for image in images if image.key not in found}

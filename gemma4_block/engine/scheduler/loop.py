@@ -11,6 +11,7 @@ from gemma4_block.engine.scheduler.fairness import Pacer
 from gemma4_block.engine.scheduler.queue import RequestQueue, Verdict
 from gemma4_block.engine.scheduler.sequence import Sequence
 from gemma4_block.errors import EngineError, OutOfMemoryError
+from gemma4_block.meter import get_meter
 
 # How often deadlines and cancellations are checked while no forward pass is under way.
 _LOOKS_EVERY_S: Final = 0.02
@@ -62,6 +63,8 @@ class ModelLoop:
         self._pacer = pacer
         # In the order in which they were admitted.
         self._running: list[Sequence] = []
+        # How many of them the operator's monitoring was told of.
+        self._told = 0
 
     def run(self) -> None:
         """Work until the queue is closed."""
@@ -75,8 +78,10 @@ class ModelLoop:
                 self._running = []
                 self._worker.clear()
                 self._queue.fail_all(partial(_explain, error))
+            self._tell_running()
         self._running = []
         self._worker.clear()
+        self._tell_running()
 
     def turn(self) -> None:
         """Drop sequences that ended, begin those that may begin, and decode the running ones by one token."""
@@ -89,6 +94,11 @@ class ModelLoop:
         if self._running:
             with self._pacer.decode():
                 self._attempt(self._worker.decode, self._running)
+
+    def _tell_running(self) -> None:
+        if len(self._running) != self._told:
+            get_meter().note_running(len(self._running) - self._told)
+            self._told = len(self._running)
 
     def _let_go(self) -> None:
         """Drop sequences that ended without the worker."""

@@ -145,6 +145,7 @@ def test_the_page_says_of_every_variable_whether_it_holds() -> None:
     rows = dict(re.findall(r"^\| `GEMMA4_BLOCK_([A-Z_]+)` \| (.*) \|$", page, re.MULTILINE))
     assert set(rows) == {name.upper() for name in Settings.model_fields}
     assert sorted(name for name, words in rows.items() if words.startswith("For requests only")) == [
+        "ALLOW_DOWNLOADS",
         "KEEP_ALIVE",
         "MAX_CLASSES",
         "MAX_IMAGES_PER_PROMPT",

@@ -125,7 +125,7 @@ def root(tmp_path: Path) -> Path:
     for name in ("first", "second"):
         (folder / name).mkdir()
         (folder / name / "config.json").write_text("{}", encoding="utf-8")
-        (folder / name / "model.safetensors").write_bytes(b"weights")
+        (folder / name / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     return folder
 
 
@@ -447,7 +447,7 @@ def test_an_adapter_is_told_apart_from_its_base(root: Path) -> None:
     adapter = root / "adapter"
     adapter.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (adapter / name).write_bytes(b"{}")
+        (adapter / name).write_bytes(b"\x02" + bytes(7) + b"{}")
     (adapter / "base").symlink_to(root / "first")
     settings = Settings(model_roots=(root,))
 

@@ -19,7 +19,7 @@ def settings(tmp_path: Path) -> Settings:
     directory = tmp_path / "gemma-4-26b-a4b-it"
     directory.mkdir()
     (directory / "config.json").write_text("{}", encoding="utf-8")
-    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
     return Settings(device="cpu", model_roots=(tmp_path,))
 
 

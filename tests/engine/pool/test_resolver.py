@@ -14,6 +14,12 @@ from gemma4_block.settings import Settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NO_ROOTS = Settings(model_roots=())
+# A safetensors file without tensors: the length of its header, and the header.
+EMPTY_WEIGHTS = b"\x02\0\0\0\0\0\0\0{}"
+# One with a tensor of four bytes.
+WEIGHTS = (
+    b"\x3a\0\0\0\0\0\0\0" + b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(58) + b"\0\0\0\0"
+)
 
 
 def _settings(*roots: Path) -> Settings:
@@ -23,18 +29,20 @@ def _settings(*roots: Path) -> Settings:
 def _write_model(directory: Path) -> Path:
     directory.mkdir(parents=True)
     (directory / "config.json").write_text("{}", encoding="utf-8")
-    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "model.safetensors").write_bytes(EMPTY_WEIGHTS)
     return directory
 
 
 def _write_adapter(directory: Path) -> Path:
     directory.mkdir(parents=True)
     (directory / "adapter_config.json").write_text("{}", encoding="utf-8")
-    (directory / "adapter_model.safetensors").write_bytes(b"weights")
+    (directory / "adapter_model.safetensors").write_bytes(EMPTY_WEIGHTS)
     return directory
 
 
-def _write_snapshot(cache: Path, repository: str = "models--google--gemma-4-E2B-it") -> Path:
+def _write_snapshot(
+    cache: Path, repository: str = "models--google--gemma-4-E2B-it", *, model_type: str = "gemma4"
+) -> Path:
     """Write what `hf download` leaves: files are links into blobs/."""
     snapshot = cache / repository / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -42,8 +50,12 @@ def _write_snapshot(cache: Path, repository: str = "models--google--gemma-4-E2B-
     (cache / repository / "refs" / "main").write_text(COMMIT, encoding="utf-8")
     blobs = cache / repository / "blobs"
     blobs.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (blobs / name).write_bytes(b"{}")
+    files = {
+        "config.json": json.dumps({"model_type": model_type}).encode(),
+        "model.safetensors": EMPTY_WEIGHTS,
+    }
+    for name, content in files.items():
+        (blobs / name).write_bytes(content)
         (snapshot / name).symlink_to(blobs / name)
     return snapshot
 
@@ -146,7 +158,7 @@ def test_a_missing_variant_says_where_it_was_looked_for_and_how_to_get_it(
     assert f"{root / 'gemma-4-26b-a4b-it'}: not there" in message
     assert "inference_models package cache" in message
     assert all(f"Hugging Face cache {folder}: not there" in message for folder in caches.values())
-    assert message.endswith("Fetch it with: hf download google/gemma-4-26B-A4B-it")
+    assert message.endswith("Fetch it with: gemma4-block pull gemma-4-26b-a4b-it")
 
 
 def test_the_place_of_a_model_is_told(root: Path, caches: dict[str, Path]) -> None:
@@ -178,18 +190,43 @@ def test_a_torso_in_a_cache_is_reported_with_the_missing_file(caches: dict[str, 
         resolve("gemma-4-e2b-it", NO_ROOTS)
 
 
-def test_other_repositories_of_a_hub_cache_are_not_used(caches: dict[str, Path]) -> None:
-    """A request cannot choose among whatever else was downloaded to this machine."""
-    _write_snapshot(caches["set"], "models--someone--else")
-    with pytest.raises(CheckpointError, match=r"someone/else is not on this machine\..*not used by name"):
-        resolve("someone/else", NO_ROOTS)
+@pytest.mark.parametrize("model_type", ["gemma4", "gemma4_unified"])
+def test_another_gemma_4_of_the_hub_is_found_by_its_name(caches: dict[str, Path], model_type: str) -> None:
+    """Somebody's fine-tuned model that the operator has fetched is asked for as the hub calls it."""
+    expected = _write_snapshot(caches["shell"], "models--someone--mine", model_type=model_type)
+    assert expected.resolve() == resolve("someone/mine", NO_ROOTS)
 
 
-def test_the_hub_name_of_a_variant_is_answered_with_its_id(caches: dict[str, Path]) -> None:
-    """Whoever pastes the hub's name reads the id to use."""
-    _write_snapshot(caches["set"])
-    with pytest.raises(CheckpointError, match=r"the hub's name of gemma-4-e2b-it; use that id\.$"):
-        resolve("google/gemma-4-E2B-it", NO_ROOTS)
+def test_nobody_finds_out_what_else_was_fetched(caches: dict[str, Path]) -> None:
+    """Of a repository that is no Gemma 4 model a request reads what it reads of one that is not there."""
+    _write_snapshot(caches["set"], "models--someone--else", model_type="gemma3")
+    messages = []
+    for name in ("someone/else", "someone/none"):
+        with pytest.raises(ModelNotFoundError) as caught:
+            resolve(name, NO_ROOTS)
+        messages.append(str(caught.value).replace(name, "NAME"))
+    assert messages[0] == messages[1]
+    assert "no Gemma 4 model of that name" in messages[0]
+    assert "gemma4-block pull NAME" in messages[0]
+
+
+@pytest.mark.parametrize("name", ["gemma-4-e2b-it", "google/gemma-4-E2B-it"])
+@pytest.mark.parametrize("place", ["id", "hub name", "cache"])
+def test_a_variant_is_found_by_either_name_wherever_it_is(
+    root: Path, caches: dict[str, Path], name: str, place: str
+) -> None:
+    """Whoever pastes the hub's name gets the same model as who knows the id."""
+    if place == "cache":
+        expected = _write_snapshot(caches["set"]).resolve()
+    else:
+        expected = _write_model(root / ("gemma-4-e2b-it" if place == "id" else "google/gemma-4-E2B-it"))
+    assert expected == resolve(name, _settings(root))
+
+
+def test_the_name_of_no_possible_repository_is_missing(root: Path) -> None:
+    """The hub's rules for names are its own; a name that breaks them is not there."""
+    with pytest.raises(ModelNotFoundError, match=r"some--one/x\.git is not on this machine"):
+        resolve("some--one/x.git", _settings(root))
 
 
 @pytest.mark.parametrize(
@@ -339,12 +376,77 @@ def test_every_shard_of_the_index_must_be_there(root: Path) -> None:
     shards = [f"model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
     index = {"weight_map": {f"tensor{number}": shard for number, shard in enumerate(shards * 2)}}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    (directory / shards[0]).write_bytes(b"weights")
+    (directory / shards[0]).write_bytes(EMPTY_WEIGHTS)
     with pytest.raises(CheckpointError, match=f"lacks {shards[1]}, {shards[2]}"):
         resolve("gemma-4-31b-it", _settings(root))
-    (directory / shards[1]).write_bytes(b"weights")
-    (directory / shards[2]).write_bytes(b"weights")
+    (directory / shards[1]).write_bytes(EMPTY_WEIGHTS)
+    (directory / shards[2]).write_bytes(EMPTY_WEIGHTS)
     assert directory == resolve("gemma-4-31b-it", _settings(root))
+
+
+def test_whole_weights_are_complete(root: Path) -> None:
+    """A file as long as its header says is what it should be."""
+    (_write_model(root / "mine") / "model.safetensors").write_bytes(WEIGHTS)
+    assert root / "mine" == resolve("mine", _settings(root))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", "(0 of 8 bytes)", id="empty"),
+        pytest.param(WEIGHTS[:7], "(7 of 8 bytes)", id="in the length"),
+        pytest.param(WEIGHTS[:20], "(20 of 66 bytes)", id="in the header"),
+        pytest.param(WEIGHTS[:-1], "(69 of 70 bytes)", id="in a tensor"),
+        pytest.param(
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "(only a pointer: run git lfs pull)",
+            id="pointer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "model-00002-of-00002.safetensors"])
+def test_a_shard_that_was_cut_off_is_named(root: Path, name: str, content: bytes, words: str) -> None:
+    """A download that broke off is told by the file that it left, before anything is loaded."""
+    directory = _write_model(root / "mine")
+    (directory / "model.safetensors").unlink()
+    if name != "model.safetensors":
+        (directory / "model-00001-of-00002.safetensors").write_bytes(WEIGHTS)
+        index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": name}}
+        (directory / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (directory / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        resolve("mine", _settings(root))
+    assert f"{directory} holds files that were cut off: {name} {words}. Finish the copy" in str(caught.value)
+
+
+def test_a_finished_copy_is_looked_at_anew(root: Path) -> None:
+    """What was cut off once is whole as soon as its file is."""
+    weights = _write_model(root / "mine") / "model.safetensors"
+    weights.write_bytes(WEIGHTS[:-1])
+    with pytest.raises(CheckpointError, match="cut off"):
+        resolve("mine", _settings(root))
+    weights.write_bytes(WEIGHTS)
+    assert root / "mine" == resolve("mine", _settings(root))
+
+
+def test_a_cut_off_download_does_not_hide_a_whole_one(caches: dict[str, Path]) -> None:
+    """The next cache may have what this one has only in part."""
+    (_write_snapshot(caches["set"]) / "model.safetensors").resolve().write_bytes(WEIGHTS[:-1])
+    expected = _write_snapshot(caches["shell"])
+    assert expected.resolve() == resolve("gemma-4-e2b-it", NO_ROOTS)
+
+
+def test_the_base_and_the_adapter_must_be_whole(root: Path) -> None:
+    """An adapter that was cut off is named as a shard of its base is."""
+    directory = _write_adapter(root / "mine")
+    base = _write_model(directory / "base")
+    (directory / "adapter_model.safetensors").write_bytes(WEIGHTS[:-1])
+    with pytest.raises(CheckpointError, match=r"cut off: adapter_model\.safetensors"):
+        resolve("mine", _settings(root))
+    (directory / "adapter_model.safetensors").write_bytes(WEIGHTS)
+    (base / "model.safetensors").write_bytes(WEIGHTS[:-1])
+    with pytest.raises(CheckpointError, match=r"cut off: model\.safetensors .* in base/"):
+        resolve("mine", _settings(root))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": 3}'])
@@ -412,7 +514,7 @@ for model_id in ("gemma-4-e2b-it", "my-project/3"):
     }
     (package / "model_config.json").write_text(json.dumps(manifest))
     (package / "config.json").write_text("{}")
-    (package / "model.safetensors").write_bytes(b"weights")
+    (package / "model.safetensors").write_bytes(b"\\x02" + bytes(7) + b"{}")
     print(resolve(model_id, Settings(model_roots=())) == package.resolve())
 print("transformers" in sys.modules)
 """

@@ -1,0 +1,91 @@
+"""List and close the engines of this process, in the words of the operator."""
+
+from typing import TYPE_CHECKING
+
+from typing_extensions import assert_never
+
+from gemma4_block.catalogue import find_named_variant
+from gemma4_block.contract import LocalModel, ServedModel
+from gemma4_block.engine.pool import EnginePool, EngineStatus
+from gemma4_block.hosting.reports import ClosingReport, EngineReport, EnginesReport
+
+if TYPE_CHECKING:
+    from gemma4_block.settings import Settings
+
+
+def report_engines(pool: EnginePool, settings: "Settings") -> EnginesReport:
+    """Return what is loaded, loading, closing or could not be loaded.
+
+    Args:
+        pool: Holds the engines.
+        settings: The operator's; they name the device.
+
+    Returns:
+        One entry for each engine, in the order of asking.
+
+    """
+    return EnginesReport(engines=tuple(_describe(status, settings) for status in pool.list_engines()))
+
+
+def close_model(pool: EnginePool, model: str) -> ClosingReport:
+    """Close the engines of a model, those that are in use as soon as nobody uses them; blocks while it does.
+
+    Args:
+        pool: Holds the engines.
+        model: What it was asked for as, its other name if it is a variant, or its directory.
+
+    Returns:
+        How many there were.
+
+    """
+    named = [status for status in pool.list_engines() if _is_named(status, model)]
+    unloaded = [status for status in named if pool.unload(status.reference)]
+    left = {status.reference for status in pool.list_engines()}
+    closing = sum(status.reference in left for status in unloaded)
+    return ClosingReport(closed=len(unloaded) - closing, closing_when_idle=closing)
+
+
+def _describe(status: EngineStatus, settings: "Settings") -> EngineReport:
+    reference = status.reference
+    precision: str | None = None
+    adapters: tuple[str, ...] = ()
+    match reference:
+        case LocalModel():
+            # torch is imported with the first engine of this machine, and not before.
+            from gemma4_block.engine.hardware import find_device
+
+            device, where, precision = (
+                str(find_device(settings.device)),
+                str(reference.directory),
+                reference.quantization,
+            )
+            if reference.adapter is not None:
+                adapters = (str(reference.adapter),)
+        case ServedModel():
+            device, where = f"server {reference.server}", reference.model
+        case _:
+            assert_never(reference)
+    return EngineReport(
+        model=status.name,
+        precision=precision,
+        device=device,
+        adapters=adapters,
+        where=where,
+        state=status.state,
+        state_seconds=status.state_seconds,
+        leases=status.leases,
+        unused_seconds=status.unused_seconds,
+        nbytes=status.nbytes,
+        closes_in_seconds=status.closes_in_seconds,
+        failure=status.failure,
+    )
+
+
+def _is_named(status: EngineStatus, model: str) -> bool:
+    names = {status.name}
+    if isinstance(status.reference, LocalModel):
+        names.add(str(status.reference.adapter or status.reference.directory))
+    variant = find_named_variant(status.name)
+    if variant is not None:
+        names |= {variant.model_id, str(variant.hub_id)}
+    return model in names
