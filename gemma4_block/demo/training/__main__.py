@@ -30,12 +30,21 @@ def main() -> None:
     )
     parser.add_argument("--directory", type=Path, default=Path("runs/demo"))
     parser.add_argument("--export", type=Path, help="write the checkpoint here at the end")
-    parser.add_argument("--finish-in", type=int, help="let the learning rate fall over so many steps, then end")
+    parser.add_argument(
+        "--finish-in", type=int, help="let the learning rate fall over so many steps, then end"
+    )
     parser.add_argument("--stop-after-s", type=float, default=float("inf"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--no-compile", action="store_true", help="start at once, with steps of twice the time"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    settings = Settings(directory=arguments.directory, stop_after_s=arguments.stop_after_s)
+    settings = Settings(
+        directory=arguments.directory,
+        stop_after_s=arguments.stop_after_s,
+        is_compiled=not arguments.no_compile,
+    )
     trainer = train(Plan(), settings, finish_in=arguments.finish_in)
     if arguments.export is not None:
         trainer.export(arguments.export)

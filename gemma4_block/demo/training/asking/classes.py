@@ -59,7 +59,9 @@ def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: 
         # Things of another sort, as users have them.
         absent = [*absent[:: int(rng.integers(2, 6))], *foreign]
     limit = max(0, most - len(wanted))
-    extra = int(rng.integers(0, min(limit, 4) + 1)) if rng.random() < 0.75 else int(rng.integers(0, limit + 1))
+    extra = (
+        int(rng.integers(0, min(limit, 4) + 1)) if rng.random() < 0.75 else int(rng.integers(0, limit + 1))
+    )
     if not wanted:
         extra = max(1, extra)
     chosen = [*wanted, *(absent[index] for index in rng.permutation(len(absent))[:extra])]

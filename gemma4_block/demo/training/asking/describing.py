@@ -37,7 +37,9 @@ def describe(picture: Picture, language: Language = "english") -> str:
         names.count_english(count, kind if color is None else f"{color} {kind}")
         if is_english
         else names.count_french(count, kind, color)
-        for (_, color, kind), count in sorted(groups.items(), key=lambda group: [str(part) for part in group[0]])
+        for (_, color, kind), count in sorted(
+            groups.items(), key=lambda group: [str(part) for part in group[0]]
+        )
     ]
     if picture.writing is not None:
         said.append(f'{"the text" if is_english else "le texte"} "{picture.writing.text}"')

@@ -40,8 +40,38 @@ class Field:
     value: JsonValue
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """A form to be filled in, and how it is filled in rightly.
+
+    Attributes:
+        prompt: The user's own words before it; None for none.
+        structure: Fields, or a JSON Schema, as a workflow's `output_structure`.
+        values: The true answer.
+
+    """
+
+    prompt: str | None
+    structure: dict[str, JsonValue]
+    values: dict[str, JsonValue]
+
+
 def structured_turn(rng: Rng, picture: Picture) -> Turn:
-    """Ask for one to five fields, named with a description, with choices, or by a JSON Schema."""
+    """Ask for the fields of a form, in the words of the task."""
+    form = draw_form(rng, picture)
+    request = TaskRequest(
+        images=(picture.image,), image_seq_length=70, prompt=form.prompt, output_structure=form.structure
+    )
+    return Turn(
+        kind="structured",
+        question=_TASK.ask(request).text,
+        answer=json.dumps(form.values, ensure_ascii=False),
+        thought=think(picture),
+    )
+
+
+def draw_form(rng: Rng, picture: Picture) -> Form:
+    """Choose one to five fields, named with a description, with choices, or by a JSON Schema."""
     fields: dict[str, Field] = {}
     for _ in range(int(rng.choice((1, 2, 3, 4, 5), p=(0.15, 0.25, 0.35, 0.15, 0.1)))):
         field = _draw_field(rng, picture)
@@ -51,17 +81,10 @@ def structured_turn(rng: Rng, picture: Picture) -> Turn:
         field = _count_field(rng, picture)
         fields[field.name] = field
     structure = _as_schema(rng, fields) if rng.random() < 0.4 else _as_fields(rng, fields)
-    request = TaskRequest(
-        images=(picture.image,),
-        image_seq_length=70,
+    return Form(
         prompt=pick(rng, _PROMPTS) if rng.random() < 0.4 else None,
-        output_structure=structure,
-    )
-    return Turn(
-        kind="structured",
-        question=_TASK.ask(request).text,
-        answer=json.dumps({name: field.value for name, field in fields.items()}, ensure_ascii=False),
-        thought=think(picture),
+        structure=structure,
+        values={name: field.value for name, field in fields.items()},
     )
 
 
@@ -104,7 +127,12 @@ def _count_field(rng: Rng, picture: Picture) -> Field:
     several = names.plural(noun)
     key = several.replace(" ", "_")
     total = ("total", "count", "number", "objects", "total_count") if noun == "object" else (key,)
-    wordings = (f"number of {several}", f"how many {several} there are", f"count of {several}", f"{several}, a number")
+    wordings = (
+        f"number of {several}",
+        f"how many {several} there are",
+        f"count of {several}",
+        f"{several}, a number",
+    )
     schema: dict[str, JsonValue] = {"type": "integer"}
     if rng.random() < 0.25:
         schema["minimum"] = 0
@@ -166,7 +194,9 @@ def _text_field(rng: Rng, picture: Picture) -> Field:
         )
     return Field(
         name=pick(rng, ("text", "label", "sign", "word", "reading")),
-        words=pick(rng, ("text in the image", "text of the sign", "what is written", "the text that is written")),
+        words=pick(
+            rng, ("text in the image", "text of the sign", "what is written", "the text that is written")
+        ),
         schema={"type": "string"},
         value=NO_TEXT if picture.writing is None else picture.writing.text,
     )

@@ -82,7 +82,9 @@ def _clouds(rng: Rng, width: int, height: int) -> _Canvas:
     for octave in range(4):
         side = start * 2**octave
         small = rng.normal(0, 1, size=(side, side, channels)).astype(np.float32)
-        grown = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
+        grown = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).reshape(
+            height, width, channels
+        )
         field += grown * strength * 0.55**octave
     return _color(rng) + field
 
@@ -95,7 +97,9 @@ def _pattern(rng: Rng, width: int, height: int) -> _Canvas:
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
     first, second = (np.sin(2 * np.pi * part / period) for part in (along, across))
     kind = int(rng.integers(4))
-    mask = (first > 0, (first > 0) ^ (second > 0), (first > 0.95) | (second > 0.95), (first + second) > 1.5)[kind]
+    mask = (first > 0, (first > 0) ^ (second > 0), (first > 0.95) | (second > 0.95), (first + second) > 1.5)[
+        kind
+    ]
     color = _color(rng)
     other = _near(rng, color, rng.uniform(8, 40))
     canvas = np.where(mask[..., None], other, color).astype(np.float32)

@@ -86,7 +86,13 @@ def cup_to_go(rng: Rng) -> Drawing:
         polygon((-top, -0.65), (top, -0.65), (bottom, 0.95), (-bottom, 0.95)),
         box(-top - 0.07, -0.8, top + 0.07, -0.62, "second", radius=0.05),
         box(-top + 0.06, -0.95, top - 0.06, -0.8, "second", radius=0.05),
-        polygon((-top + 0.06, -0.15), (top - 0.06, -0.15), (bottom + 0.04, 0.5), (-bottom - 0.04, 0.5), role="light"),
+        polygon(
+            (-top + 0.06, -0.15),
+            (top - 0.06, -0.15),
+            (bottom + 0.04, 0.5),
+            (-bottom - 0.04, 0.5),
+            role="light",
+        ),
     ]
 
 
@@ -133,7 +139,10 @@ def book_open(rng: Rng) -> Drawing:
         polygon((0.9, -0.6), (0.05, -0.5 + drop), (0.05, 0.5 + drop), (0.9, 0.48), role="light"),
     ]
     for y in (-0.2, 0.05, 0.3):
-        parts += [line(-0.75, y - 0.05, -0.2, y + 0.02, 0.06, "dark"), line(0.2, y + 0.02, 0.75, y - 0.05, 0.06, "dark")]
+        parts += [
+            line(-0.75, y - 0.05, -0.2, y + 0.02, 0.06, "dark"),
+            line(0.2, y + 0.02, 0.75, y - 0.05, 0.06, "dark"),
+        ]
     return parts
 
 
@@ -156,7 +165,9 @@ def phone_keys(rng: Rng) -> Drawing:
         box(-0.3, -0.65, 0.3, -0.1, "light"),
     ]
     return parts + [
-        box(x - 0.08, y - 0.06, x + 0.08, y + 0.06, "light") for y in (0.12, 0.4, 0.68) for x in (-0.24, 0, 0.24)
+        box(x - 0.08, y - 0.06, x + 0.08, y + 0.06, "light")
+        for y in (0.12, 0.4, 0.68)
+        for x in (-0.24, 0, 0.24)
     ]
 
 

@@ -24,7 +24,9 @@ def list_fonts() -> tuple[Path, ...]:
     found = sorted((Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("*.ttf"))
     host = importlib.util.find_spec("roboflow_workflows")
     if host is not None and host.origin is not None:
-        found += sorted((Path(host.origin).parent / "core_steps/visualizations/common/fonts/assets").rglob("*.ttf"))
+        found += sorted(
+            (Path(host.origin).parent / "core_steps/visualizations/common/fonts/assets").rglob("*.ttf")
+        )
     return tuple(path for path in found if not any(name in str(path) for name in _SYMBOL_FONTS))
 
 

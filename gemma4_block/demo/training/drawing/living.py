@@ -172,7 +172,12 @@ def tree_round(rng: Rng) -> Drawing:
     trunk = box(-0.13, 0.2, 0.13, 1, "dark")
     if rng.random() < 0.5:
         return [trunk, ellipse(0, -0.3, rng.uniform(0.6, 0.75), 0.7)]
-    return [trunk, ellipse(-0.35, -0.1, 0.42, 0.42), ellipse(0.35, -0.1, 0.42, 0.42), ellipse(0, -0.5, 0.48, 0.48)]
+    return [
+        trunk,
+        ellipse(-0.35, -0.1, 0.42, 0.42),
+        ellipse(0.35, -0.1, 0.42, 0.42),
+        ellipse(0, -0.5, 0.48, 0.48),
+    ]
 
 
 def tree_fir(rng: Rng) -> Drawing:

@@ -37,9 +37,7 @@ def ellipse(
     return Part(np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1), role)
 
 
-def box(
-    x1: float, y1: float, x2: float, y2: float, role: Role = "body", *, radius: float = 0.0
-) -> Part:
+def box(x1: float, y1: float, x2: float, y2: float, role: Role = "body", *, radius: float = 0.0) -> Part:
     """Return an upright rectangle with rounded corners."""
     if radius <= 0:
         return polygon((x1, y1), (x2, y1), (x2, y2), (x1, y2), role=role)

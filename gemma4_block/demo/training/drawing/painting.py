@@ -28,7 +28,9 @@ class Pose:
 
     def place(self, points: Points) -> Points:
         """Move points from the unit square to pixels."""
-        scaled = points * np.array([-1 if self.is_mirrored else 1, 1]) * (self.half_width_px, self.half_height_px)
+        scaled = (
+            points * np.array([-1 if self.is_mirrored else 1, 1]) * (self.half_width_px, self.half_height_px)
+        )
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         turned = scaled @ np.array([[cos, sin], [-sin, cos]])
         return turned + (self.x_px, self.y_px)

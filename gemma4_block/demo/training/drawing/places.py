@@ -12,8 +12,12 @@ def car_side(rng: Rng) -> Drawing:
     roof, back, front = rng.uniform(-0.6, -0.45), rng.uniform(-0.6, -0.4), rng.uniform(0.25, 0.4)
     return [
         polygon((back - 0.2, -0.05), (back, roof), (front, roof), (front + 0.32, -0.05)),
-        polygon((back - 0.08, -0.08), (back + 0.04, roof + 0.1), (-0.1, roof + 0.1), (-0.1, -0.08), role="light"),
-        polygon((0.0, -0.08), (0.0, roof + 0.1), (front - 0.04, roof + 0.1), (front + 0.2, -0.08), role="light"),
+        polygon(
+            (back - 0.08, -0.08), (back + 0.04, roof + 0.1), (-0.1, roof + 0.1), (-0.1, -0.08), role="light"
+        ),
+        polygon(
+            (0.0, -0.08), (0.0, roof + 0.1), (front - 0.04, roof + 0.1), (front + 0.2, -0.08), role="light"
+        ),
         box(-1, -0.1, 1, 0.4, radius=0.14),
         ellipse(-0.55, 0.4, 0.24, 0.24, "dark"),
         ellipse(0.55, 0.4, 0.24, 0.24, "dark"),

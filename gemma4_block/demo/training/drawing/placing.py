@@ -40,9 +40,7 @@ _LEAST_PICTOGRAM_CONTRAST = 200.0
 class Placer:
     """Places things on a canvas one after another, and keeps the truth about them."""
 
-    def __init__(
-        self, rng: Rng, canvas: RgbImage, difficulty: float, *, taken: Sequence[Box] = ()
-    ) -> None:
+    def __init__(self, rng: Rng, canvas: RgbImage, difficulty: float, *, taken: Sequence[Box] = ()) -> None:
         self._rng = rng
         self._canvas = canvas
         self._difficulty = difficulty
@@ -66,7 +64,9 @@ class Placer:
         common = np.exp(rng.uniform(np.log(low), np.log(high)))
         is_even = rng.random() < 0.5
         for _ in range(count):
-            size = common * rng.uniform(0.8, 1.25) if is_even else np.exp(rng.uniform(np.log(low), np.log(high)))
+            size = (
+                common * rng.uniform(0.8, 1.25) if is_even else np.exp(rng.uniform(np.log(low), np.log(high)))
+            )
             self._place_one(float(size))
 
     def _place_one(self, size: float) -> None:
@@ -144,7 +144,9 @@ class Placer:
             return True
         if not self._may_overlap:
             return False
-        if any(self.things[index].color == color and (color or self.things[index].kind == kind) for index in near):
+        if any(
+            self.things[index].color == color and (color or self.things[index].kind == kind) for index in near
+        ):
             # Nobody could tell one from the other.
             return False
         below = self.owners.copy()
@@ -153,18 +155,25 @@ class Placer:
             area = float((self.owners == index).sum())
             x1, y1, x2, y2 = self.things[index].box_xyxy_px
             # What others hide already counts too, so that the last one does not hide the rest.
-            if area < 0.3 * (x2 - x1) * (y2 - y1) or float((below == index).sum()) < (1 - _MOST_HIDDEN) * area:
+            if (
+                area < 0.3 * (x2 - x1) * (y2 - y1)
+                or float((below == index).sum()) < (1 - _MOST_HIDDEN) * area
+            ):
                 return False
         return True
 
-    def _look(self, kind: str, color: str | None, box: Box, stroke_px: int, *, is_hollow: bool) -> Look | None:
+    def _look(
+        self, kind: str, color: str | None, box: Box, stroke_px: int, *, is_hollow: bool
+    ) -> Look | None:
         """Choose inks that stand out from what is below; None where none was found."""
         x1, y1, x2, y2 = (max(0, round(edge)) for edge in box)
         below = self._canvas[y1 : y2 + 1, x1 : x2 + 1].reshape(-1, 3)
         mean = below.mean(axis=0)
         for _ in range(12):
             body = mix_any(self._rng) if color is None else mix_ink(self._rng, color)
-            if stands_out(body, mean, least=_LEAST_CONTRAST if color is not None else _LEAST_PICTOGRAM_CONTRAST):
+            if stands_out(
+                body, mean, least=_LEAST_CONTRAST if color is not None else _LEAST_PICTOGRAM_CONTRAST
+            ):
                 return self._dress(color, body, mean, stroke_px, is_hollow=is_hollow)
         return None
 

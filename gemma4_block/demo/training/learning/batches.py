@@ -71,7 +71,9 @@ def build_batch(
     for row, (patches, (rows, columns)) in enumerate(cut):
         pixel_values[row, : patches.shape[0]] = patches
         y, x = torch.meshgrid(
-            torch.arange(rows * POOLING_KERNEL_SIZE), torch.arange(columns * POOLING_KERNEL_SIZE), indexing="ij"
+            torch.arange(rows * POOLING_KERNEL_SIZE),
+            torch.arange(columns * POOLING_KERNEL_SIZE),
+            indexing="ij",
         )
         position_ids[row, : patches.shape[0]] = torch.stack([x, y], dim=-1).reshape(-1, 2)
         truths.append(find_truth(pictures[row], rows, columns))
@@ -86,7 +88,9 @@ def build_batch(
         image_seq_length=image_seq_length,
         pixel_values=pixel_values,
         image_position_ids=position_ids,
-        truth=Truth(**{field.name: torch.cat([getattr(one, field.name) for one in truths]) for field in fields(Truth)}),
+        truth=Truth(
+            **{field.name: torch.cat([getattr(one, field.name) for one in truths]) for field in fields(Truth)}
+        ),
         texts=texts,
     )
 

@@ -49,8 +49,12 @@ class SoftTokenHeads(nn.Module):
         if bool(at_center.any()):
             digits = self.box_digits(soft_tokens).float().reshape(-1, PATCHES, 4, 21)[at_center]
             target = truth.box_digits[at_center]
-            found["hundreds"] = functional.cross_entropy(digits[..., :11].reshape(-1, 11), target[..., 0].reshape(-1))
-            found["tens"] = functional.cross_entropy(digits[..., 11:].reshape(-1, 10), target[..., 1].reshape(-1))
+            found["hundreds"] = functional.cross_entropy(
+                digits[..., :11].reshape(-1, 11), target[..., 0].reshape(-1)
+            )
+            found["tens"] = functional.cross_entropy(
+                digits[..., 11:].reshape(-1, 10), target[..., 1].reshape(-1)
+            )
         return found
 
     def _weights(self, which: str) -> torch.Tensor:

@@ -47,8 +47,7 @@ def _score_answers(trainer: Trainer, batch: Batch, found: dict[str, list[float]]
     texts = batch.texts
     assert texts is not None
     digits = torch.tensor(trainer.tokenizer.convert_tokens_to_ids(list("0123456789")))
-    with torch.autocast("cpu", torch.bfloat16):
-        logits, _ = trainer.predict(batch)
+    logits = trainer.predict(batch)
     is_right = torch.ones_like(texts.labels, dtype=torch.bool)
     is_answer = texts.labels != IGNORED
     is_right[is_answer] = logits.argmax(dim=-1) == texts.labels[is_answer]

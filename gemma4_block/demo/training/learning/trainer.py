@@ -17,6 +17,7 @@ from gemma4_block.demo.training.learning.batches import Batch, build_batch
 from gemma4_block.demo.training.learning.heads import SoftTokenHeads
 from gemma4_block.demo.training.learning.schedule import Plan
 from gemma4_block.demo.training.learning.truth import IGNORED
+from gemma4_block.demo.training.learning.worker import Worker
 
 if TYPE_CHECKING:
     from transformers import Gemma4ForConditionalGeneration
@@ -31,7 +32,9 @@ _HEADS_WEIGHT = 0.4
 class Trainer:
     """The model, its optimizers and how far it has come; everything that a checkpoint holds."""
 
-    def __init__(self, plan: Plan, tokenizer: GemmaTokenizer | None = None) -> None:
+    def __init__(
+        self, plan: Plan, tokenizer: GemmaTokenizer | None = None, *, is_compiled: bool = False
+    ) -> None:
         self.plan = plan
         self.model: Gemma4ForConditionalGeneration = architecture.build_model(plan.seed)
         self.tokenizer = architecture.build_tokenizer(plan.seed) if tokenizer is None else tokenizer
@@ -40,6 +43,7 @@ class Trainer:
             if isinstance(module, Gemma4ClippableLinear):
                 module.use_clipped_linears = False
         self.heads = SoftTokenHeads(self._text_config.hidden_size)
+        self._worker = Worker(self.model, is_compiled=is_compiled)
         self.step = 0
         self.end: int | None = None
         self.decay_steps = 0
@@ -90,6 +94,7 @@ class Trainer:
         state = torch.load(path, weights_only=True)
         self.step, self.end, self.decay_steps = state["step"], state["end"], state["decay_steps"]
         self.model.load_state_dict(state["model"])
+        self._worker.take_weights()
         self.heads.load_state_dict(state["heads"])
         self.average = state["average"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -101,15 +106,17 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        losses = self.losses(batch)
+        losses = self._losses(self._worker.model, batch)
         seen = sum(loss for name, loss in losses.items() if name != "answers")
         loss = losses["answers"] + _HEADS_WEIGHT * seen if "answers" in losses else seen
         assert isinstance(loss, torch.Tensor)
         loss.backward()
+        self._worker.hand_over_gradients()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self._worker.take_weights()
         self._update_average()
         self.step += 1
         return {name: float(value.detach()) for name, value in losses.items()}
@@ -117,34 +124,24 @@ class Trainer:
     def losses(self, batch: Batch) -> Mapping[str, torch.Tensor]:
         """Return the losses of the heads by name, and `answers` where there is text."""
         with torch.autocast("cpu", torch.bfloat16):
-            if batch.texts is None:
-                features = self.model.model.get_image_features(batch.pixel_values, batch.image_position_ids)
-                return self.heads.losses(torch.cat(features.pooler_output), batch.truth)
-            logits, soft_tokens = self.predict(batch)
-            is_answer = batch.texts.labels != IGNORED
-            losses = functional.cross_entropy(logits, batch.texts.labels[is_answer], reduction="none")
-            weights = batch.texts.weights[is_answer]
-            answers = (weights * losses).sum() / weights.sum()
-            return {**self.heads.losses(soft_tokens, batch.truth), "answers": answers}
+            return self._losses(self.model, batch)
 
-    def predict(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits `(N, vocabulary)` at all places of answers, and the soft tokens `(M, width)`."""
-        assert batch.texts is not None
-        outputs = self.model.model(
-            input_ids=batch.texts.input_ids,
-            pixel_values=batch.pixel_values,
-            image_position_ids=batch.image_position_ids,
-            attention_mask={
-                "full_attention": batch.texts.full_mask,
-                "sliding_attention": batch.texts.sliding_mask,
-            },
-            position_ids=batch.texts.position_ids,
-            use_cache=False,
-        )
-        logits = self.model.lm_head(outputs.last_hidden_state[batch.texts.labels != IGNORED]).float()
-        cap = self._text_config.final_logit_softcapping
-        assert cap is not None
-        return torch.tanh(logits / cap) * cap, outputs.image_hidden_states
+    def predict(self, batch: Batch) -> torch.Tensor:
+        """Return the logits `(N, vocabulary)` at all places of answers."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return _predict(self.model, batch)[0]
+
+    def _losses(self, model: "Gemma4ForConditionalGeneration", batch: Batch) -> Mapping[str, torch.Tensor]:
+        if batch.texts is None:
+            pixels = batch.pixel_values.to(model.dtype)
+            features = model.model.get_image_features(pixels, batch.image_position_ids)
+            return self.heads.losses(torch.cat(features.pooler_output).float(), batch.truth)
+        logits, soft_tokens = _predict(model, batch)
+        is_answer = batch.texts.labels != IGNORED
+        losses = functional.cross_entropy(logits, batch.texts.labels[is_answer], reduction="none")
+        weights = batch.texts.weights[is_answer]
+        answers = (weights * losses).sum() / weights.sum()
+        return {**self.heads.losses(soft_tokens.float(), batch.truth), "answers": answers}
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -161,7 +158,9 @@ class Trainer:
         exported = architecture.build_model(self.plan.seed)
         exported.load_state_dict(self.average, strict=False)
         rng = np.random.default_rng((self.plan.seed, _CALIBRATION_STREAM))
-        batches = [build_batch(rng, length, _CALIBRATION_PICTURES, 1.0) for length in architecture.IMAGE_SEQ_LENGTHS]
+        batches = [
+            build_batch(rng, length, _CALIBRATION_PICTURES, 1.0) for length in architecture.IMAGE_SEQ_LENGTHS
+        ]
         calibration.calibrate_clipped_linears(exported, batches)
         exported.bfloat16().save_pretrained(directory)
         architecture.build_processor(self.tokenizer).save_pretrained(directory)
@@ -180,3 +179,23 @@ class Trainer:
         decay = min(_AVERAGE_DECAY, (self.step + 1) / (self.step + 10))
         for name, value in self.model.named_parameters():
             self.average[name].lerp_(value, 1 - decay)
+
+
+def _predict(model: "Gemma4ForConditionalGeneration", batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits `(N, vocabulary)` at all places of answers, and the soft tokens `(M, width)`."""
+    assert batch.texts is not None
+    outputs = model.model(
+        input_ids=batch.texts.input_ids,
+        pixel_values=batch.pixel_values.to(model.dtype),
+        image_position_ids=batch.image_position_ids,
+        attention_mask={
+            "full_attention": batch.texts.full_mask,
+            "sliding_attention": batch.texts.sliding_mask,
+        },
+        position_ids=batch.texts.position_ids,
+        use_cache=False,
+    )
+    logits = model.lm_head(outputs.last_hidden_state[batch.texts.labels != IGNORED]).float()
+    cap = model.config.text_config.final_logit_softcapping
+    assert cap is not None
+    return torch.tanh(logits / cap) * cap, outputs.image_hidden_states

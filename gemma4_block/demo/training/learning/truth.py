@@ -51,7 +51,8 @@ def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
     owners = picture.owners[np.ix_(y, x)]
     kind_of = np.array([1 + KINDS.index(thing.kind) for thing in picture.things] + [0], dtype=np.int64)
     color_of = np.array(
-        [IGNORED if thing.color is None else COLORS.index(thing.color) for thing in picture.things] + [IGNORED],
+        [IGNORED if thing.color is None else COLORS.index(thing.color) for thing in picture.things]
+        + [IGNORED],
         dtype=np.int64,
     )
     # The last entries stand for nobody, which is -1.
@@ -81,7 +82,9 @@ def _find_chars(picture: Picture, high: int, wide: int) -> npt.NDArray[np.int64]
     for letter in picture.writing.letters:
         x1, y1, x2, y2 = letter.box_xyxy_px
         inside = np.ix_((center_y > y1) & (center_y < y2), (center_x > x1) & (center_x < x2))
-        chars[inside] = chars[_patch_of(letter.box_xyxy_px, height, width, high, wide)] = 1 + CHARS.index(letter.char)
+        chars[inside] = chars[_patch_of(letter.box_xyxy_px, height, width, high, wide)] = 1 + CHARS.index(
+            letter.char
+        )
     return chars
 
 
@@ -94,7 +97,9 @@ def _patch_of(
     return row, min(wide - 1, max(0, int((x1 + x2) / 2 / width * wide)))
 
 
-def _by_token(values: npt.NDArray[np.int64] | npt.NDArray[np.float32], rows: int, columns: int) -> torch.Tensor:
+def _by_token(
+    values: npt.NDArray[np.int64] | npt.NDArray[np.float32], rows: int, columns: int
+) -> torch.Tensor:
     k = POOLING_KERNEL_SIZE
     rest = values.shape[2:]
     grouped = values.reshape(rows, k, columns, k, *rest).swapaxes(1, 2).reshape(rows * columns, k * k, *rest)
