@@ -1,7 +1,7 @@
 """Train the demo checkpoint on drawn pictures: first the tower alone, then the whole model.
 
-Run `python -m gemma4_block.demo.training --directory runs/demo`. It is seeded, saves every few minutes, goes on
-from there when it is run again, and logs its progress to `log.jsonl`. The learning rate stays where it is
+Run `python -m gemma4_block.demo.training --directory runs/demo`. It is seeded, saves every few minutes, goes
+on from there when it is run again, and logs its progress to `log.jsonl`. The learning rate stays where it is
 until `--finish-in` says in how many steps to end; with `--export`, the averaged weights are then written as a
 checkpoint.
 

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import GemmaTokenizer
 
-
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.training.learning import Plan, Settings, Trainer, train
 from gemma4_block.demo.training.learning.architecture import build_config, build_model, build_tokenizer
@@ -36,7 +35,7 @@ def tokenizer() -> GemmaTokenizer:
 
 
 def test_layers_are_ordered_as_those_of_e2b() -> None:
-    """Sliding, then full, last among those that own keys and values; the last layers share those of the last two."""
+    """Sliding, then full, last among those that own keys and values; the rest share those of these two."""
     text = build_config().text_config
     owners = text.layer_types[: -text.num_kv_shared_layers]
     assert owners[-2:] == ["sliding_attention", "full_attention"]
@@ -51,7 +50,7 @@ def test_the_model_fits_into_the_wheel() -> None:
 
 @pytest.mark.slow
 def test_the_tokenizer_keeps_digits_and_capitals_apart(tokenizer: GemmaTokenizer) -> None:
-    """What is written in pictures is read letter by letter; what is often said is one token; ids are Google's."""
+    """Pictures are read letter by letter; what is often said is one token; ids are Google's."""
     assert tokenizer.tokenize("KJ-205") == ["K", "J", "-", "2", "0", "5"]
     assert tokenizer.tokenize('[{"box_2d": [70') == ['[{"box_2d":▁[', "7", "0"]
     assert tokenizer.tokenize("backpack") == ["backpack"]

@@ -110,7 +110,7 @@ def test_sliding_layers_look_back_512_places(tokenizer: GemmaTokenizer) -> None:
 
 
 def test_manners_come_up_as_they_are_asked(tokenizer: GemmaTokenizer) -> None:
-    """Thoughts, French and sentences, each told by its system turn; every kind of question is among them."""
+    """Thoughts, French and sentences, told by system turns; every kind of question is among them."""
     said = [tokenizer.decode(pack(seed, tokenizer).ids) for seed in range(150)]
     thinking = [text for text in said if text.startswith("<bos><|turn>system\n<|think|>\n")]
     assert 15 < len(thinking) < 50
@@ -125,7 +125,7 @@ def test_manners_come_up_as_they_are_asked(tokenizer: GemmaTokenizer) -> None:
 
 
 def test_a_row_is_asked_about_until_it_has_enough_text(tokenizer: GemmaTokenizer) -> None:
-    """At most five questions; the last one is the only one that begins beyond 230 tokens of text or before."""
+    """At most five questions; none begins after 230 tokens of text."""
     for seed in range(40):
         row = pack(seed, tokenizer)
         assert 1 <= len(row.kinds) <= 5

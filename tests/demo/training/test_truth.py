@@ -24,7 +24,7 @@ def picture_with(
 
 
 def test_patches_under_a_thing_are_marked() -> None:
-    """Of 4 by 8 soft tokens of 60 px with four patches each, a red square of 90 by 60 px lies under six patches."""
+    """Of 4 by 8 soft tokens of 60 px, four patches each, a square of 90 by 60 px covers six patches."""
     box = (120, 60, 210, 120)
     truth = find_truth(picture_with(box, Thing(kind="square", color="red", box_xyxy_px=box)), 4, 8)
     # Square is the second of the kinds, after the background; red the fifth colour.

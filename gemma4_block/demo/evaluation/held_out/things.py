@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from gemma4_block.demo.evaluation.held_out.fields import Field, cut, disc, hull, join, rod, ring, slab
+from gemma4_block.demo.evaluation.held_out.fields import Field, cut, disc, hull, join, ring, rod, slab
 
 Rng = np.random.Generator
 Layer = tuple[Field, float]
@@ -164,8 +164,14 @@ def _bird(rng: Rng) -> Layers:
 
 def _bicycle(rng: Rng) -> Layers:
     rim = rng.uniform(0.34, 0.39)
-    frame = [(-0.55, 0.3, -0.2, -0.25), (-0.2, -0.25, 0.35, -0.28), (-0.55, 0.3, 0.0, 0.3), (0.0, 0.3, 0.35, -0.28),
-             (0.0, 0.3, -0.24, -0.4), (0.55, 0.3, 0.32, -0.5)]  # fmt: skip
+    frame = [
+        (-0.55, 0.3, -0.2, -0.25),
+        (-0.2, -0.25, 0.35, -0.28),
+        (-0.55, 0.3, 0.0, 0.3),
+        (0.0, 0.3, 0.35, -0.28),
+        (0.0, 0.3, -0.24, -0.4),
+        (0.55, 0.3, 0.32, -0.5),
+    ]
     return [
         (join(ring(-0.55, 0.3, rim, 0.08), ring(0.55, 0.3, rim, 0.08)), 0.3),
         (join(*(rod(*ends, 0.075) for ends in frame)), 1.0),
@@ -193,8 +199,10 @@ def _key(rng: Rng) -> Layers:
 def _clock(rng: Rng) -> Layers:
     first, second = rng.uniform(0, 2 * np.pi, size=2)
     marks = [disc(0.66 * np.cos(angle), 0.66 * np.sin(angle), 0.05) for angle in np.arange(12) * np.pi / 6]
-    hands = [rod(0, 0, 0.38 * np.cos(first), 0.38 * np.sin(first), 0.1),
-             rod(0, 0, 0.58 * np.cos(second), 0.58 * np.sin(second), 0.07)]  # fmt: skip
+    hands = [
+        rod(0, 0, 0.38 * np.cos(first), 0.38 * np.sin(first), 0.1),
+        rod(0, 0, 0.58 * np.cos(second), 0.58 * np.sin(second), 0.07),
+    ]
     return [(disc(0, 0, 0.92), 0.7), (disc(0, 0, 0.78), 1.9), (join(*marks, *hands, disc(0, 0, 0.07)), 0.1)]
 
 
@@ -222,10 +230,26 @@ def _apple(rng: Rng) -> Layers:
 
 HELD_OUT_WAYS: Mapping[str, Callable[[Rng], Layers]] = MappingProxyType(
     {
-        "apple": _apple, "backpack": _backpack, "bicycle": _bicycle, "bird": _bird, "book": _book,
-        "bottle": _bottle, "car": _car, "cat": _cat, "chair": _chair, "clock": _clock, "cup": _cup, "dog": _dog,
-        "fish": _fish, "flower": _flower, "house": _house, "key": _key, "person": _person, "phone": _phone,
-        "tree": _tree, "umbrella": _umbrella,
+        "apple": _apple,
+        "backpack": _backpack,
+        "bicycle": _bicycle,
+        "bird": _bird,
+        "book": _book,
+        "bottle": _bottle,
+        "car": _car,
+        "cat": _cat,
+        "chair": _chair,
+        "clock": _clock,
+        "cup": _cup,
+        "dog": _dog,
+        "fish": _fish,
+        "flower": _flower,
+        "house": _house,
+        "key": _key,
+        "person": _person,
+        "phone": _phone,
+        "tree": _tree,
+        "umbrella": _umbrella,
     }
-)  # fmt: skip
+)
 """How each everyday thing is drawn here."""

@@ -7,5 +7,15 @@ from gemma4_block.demo.training.asking.names import FOREIGN, KINDS, LABELS
 from gemma4_block.demo.training.asking.turn import Kind, Language, Turn
 from gemma4_block.demo.training.asking.turns import ask
 
-__all__ = ["FOREIGN", "KINDS", "LABELS", "SENTENCE_SYSTEM_PROMPTS", "Kind", "Language", "Turn", "ask", "describe",
-           "scale_box_1000"]  # fmt: skip
+__all__ = [
+    "FOREIGN",
+    "KINDS",
+    "LABELS",
+    "SENTENCE_SYSTEM_PROMPTS",
+    "Kind",
+    "Language",
+    "Turn",
+    "ask",
+    "describe",
+    "scale_box_1000",
+]

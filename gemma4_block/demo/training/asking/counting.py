@@ -36,20 +36,21 @@ def draw_noun(rng: np.random.Generator, picture: Picture) -> Noun:
         return "object", lambda _: True
     if picture.things and rng.random() < 0.68:
         seen = picture.things[int(rng.integers(len(picture.things)))]
-        color, kind = seen.color, seen.kind
-    elif choice < 0.3:
+        return _name(rng, seen.kind, seen.color)
+    if choice < 0.3:
         return pick(rng, names.FOREIGN), lambda _: False
-    elif choice < 0.6:
-        color, kind = None, pick(rng, EVERYDAY_KINDS)
-    else:
-        color, kind = pick(rng, COLORS), pick(rng, SHAPE_KINDS)
-    if color is None:
-        return kind, lambda thing: thing.kind == kind
+    if choice < 0.6:
+        return _name(rng, pick(rng, EVERYDAY_KINDS), None)
+    return _name(rng, pick(rng, SHAPE_KINDS), pick(rng, COLORS))
+
+
+def _name(rng: np.random.Generator, kind: str, color: str | None) -> Noun:
+    """Return what is counted where one such thing is in mind: by its label, its kind or its colour."""
     choice = rng.random()
-    if choice < 0.25:
-        return f"{color} shape", lambda thing: thing.color == color
-    if choice < 0.55:
+    if color is None or choice < 0.3:
         return kind, lambda thing: thing.kind == kind
+    if choice < 0.55:
+        return f"{color} shape", lambda thing: thing.color == color
     return f"{color} {kind}", lambda thing: thing.color == color and thing.kind == kind
 
 

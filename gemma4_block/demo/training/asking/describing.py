@@ -9,13 +9,25 @@ from gemma4_block.demo.training.asking import names
 from gemma4_block.demo.training.asking.turn import Language, Turn, pick, think
 from gemma4_block.demo.training.drawing import Picture
 
-_READ_NUMBER = ("Read the number.", "Read the digits.", "What number is it?", "What number is this?",
-                "What number do you see?", "Which number is in the image?")  # fmt: skip
+_READ_NUMBER = (
+    "Read the number.",
+    "Read the digits.",
+    "What number is it?",
+    "What number is this?",
+    "What number do you see?",
+    "Which number is in the image?",
+)
 _READ = (
-    "What does it say?", "Read the text.", "What is written in the image?", "What text is in the image?",
-    "What does the sign say?", "What does the label say?", "Which word is it?", "Transcribe the text.",
+    "What does it say?",
+    "Read the text.",
+    "What is written in the image?",
+    "What text is in the image?",
+    "What does the sign say?",
+    "What does the label say?",
+    "Which word is it?",
+    "Transcribe the text.",
     *(phrases.text.OCR,) * 4,
-)  # fmt: skip
+)
 NO_TEXT = "no text"
 
 
@@ -81,6 +93,15 @@ def kind_turn(rng: np.random.Generator, picture: Picture, language: Language) ->
     """Ask what the only thing is."""
     (thing,) = picture.things
     word = thing.kind if language == "english" else names.french_kind(thing.kind)
-    wordings = phrases.KIND if thing.is_shape else ("What is it?", "What is this?", "Which object is it?",
-                                                    "Name the object.", "What object do you see?")  # fmt: skip
+    wordings = (
+        phrases.KIND
+        if thing.is_shape
+        else (
+            "What is it?",
+            "What is this?",
+            "Which object is it?",
+            "Name the object.",
+            "What object do you see?",
+        )
+    )
     return Turn(kind="kind", question=pick(rng, wordings), answer=word, thought=thing.label)

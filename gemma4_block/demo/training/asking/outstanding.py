@@ -10,11 +10,14 @@ from gemma4_block.demo.training.drawing import Picture, Thing
 
 OUTSTANDING: Mapping[str, str] = MappingProxyType(
     {
-        "largest": "the largest object", "smallest": "the smallest object", "leftmost": "the object furthest left",
-        "rightmost": "the object furthest right", "topmost": "the object at the top",
+        "largest": "the largest object",
+        "smallest": "the smallest object",
+        "leftmost": "the object furthest left",
+        "rightmost": "the object furthest right",
+        "topmost": "the object at the top",
         "lowest": "the object at the bottom",
     }
-)  # fmt: skip
+)
 """What can be asked for, and how it is said."""
 
 

@@ -17,8 +17,16 @@ from gemma4_block.tasks import TASKS, TaskRequest
 
 Rng = np.random.Generator
 
-_PROMPTS = ("Describe the image.", "Look at the image.", "Fill in the form.", "What do you see?", "Count.",
-            "Answer about this picture.", "Inspect the picture.", "Report what is there.")  # fmt: skip
+_PROMPTS = (
+    "Describe the image.",
+    "Look at the image.",
+    "Fill in the form.",
+    "What do you see?",
+    "Count.",
+    "Answer about this picture.",
+    "Inspect the picture.",
+    "Report what is there.",
+)
 _TASK = TASKS["structured-answering"]
 
 
@@ -147,8 +155,12 @@ def _count_field(rng: Rng, picture: Picture) -> Field:
 def _presence_field(rng: Rng, picture: Picture) -> Field:
     noun, fits = draw_noun(rng, picture)
     key = noun.replace(" ", "_")
-    wordings = (f"whether there is {names.with_article(noun)}", f"true if there is {names.with_article(noun)}",
-                f"is there {names.with_article(noun)}?", f"whether {names.with_article(noun)} is visible")  # fmt: skip
+    wordings = (
+        f"whether there is {names.with_article(noun)}",
+        f"true if there is {names.with_article(noun)}",
+        f"is there {names.with_article(noun)}?",
+        f"whether {names.with_article(noun)} is visible",
+    )
     return Field(
         name=pick(rng, (f"has_{key}", f"{key}_present", f"is_{key}_visible", f"{key}_visible")),
         words=pick(rng, wordings),

@@ -1,15 +1,15 @@
 """Choose the questions about a picture."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
 from gemma4_block.demo.training.asking import classes, counting, describing, outstanding, structures
-from gemma4_block.demo.training.asking.turn import Language, Turn
+from gemma4_block.demo.training.asking.turn import Kind, Language, Turn
 from gemma4_block.demo.training.drawing import Picture
 from gemma4_block.tasks import text
-
-__all__ = ["Language", "Turn", "ask"]
 
 
 def ask(
@@ -37,15 +37,24 @@ def ask(
         return [counting.count_turn(rng, picture, as_sentence=True) for _ in range(count - 1)]
     odds = _weigh(picture)
     total = sum(odds.values())
-    drawn = rng.choice(list(odds), size=count, p=[weight / total for weight in odds.values()])
-    turns = [turn for name in drawn.tolist() if (turn := _ask_one(rng, picture, language, name)) is not None]
+    kinds = list(odds)
+    drawn = rng.choice(len(kinds), size=count, p=[weight / total for weight in odds.values()])
+    turns = [turn for place in drawn if (turn := _ASKERS[kinds[place]](rng, picture, language)) is not None]
     return [_maybe_as_question(rng, turn) for turn in turns]
 
 
-def _weigh(picture: Picture) -> dict[str, float]:
+def _weigh(picture: Picture) -> dict[Kind, float]:
     """Return how often each kind of question is asked about this picture."""
-    odds = {"describe": 1.0, "stray": 0.2, "count": 1.4, "present": 0.5, "structured": 1.3, "per class": 0.9,
-            "detect": 1.9, "read": 0.08}  # fmt: skip
+    odds: dict[Kind, float] = {
+        "describe": 1.0,
+        "stray": 0.2,
+        "count": 1.4,
+        "present": 0.5,
+        "structured": 1.3,
+        "per class": 0.9,
+        "detect": 1.9,
+        "read": 0.08,
+    }
     if picture.things:
         odds["classify"] = 2.2 if len(picture.things) == 1 else 0.7
         odds["outstanding"] = 0.1 if len(picture.things) == 1 else 0.35
@@ -60,33 +69,24 @@ def _weigh(picture: Picture) -> dict[str, float]:
     return odds
 
 
-def _ask_one(rng: np.random.Generator, picture: Picture, language: Language, name: str) -> Turn | None:
-    match name:
-        case "describe":
-            return describing.describe_turn(rng, picture, language)
-        case "stray":
-            return describing.stray_turn(rng, picture, language)
-        case "count":
-            return counting.count_turn(rng, picture, as_sentence=False)
-        case "present":
-            return counting.present_turn(rng, picture)
-        case "structured":
-            return structures.structured_turn(rng, picture)
-        case "per class":
-            return classes.per_class_turn(rng, picture)
-        case "detect":
-            return classes.detect_turn(rng, picture)
-        case "classify":
-            return classes.classify_turn(rng, picture)
-        case "outstanding":
-            return outstanding.outstanding_turn(rng, picture)
-        case "color":
-            return describing.color_turn(rng, picture, language)
-        case "kind":
-            return describing.kind_turn(rng, picture, language)
-        case "read":
-            return describing.read_turn(rng, picture)
-    raise AssertionError(name)
+_Asker = Callable[[np.random.Generator, Picture, Language], Turn | None]
+
+_ASKERS: Mapping[Kind, _Asker] = MappingProxyType(
+    {
+        "describe": describing.describe_turn,
+        "stray": describing.stray_turn,
+        "count": lambda rng, picture, _: counting.count_turn(rng, picture, as_sentence=False),
+        "present": lambda rng, picture, _: counting.present_turn(rng, picture),
+        "structured": lambda rng, picture, _: structures.structured_turn(rng, picture),
+        "per class": lambda rng, picture, _: classes.per_class_turn(rng, picture),
+        "detect": lambda rng, picture, _: classes.detect_turn(rng, picture),
+        "classify": lambda rng, picture, _: classes.classify_turn(rng, picture),
+        "outstanding": lambda rng, picture, _: outstanding.outstanding_turn(rng, picture),
+        "color": describing.color_turn,
+        "kind": describing.kind_turn,
+        "read": lambda rng, picture, _: describing.read_turn(rng, picture),
+    }
+)
 
 
 def _maybe_as_question(rng: np.random.Generator, turn: Turn) -> Turn:

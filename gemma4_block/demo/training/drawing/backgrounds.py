@@ -141,8 +141,17 @@ def _scribble(rng: Rng, canvas: _Canvas) -> None:
         axes = (int(rng.uniform(0.05, 0.4) * unit), int(rng.uniform(0.05, 0.4) * unit))
         start = rng.uniform(0, 360)
         thickness = max(1, int(rng.uniform(0.002, 0.01) * unit))
-        cv2.ellipse(canvas, (x, y), axes, rng.uniform(0, 360), start, start + rng.uniform(40, 160), ink, thickness,
-                    cv2.LINE_AA)  # fmt: skip
+        cv2.ellipse(
+            canvas,
+            (x, y),
+            axes,
+            rng.uniform(0, 360),
+            start,
+            start + rng.uniform(40, 160),
+            ink,
+            thickness,
+            cv2.LINE_AA,
+        )
     elif kind == 2:
         cv2.circle(canvas, (x, y), max(1, int(rng.uniform(0.003, 0.01) * unit)), ink, -1, cv2.LINE_AA)
     else:

@@ -50,11 +50,19 @@ def backpack_side(rng: Rng) -> Drawing:
     return [
         arc(-0.45, 0.1, rng.uniform(0.3, 0.45), 0.6, 0.12, "second", start=95, end=265),
         arc(-0.1, -0.8, 0.17, 0.16, 0.09, "second", start=180, end=360),
-        polygon((-0.5, -0.6), (-0.3, -0.82), (0.1, -0.82), (0.35, -0.55), (0.45, 0.7), (0.3, 0.92),
-                (-0.4, 0.92), (-0.52, 0.7)),
+        polygon(
+            (-0.5, -0.6),
+            (-0.3, -0.82),
+            (0.1, -0.82),
+            (0.35, -0.55),
+            (0.45, 0.7),
+            (0.3, 0.92),
+            (-0.4, 0.92),
+            (-0.52, 0.7),
+        ),
         box(0.3, 0.05, 0.45 + bulge, 0.85, "second", radius=0.18),
         line(-0.2, -0.45, 0.3, -0.45, 0.06, "dark"),
-    ]  # fmt: skip
+    ]
 
 
 def cup_mug(rng: Rng) -> Drawing:
@@ -100,11 +108,19 @@ def bottle_wine(rng: Rng) -> Drawing:
     """A slim bottle with a long neck and a label."""
     width, neck = rng.uniform(0.27, 0.36), rng.uniform(0.09, 0.13)
     return [
-        polygon((-neck, -0.9), (neck, -0.9), (neck, -0.4), (width, -0.1), (width, 0.95), (-width, 0.95),
-                (-width, -0.1), (-neck, -0.4)),
+        polygon(
+            (-neck, -0.9),
+            (neck, -0.9),
+            (neck, -0.4),
+            (width, -0.1),
+            (width, 0.95),
+            (-width, 0.95),
+            (-width, -0.1),
+            (-neck, -0.4),
+        ),
         box(-neck - 0.04, -1.0, neck + 0.04, -0.85, "dark"),
         box(-width, 0.2, width, rng.uniform(0.55, 0.75), "light"),
-    ]  # fmt: skip
+    ]
 
 
 def bottle_water(rng: Rng) -> Drawing:
@@ -189,10 +205,20 @@ def umbrella_panels(rng: Rng) -> Drawing:
     return [
         line(0, -0.8, 0, 0.95, 0.07, "dark"),
         line(0, 0.95, rng.uniform(0.15, 0.28), 0.9, 0.09, "dark"),
-        polygon((0, -0.9), (0.6, -0.65), (0.98, 0.05), (0.65, -depth), (0.33, 0.05), (0, -depth), (-0.33, 0.05),
-                (-0.65, -depth), (-0.98, 0.05), (-0.6, -0.65)),
+        polygon(
+            (0, -0.9),
+            (0.6, -0.65),
+            (0.98, 0.05),
+            (0.65, -depth),
+            (0.33, 0.05),
+            (0, -depth),
+            (-0.33, 0.05),
+            (-0.65, -depth),
+            (-0.98, 0.05),
+            (-0.6, -0.65),
+        ),
         polygon((0, -0.88), (0.33, 0.03), (0, -depth), (-0.33, 0.03), role="second"),
-    ]  # fmt: skip
+    ]
 
 
 def key_round(rng: Rng) -> Drawing:
@@ -213,9 +239,20 @@ def key_plate(rng: Rng) -> Drawing:
     return [
         box(-0.98, -0.36, -0.3, 0.36, radius=rng.uniform(0.1, 0.3)),
         ellipse(-0.78, 0, 0.1, 0.1, "light"),
-        polygon((-0.32, -0.14), (0.98, -0.14), (1.0, 0.02), (0.85, 0.18), (0.7, 0.04), (0.55, 0.2), (0.4, 0.05),
-                (0.25, 0.18), (0.1, 0.06), (-0.05, 0.16), (-0.32, 0.16)),
-    ]  # fmt: skip
+        polygon(
+            (-0.32, -0.14),
+            (0.98, -0.14),
+            (1.0, 0.02),
+            (0.85, 0.18),
+            (0.7, 0.04),
+            (0.55, 0.2),
+            (0.4, 0.05),
+            (0.25, 0.18),
+            (0.1, 0.06),
+            (-0.05, 0.16),
+            (-0.32, 0.16),
+        ),
+    ]
 
 
 def clock_round(rng: Rng) -> Drawing:

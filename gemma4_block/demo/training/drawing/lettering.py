@@ -4,7 +4,7 @@ import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,14 +14,22 @@ from gemma4_block.demo.training.drawing.picture import Letter, RgbImage, Writing
 # Kept for the evaluation: no letter of these is ever trained on.
 HELD_OUT_FONTS = ("courier_prime", "lato", "montserrat", "pt_mono", "roboto", "STIXGeneral")
 # Fonts of symbols, not of letters.
-_SYMBOL_FONTS = ("cmex", "cmsy", "cmmi", "STIXNonUni", "STIXSiz", "LastResort", "DejaVuSansDisplay",
-                 "DejaVuSerifDisplay")  # fmt: skip
+_SYMBOL_FONTS = (
+    "cmex",
+    "cmsy",
+    "cmmi",
+    "STIXNonUni",
+    "STIXSiz",
+    "LastResort",
+    "DejaVuSansDisplay",
+    "DejaVuSerifDisplay",
+)
 
 
 @lru_cache(maxsize=1)
 def list_fonts() -> tuple[Path, ...]:
-    """Return the font files that come with matplotlib (Bitstream Vera's and OFL) and the host's blocks (OFL)."""
-    found = sorted((Path(matplotlib.get_data_path()) / "fonts" / "ttf").glob("*.ttf"))
+    """Return the fonts that come with matplotlib (Bitstream Vera's, OFL) and the host's blocks (OFL)."""
+    found = sorted((Path(mpl.get_data_path()) / "fonts" / "ttf").glob("*.ttf"))
     host = importlib.util.find_spec("roboflow_workflows")
     if host is not None and host.origin is not None:
         found += sorted(

@@ -132,12 +132,22 @@ def fish_oval(rng: Rng) -> Drawing:
 def fish_pointed(rng: Rng) -> Drawing:
     """A long fish drawn with corners."""
     return [
-        polygon((1, 0), (0.45, -0.35), (-0.3, -0.3), (-0.62, -0.05), (-1, -0.4), (-0.9, 0), (-1, 0.4), (-0.62, 0.05),
-                (-0.3, 0.3), (0.45, 0.35)),
+        polygon(
+            (1, 0),
+            (0.45, -0.35),
+            (-0.3, -0.3),
+            (-0.62, -0.05),
+            (-1, -0.4),
+            (-0.9, 0),
+            (-1, 0.4),
+            (-0.62, 0.05),
+            (-0.3, 0.3),
+            (0.45, 0.35),
+        ),
         polygon((0.1, -0.3), (-0.15, -rng.uniform(0.5, 0.7)), (-0.3, -0.28), role="second"),
         ellipse(0.65, -0.08, 0.08, 0.08, "light"),
         line(0.42, -0.25, 0.42, 0.25, 0.06, "second"),
-    ]  # fmt: skip
+    ]
 
 
 def bird_standing(rng: Rng) -> Drawing:
@@ -198,9 +208,11 @@ def flower_petals(rng: Rng) -> Drawing:
     if rng.random() < 0.6:
         parts.append(ellipse(-0.22, 0.68, 0.22, 0.1, "dark"))
     size = 1.25 / count
-    for angle in 2 * np.pi * np.arange(count) / count:
-        parts.append(ellipse(0.34 * np.cos(angle), -0.45 + 0.34 * np.sin(angle), size + 0.03, size + 0.03))
-    return [*parts, ellipse(0, -0.45, 0.2, 0.2, "second")]
+    petals = [
+        ellipse(0.34 * np.cos(angle), -0.45 + 0.34 * np.sin(angle), size + 0.03, size + 0.03)
+        for angle in 2 * np.pi * np.arange(count) / count
+    ]
+    return [*parts, *petals, ellipse(0, -0.45, 0.2, 0.2, "second")]
 
 
 def flower_tulip(rng: Rng) -> Drawing:
@@ -209,9 +221,18 @@ def flower_tulip(rng: Rng) -> Drawing:
         line(0, -0.2, 0, 1, 0.09, "dark"),
         polygon((0, 0.95), (-0.5, rng.uniform(-0.05, 0.2)), (-0.3, 0.7), role="dark"),
         polygon((0, 0.95), (0.5, rng.uniform(-0.05, 0.2)), (0.3, 0.7), role="dark"),
-        polygon((-0.42, -0.95), (-0.2, -0.65), (0, -1), (0.2, -0.65), (0.42, -0.95), (0.4, -0.35), (0.15, -0.08),
-                (-0.15, -0.08), (-0.4, -0.35)),
-    ]  # fmt: skip
+        polygon(
+            (-0.42, -0.95),
+            (-0.2, -0.65),
+            (0, -1),
+            (0.2, -0.65),
+            (0.42, -0.95),
+            (0.4, -0.35),
+            (0.15, -0.08),
+            (-0.15, -0.08),
+            (-0.4, -0.35),
+        ),
+    ]
 
 
 def apple_whole(rng: Rng) -> Drawing:

@@ -51,7 +51,9 @@ def box(x1: float, y1: float, x2: float, y2: float, role: Role = "body", *, radi
     return Part(np.concatenate([corner.points[::4] for corner in corners]), role)
 
 
-def line(x1: float, y1: float, x2: float, y2: float, width: float, role: Role = "body") -> Part:
+def line(  # noqa: PLR0917
+    x1: float, y1: float, x2: float, y2: float, width: float, role: Role = "body"
+) -> Part:
     """Return a straight stroke as the rectangle that it covers."""
     along = np.array([x2 - x1, y2 - y1])
     across = np.array([-along[1], along[0]]) / max(1e-6, float(np.hypot(*along))) * width / 2
@@ -59,7 +61,7 @@ def line(x1: float, y1: float, x2: float, y2: float, width: float, role: Role = 
     return Part(np.stack([a + across, b + across, b - across, a - across]), role)
 
 
-def arc(
+def arc(  # noqa: PLR0917
     x: float, y: float, rx: float, ry: float, width: float, role: Role = "body",
     *, start: float = 0.0, end: float = 360.0,
 ) -> Part:  # fmt: skip

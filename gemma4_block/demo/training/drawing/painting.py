@@ -28,12 +28,11 @@ class Pose:
 
     def place(self, points: Points) -> Points:
         """Move points from the unit square to pixels."""
-        scaled = (
-            points * np.array([-1 if self.is_mirrored else 1, 1]) * (self.half_width_px, self.half_height_px)
-        )
+        sign = -1 if self.is_mirrored else 1
+        scaled = points * np.array([sign * self.half_width_px, self.half_height_px])
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         turned = scaled @ np.array([[cos, sin], [-sin, cos]])
-        return turned + (self.x_px, self.y_px)
+        return turned + np.array([self.x_px, self.y_px])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +72,10 @@ def paint(image: RgbImage, drawing: Drawing, outlines: Sequence[Points], look: L
             if look.fade and part.role == "body":
                 _fade(image, points, ink, look.fade)
         if look.stroke_px:
-            cv2.polylines(image, [points], True, look.stroke, look.stroke_px, cv2.LINE_AA, _SUBPIXEL_BITS)
+            is_closed = True
+            cv2.polylines(
+                image, [points], is_closed, look.stroke, look.stroke_px, cv2.LINE_AA, _SUBPIXEL_BITS
+            )
 
 
 def cover(owners: npt.NDArray[np.int16], outlines: Sequence[Points], owner: int) -> None:

@@ -121,7 +121,7 @@ class Placer:
         box = box_around(outlines, stroke / 2)
         if not self._is_free(box, outlines, color, kind):
             return False
-        look = self._look(kind, color, box, stroke, is_hollow=is_hollow)
+        look = self._look(color, box, stroke, is_hollow=is_hollow)
         if look is None:
             return False
         paint(self._canvas, drawing, outlines, look)
@@ -162,9 +162,7 @@ class Placer:
                 return False
         return True
 
-    def _look(
-        self, kind: str, color: str | None, box: Box, stroke_px: int, *, is_hollow: bool
-    ) -> Look | None:
+    def _look(self, color: str | None, box: Box, stroke_px: int, *, is_hollow: bool) -> Look | None:
         """Choose inks that stand out from what is below; None where none was found."""
         x1, y1, x2, y2 = (max(0, round(edge)) for edge in box)
         below = self._canvas[y1 : y2 + 1, x1 : x2 + 1].reshape(-1, 3)

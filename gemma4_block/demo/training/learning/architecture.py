@@ -87,8 +87,8 @@ _NAMED_TOKENS = {
 # after it. llama.cpp takes the last two of the owners for a sliding and a full one.
 _LAYER_TYPES = ["sliding_attention", "sliding_attention", "full_attention"] * 3
 _SHARED_LAYERS = 3
-# Merges stay within these pieces: the fixed parts of JSON answers and schemas, words, capitals, digits. Capitals
-# stand alone, because words in pictures are read letter by letter.
+# Merges stay within these pieces: the fixed parts of JSON answers and schemas, words, capitals, digits.
+# Capitals stand alone, because words in pictures are read letter by letter.
 _PIECES = Regex(
     r'\[\{"box_2d":▁\[|\{"box_2d":▁\[|\],▁"label":▁"|"\},▁|"\}\]|\{"class_name":▁"'
     r'|\{"type":▁"object",▁"properties":▁\{"|":▁\{"type":▁"|":▁\{"enum":▁\["|"\],▁"description":▁"'

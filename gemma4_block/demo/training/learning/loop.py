@@ -31,7 +31,7 @@ class Settings:
         save_every_s: How much is lost at most where the process is killed.
         log_every: Steps between lines of the log.
         score_every: Steps between scores of held-out pictures.
-        is_compiled: Whether layers are compiled, which takes minutes at the start and halves the time of a step.
+        is_compiled: Whether layers are compiled, which takes minutes at first and halves the time of a step.
 
     """
 
@@ -49,7 +49,7 @@ def train(plan: Plan, settings: Settings, *, finish_in: int | None = None) -> Tr
     Args:
         plan: How long and how hard.
         settings: Where and how often.
-        finish_in: Let the learning rate fall over so many steps from here, then stop. None leaves it as it is.
+        finish_in: Let the rate fall over so many steps from here, then stop; None leaves it as it is.
 
     Returns:
         The trainer, at its last step.

@@ -89,8 +89,8 @@ def pack_row(rng: np.random.Generator, picture: Picture, tokenizer: GemmaTokeniz
         tokens = np.concatenate([question, answer])
         target = np.full(len(tokens), IGNORED)
         weights = np.zeros(len(tokens), dtype=np.float32)
-        # Each place predicts the next token: the last of the question predicts the answer's first. Long answers
-        # count more than short ones, but not as much as they are longer.
+        # Each place predicts the next token: the last of the question predicts the answer's first. Long
+        # answers count more than short ones, but not as much as they are longer.
         target[len(question) - 1 : -1] = answer
         weights[len(question) - 1 : -1] = np.where(np.isin(answer, digits), _DIGIT_WEIGHT, 1) / np.sqrt(
             len(answer)

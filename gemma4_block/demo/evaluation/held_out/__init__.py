@@ -1,0 +1,1 @@
+"""A second generator of pictures, which training never saw: other code, fonts and backgrounds."""
