@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import GemmaTokenizer
+from transformers import Gemma4TextConfig, GemmaTokenizer
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.training.learning import Plan, Settings, Trainer, train
@@ -37,6 +37,8 @@ def tokenizer() -> GemmaTokenizer:
 def test_layers_are_ordered_as_those_of_e2b() -> None:
     """Sliding, then full, last among those that own keys and values; the rest share those of these two."""
     text = build_config().text_config
+    assert isinstance(text, Gemma4TextConfig)
+    assert text.layer_types is not None
     owners = text.layer_types[: -text.num_kv_shared_layers]
     assert owners[-2:] == ["sliding_attention", "full_attention"]
     assert text.layer_types == ["sliding_attention", "sliding_attention", "full_attention"] * 3

@@ -37,7 +37,7 @@ def rod(x1: float, y1: float, x2: float, y2: float, thickness: float) -> Field:
     def distance(x: Grid, y: Grid) -> Grid:
         length = max(1e-9, (x2 - x1) ** 2 + (y2 - y1) ** 2)
         along = np.clip(((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / length, 0, 1)
-        return cast("Grid", np.hypot(x - x1 - along * (x2 - x1), y - y1 - along * (y2 - y1)) - thickness / 2)
+        return np.hypot(x - x1 - along * (x2 - x1), y - y1 - along * (y2 - y1)) - thickness / 2
 
     return distance
 

@@ -49,7 +49,7 @@ def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: 
 
     """
     by_kind = rng.random() < 0.4
-    name = (lambda thing: thing.kind) if by_kind else (lambda thing: thing.label)
+    name: Callable[[Thing], str] = (lambda thing: thing.kind) if by_kind else (lambda thing: thing.label)
     present = sorted({name(thing) for thing in picture.things})
     known = names.KINDS if by_kind else names.LABELS
     wanted = _draw_wanted(rng, present, only)

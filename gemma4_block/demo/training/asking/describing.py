@@ -8,6 +8,7 @@ from gemma4_block.demo import phrases
 from gemma4_block.demo.training.asking import names
 from gemma4_block.demo.training.asking.turn import Language, Turn, pick, think
 from gemma4_block.demo.training.drawing import Picture
+from gemma4_block.tasks.text import OCR
 
 _READ_NUMBER = (
     "Read the number.",
@@ -26,7 +27,7 @@ _READ = (
     "What does the label say?",
     "Which word is it?",
     "Transcribe the text.",
-    *(phrases.text.OCR,) * 4,
+    *(OCR,) * 4,
 )
 NO_TEXT = "no text"
 

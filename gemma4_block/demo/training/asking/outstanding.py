@@ -31,14 +31,15 @@ def find_outstanding(picture: Picture, which: str) -> Thing | None:
         x1, y1, x2, y2 = thing.box_xyxy_px
         size = float(np.log((x2 - x1) * (y2 - y1)))
         x, y = (x1 + x2) / 2 / width * 5, (y1 + y2) / 2 / height * 5
-        return {
+        measures: dict[str, float] = {
             "largest": -size,
             "smallest": size,
             "leftmost": x,
             "rightmost": -x,
             "topmost": y,
             "lowest": -y,
-        }[which]
+        }
+        return measures[which]
 
     first, *others = sorted(picture.things, key=measure)
     if others and measure(others[0]) - measure(first) < 0.4:

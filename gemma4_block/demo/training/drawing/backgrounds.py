@@ -70,7 +70,8 @@ def _gradient(rng: Rng, width: int, height: int) -> _Canvas:
     ramp = (ramp - ramp.min()) / max(1e-6, float(np.ptp(ramp)))
     start = _color(rng)
     end = _near(rng, start, 60) if rng.random() < 0.6 else _color(rng)
-    return start + ramp[..., None] * (end - start)
+    blend: _Canvas = start + ramp[..., None] * (end - start)
+    return blend
 
 
 def _clouds(rng: Rng, width: int, height: int) -> _Canvas:
@@ -103,7 +104,7 @@ def _pattern(rng: Rng, width: int, height: int) -> _Canvas:
     color = _color(rng)
     other = _near(rng, color, rng.uniform(8, 40))
     canvas = np.where(mask[..., None], other, color).astype(np.float32)
-    return cv2.GaussianBlur(canvas, (3, 3), 0)
+    return cv2.GaussianBlur(canvas, (3, 3), 0).astype(np.float32)
 
 
 def _grain(rng: Rng, width: int, height: int) -> _Canvas:
@@ -163,4 +164,5 @@ def _light(rng: Rng, width: int, height: int) -> _Canvas:
     """Return how bright each pixel is: darker away from a lamp."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     away = np.hypot((x / width - rng.uniform(0, 1)), (y / height - rng.uniform(0, 1)))
-    return (1.1 - rng.uniform(0.1, 0.6) * away)[..., None].astype(np.float32)
+    light: _Canvas = (1.1 - rng.uniform(0.1, 0.6) * away)[..., None].astype(np.float32)
+    return light

@@ -261,7 +261,7 @@ def clock_round(rng: Rng) -> Drawing:
     for angle in np.arange(0, 2 * np.pi, np.pi / 6 if rng.random() < 0.5 else np.pi / 2):
         x, y = np.cos(angle), np.sin(angle)
         parts.append(line(0.62 * x, 0.62 * y, 0.76 * x, 0.76 * y, 0.07, "dark"))
-    return parts + _hands(rng)
+    return [*parts, *_hands(rng)]
 
 
 def clock_alarm(rng: Rng) -> Drawing:

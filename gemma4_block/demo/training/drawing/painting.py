@@ -32,7 +32,8 @@ class Pose:
         scaled = points * np.array([sign * self.half_width_px, self.half_height_px])
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         turned = scaled @ np.array([[cos, sin], [-sin, cos]])
-        return turned + np.array([self.x_px, self.y_px])
+        moved: Points = turned + np.array([self.x_px, self.y_px])
+        return moved
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +82,7 @@ def paint(image: RgbImage, drawing: Drawing, outlines: Sequence[Points], look: L
 def cover(owners: npt.NDArray[np.int16], outlines: Sequence[Points], owner: int) -> None:
     """Write an owner's number under all of its outlines."""
     for points in outlines:
-        cv2.fillPoly(owners, [np.round(points).astype(np.int32)], owner)
+        cv2.fillPoly(owners, [np.round(points).astype(np.int32)], (owner,))
 
 
 def _fade(image: RgbImage, points: npt.NDArray[np.int32], ink: Rgb, strength: float) -> None:
@@ -92,7 +93,7 @@ def _fade(image: RgbImage, points: npt.NDArray[np.int32], ink: Rgb, strength: fl
         return
     mask = np.zeros((y2 - y, x2 - x), dtype=np.uint8)
     moved = points - np.array([x, y]) * 2**_SUBPIXEL_BITS
-    cv2.fillPoly(mask, [moved.astype(np.int32)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.fillPoly(mask, [moved.astype(np.int32)], (255,), cv2.LINE_AA, _SUBPIXEL_BITS)
     ramp = np.add.outer(np.linspace(0, 0.5, y2 - y), np.linspace(0, 0.5, x2 - x))[..., None]
     deep = np.array(ink) + ramp * (np.array(shade(ink, 1 - strength)) - np.array(ink))
     part = mask[..., None] / 255

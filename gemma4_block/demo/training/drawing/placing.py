@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from gemma4_block.demo.training.drawing import goods, living, places
 from gemma4_block.demo.training.drawing.inks import Rgb, distance, mix_any, mix_ink, shade, stands_out
-from gemma4_block.demo.training.drawing.outlines import Drawing
+from gemma4_block.demo.training.drawing.outlines import Drawing, Role
 from gemma4_block.demo.training.drawing.painting import Look, Pose, box_around, cover, paint
 from gemma4_block.demo.training.drawing.picture import (
     COLORS,
@@ -181,6 +181,7 @@ class Placer:
         rng = self._rng
         fade = float(rng.uniform(0.15, 0.4)) if rng.random() < 0.15 * self._difficulty else 0.0
         line = body if is_hollow else self._line_ink(body)
+        inks: dict[Role, Rgb]
         if color is not None:
             inks = {"body": body, "second": body, "dark": body, "light": body}
         elif rng.random() < 0.2:

@@ -196,6 +196,8 @@ def _predict(model: "Gemma4ForConditionalGeneration", batch: Batch) -> tuple[tor
         use_cache=False,
     )
     logits = model.lm_head(outputs.last_hidden_state[batch.texts.labels != IGNORED]).float()
-    cap = model.config.text_config.final_logit_softcapping
+    text_config = model.config.text_config
+    assert isinstance(text_config, Gemma4TextConfig)
+    cap = text_config.final_logit_softcapping
     assert cap is not None
     return torch.tanh(logits / cap) * cap, outputs.image_hidden_states
