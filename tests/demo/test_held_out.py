@@ -20,7 +20,7 @@ def draw(name: str, count: int) -> list[Picture]:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_boxes_hold_what_is_drawn(name: str) -> None:
-    """Each box is that of the pixels that its thing owns, grown by what others cover; all is in reading order."""
+    """Each box is that of the pixels that its thing owns, or owned; all is in reading order."""
     for picture in draw(name, 6):
         height, width = picture.image.shape[:2]
         keys = []
@@ -83,7 +83,7 @@ def test_every_part_of_an_everyday_thing_is_there(kind: str) -> None:
         assert all(inside.any() for inside in insides)
         whole = np.logical_or.reduce(insides)
         spans = [np.ptp(np.nonzero(whole.any(axis=axis))[0]) for axis in (0, 1)]
-        assert max(spans) > 150
+        assert max(spans) > 130
 
 
 @pytest.mark.parametrize(
