@@ -47,6 +47,9 @@ def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: 
         most: How many at most.
         only: How many of them are there; None leaves it open.
 
+    Returns:
+        At least one class.
+
     """
     by_kind = rng.random() < 0.4
     name: Callable[[Thing], str] = (lambda thing: thing.kind) if by_kind else (lambda thing: thing.label)

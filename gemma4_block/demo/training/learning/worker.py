@@ -18,6 +18,10 @@ class Worker:
     Attributes:
         model: The copy.
 
+    Args:
+        learner: Whose weights these are.
+        is_compiled: Whether layers are compiled, which takes minutes at first.
+
     """
 
     def __init__(self, learner: Gemma4ForConditionalGeneration, *, is_compiled: bool) -> None:
