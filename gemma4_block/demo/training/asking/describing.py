@@ -8,7 +8,7 @@ from gemma4_block.demo import phrases
 from gemma4_block.demo.training.asking import names
 from gemma4_block.demo.training.asking.turn import Language, Turn, pick, think
 from gemma4_block.demo.training.drawing import Picture
-from gemma4_block.tasks.text import OCR
+from gemma4_block.tasks import text
 
 _READ_NUMBER = (
     "Read the number.",
@@ -27,7 +27,7 @@ _READ = (
     "What does the label say?",
     "Which word is it?",
     "Transcribe the text.",
-    *(OCR,) * 4,
+    *(text.OCR,) * 4,
 )
 NO_TEXT = "no text"
 
@@ -39,10 +39,10 @@ def describe(picture: Picture, language: Language = "english") -> str:
     """
     is_english = language == "english"
     if not picture.things and picture.writing is not None:
-        text = picture.writing.text
-        if text.isdecimal():
-            return f"The number {text}." if is_english else f"Le nombre {text}."
-        return f'The text "{text}".' if is_english else f'Le texte "{text}".'
+        written = picture.writing.text
+        if written.isdecimal():
+            return f"The number {written}." if is_english else f"Le nombre {written}."
+        return f'The text "{written}".' if is_english else f'Le texte "{written}".'
     if not picture.things:
         return "An empty image." if is_english else "Une image vide."
     groups = Counter((thing.color is None, thing.color, thing.kind) for thing in picture.things)
@@ -77,9 +77,9 @@ def stray_turn(rng: np.random.Generator, picture: Picture, language: Language) -
 
 def read_turn(rng: np.random.Generator, picture: Picture) -> Turn:
     """Ask for the text."""
-    text = NO_TEXT if picture.writing is None else picture.writing.text
-    wordings = (*_READ, *_READ_NUMBER) if text.isdecimal() else _READ
-    return Turn(kind="read", question=pick(rng, wordings), answer=text, thought=text)
+    written = NO_TEXT if picture.writing is None else picture.writing.text
+    wordings = (*_READ, *_READ_NUMBER) if written.isdecimal() else _READ
+    return Turn(kind="read", question=pick(rng, wordings), answer=written, thought=written)
 
 
 def color_turn(rng: np.random.Generator, picture: Picture, language: Language) -> Turn:
