@@ -1,12 +1,12 @@
-"""Train the demo checkpoint on drawn scenes: first the tower alone, then the whole model.
+"""Train the demo checkpoint on drawn pictures: first the tower alone, then the whole model.
 
-Run `python -m gemma4_block.demo.training --work-dir runs/demo`. It is seeded, resumes from its last
-checkpoint, shows its progress and, with `--export`, writes the averaged weights as a checkpoint.
-The shipped one took 1,200 steps of the tower and 2,800 of the whole model, the last 1,200 with a new start
-of the learning rate; digits and boxes weigh more since step 2,100.
+Run `python -m gemma4_block.demo.training --directory runs/demo`. It is seeded, saves every few minutes, goes
+on from there when it is run again, and logs its progress to `log.jsonl`. The learning rate stays where it is
+until `--finish-in` says in how many steps to end; with `--export`, the averaged weights are then written as a
+checkpoint.
 
-A tower of this size learns nothing visual from answers alone, so throw-away heads on the soft tokens
-say of each what lies under it, whether it is a centre, and where the box around it begins and ends.
+A tower of this size learns nothing visual from answers alone, so throw-away heads on the soft tokens say of
+each what lies under its patches, and where the boxes around things begin and end.
 """
 
 import os
@@ -18,29 +18,34 @@ from pathlib import Path
 
 import torch
 
-from gemma4_block.demo.training.loop import train
-from gemma4_block.demo.training.trainer import Plan
+from gemma4_block.demo.training.learning import Plan, Settings, train
 
 
 def main() -> None:
     """Read the command line, train, and export where asked."""
-    defaults = Plan()
     parser = argparse.ArgumentParser(
         prog="python -m gemma4_block.demo.training",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--work-dir", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--directory", type=Path, default=Path("runs/demo"))
     parser.add_argument("--export", type=Path, help="write the checkpoint here at the end")
+    parser.add_argument(
+        "--finish-in", type=int, help="let the learning rate fall over so many steps, then end"
+    )
     parser.add_argument("--stop-after-s", type=float, default=float("inf"))
-    parser.add_argument("--steps", type=int, default=defaults.steps)
-    parser.add_argument("--tower-steps", type=int, default=defaults.tower_steps)
-    parser.add_argument("--decay-steps", type=int, default=defaults.decay_steps)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--no-compile", action="store_true", help="start at once, with steps of twice the time"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    plan = Plan(steps=arguments.steps, tower_steps=arguments.tower_steps, decay_steps=arguments.decay_steps)
-    trainer = train(plan, arguments.work_dir, stop_after_s=arguments.stop_after_s)
+    settings = Settings(
+        directory=arguments.directory,
+        stop_after_s=arguments.stop_after_s,
+        is_compiled=not arguments.no_compile,
+    )
+    trainer = train(Plan(), settings, finish_in=arguments.finish_in)
     if arguments.export is not None:
         trainer.export(arguments.export)
 

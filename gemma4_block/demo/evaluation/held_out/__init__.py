@@ -1,0 +1,5 @@
+"""A second generator of pictures, which training never saw: other code, fonts and backgrounds."""
+
+from gemma4_block.demo.evaluation.held_out.scenes import CONDITIONS, Condition, draw_held_out
+
+__all__ = ["CONDITIONS", "Condition", "draw_held_out"]

@@ -1,0 +1,96 @@
+"""Choose the questions about a picture."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from gemma4_block.demo.training.asking import classes, counting, describing, outstanding, structures
+from gemma4_block.demo.training.asking.turn import Kind, Language, Turn
+from gemma4_block.demo.training.drawing import Picture
+from gemma4_block.tasks import text
+
+
+def ask(
+    rng: np.random.Generator,
+    picture: Picture,
+    language: Language = "english",
+    *,
+    count: int = 5,
+    as_sentence: bool = False,
+) -> list[Turn]:
+    """Choose questions about a picture in varied wordings, with their answers.
+
+    Args:
+        rng: Source of every choice.
+        picture: What is in the image.
+        language: Language of descriptions and of the names of colours and kinds.
+        count: About how many questions.
+        as_sentence: Whether the system prompt wants a sentence after a number.
+
+    Returns:
+        The turns, each to be asked on its own.
+
+    """
+    if as_sentence:
+        return [counting.count_turn(rng, picture, as_sentence=True) for _ in range(count - 1)]
+    odds = _weigh(picture)
+    total = sum(odds.values())
+    kinds = list(odds)
+    drawn = rng.choice(len(kinds), size=count, p=[weight / total for weight in odds.values()])
+    turns = [turn for place in drawn if (turn := _ASKERS[kinds[place]](rng, picture, language)) is not None]
+    return [_maybe_as_question(rng, turn) for turn in turns]
+
+
+def _weigh(picture: Picture) -> dict[Kind, float]:
+    """Return how often each kind of question is asked about this picture."""
+    odds: dict[Kind, float] = {
+        "describe": 1.0,
+        "stray": 0.2,
+        "count": 1.4,
+        "present": 0.5,
+        "structured": 1.3,
+        "per class": 0.9,
+        "detect": 1.9,
+        "read": 0.08,
+    }
+    if picture.things:
+        odds["classify"] = 2.2 if len(picture.things) == 1 else 0.7
+        odds["outstanding"] = 0.1 if len(picture.things) == 1 else 0.35
+    if len(picture.things) == 1:
+        odds["kind"] = 0.5
+        if picture.things[0].color is not None:
+            odds["color"] = 0.5
+    if picture.writing is not None:
+        odds["read"] = 5.0 if not picture.things else 3.0
+        if not picture.things:
+            odds |= {"detect": 0.3, "per class": 0.2, "count": 0.4, "present": 0.2}
+    return odds
+
+
+_Asker = Callable[[np.random.Generator, Picture, Language], Turn | None]
+
+_ASKERS: Mapping[Kind, _Asker] = MappingProxyType(
+    {
+        "describe": describing.describe_turn,
+        "stray": describing.stray_turn,
+        "count": lambda rng, picture, _: counting.count_turn(rng, picture, as_sentence=False),
+        "present": lambda rng, picture, _: counting.present_turn(rng, picture),
+        "structured": lambda rng, picture, _: structures.structured_turn(rng, picture),
+        "per class": lambda rng, picture, _: classes.per_class_turn(rng, picture),
+        "detect": lambda rng, picture, _: classes.detect_turn(rng, picture),
+        "classify": lambda rng, picture, _: classes.classify_turn(rng, picture),
+        "outstanding": lambda rng, picture, _: outstanding.outstanding_turn(rng, picture),
+        "color": describing.color_turn,
+        "kind": describing.kind_turn,
+        "read": lambda rng, picture, _: describing.read_turn(rng, picture),
+    }
+)
+
+
+def _maybe_as_question(rng: np.random.Generator, turn: Turn) -> Turn:
+    """Sometimes word a question of the user as the visual-question-answering task does."""
+    if "JSON" in turn.question or rng.random() > 0.2:
+        return turn
+    return replace(turn, question=text.short_answer(turn.question))

@@ -1,0 +1,106 @@
+"""The truth about every soft token: what lies under each of its patches, and where boxes begin and end."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gemma4_block.demo.scenes import COLORS
+from gemma4_block.demo.training.asking import KINDS, scale_box_1000
+from gemma4_block.demo.training.drawing import Picture
+from gemma4_block.demo.training.learning.architecture import POOLING_KERNEL_SIZE
+
+IGNORED: Final = -100
+CHARS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.:%"
+KIND_COUNT: Final = 1 + len(KINDS)
+COLOR_COUNT: Final = len(COLORS)
+CHAR_COUNT: Final = 1 + len(CHARS)
+PATCHES: Final = POOLING_KERNEL_SIZE**2
+"""Patches of a soft token."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """The truth under each soft token, row by row of the grid; of its patches likewise.
+
+    Attributes:
+        kinds: `(N, 4)` int64, 0 for the background, then `KINDS`.
+        colors: `(N, 4)` int64, of `COLORS` where a shape is, `IGNORED` elsewhere.
+        chars: `(N, 4)` int64, 0 for none, then `CHARS`.
+        is_center: `(N, 4)` float32, 1 where the middle of a thing lies in the patch.
+        box_digits: `(N, 4, 4, 2)` int64, at centres the hundreds and tens of y1, x1, y2, x2 (0-1000);
+            `IGNORED` elsewhere.
+
+    """
+
+    kinds: torch.Tensor
+    colors: torch.Tensor
+    chars: torch.Tensor
+    is_center: torch.Tensor
+    box_digits: torch.Tensor
+
+
+def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
+    """Return the truth about a picture that is cut into so many rows and columns of soft tokens."""
+    height, width = picture.image.shape[:2]
+    high, wide = rows * POOLING_KERNEL_SIZE, columns * POOLING_KERNEL_SIZE
+    y = np.minimum(height - 1, ((np.arange(high) + 0.5) / high * height).astype(np.int64))
+    x = np.minimum(width - 1, ((np.arange(wide) + 0.5) / wide * width).astype(np.int64))
+    owners = picture.owners[np.ix_(y, x)]
+    kind_of = np.array([1 + KINDS.index(thing.kind) for thing in picture.things] + [0], dtype=np.int64)
+    color_of = np.array(
+        [IGNORED if thing.color is None else COLORS.index(thing.color) for thing in picture.things]
+        + [IGNORED],
+        dtype=np.int64,
+    )
+    # The last entries stand for nobody, which is -1.
+    kinds, colors = kind_of[owners], color_of[owners]
+    is_center = np.zeros((high, wide), dtype=np.float32)
+    box_digits = np.full((high, wide, 4, 2), IGNORED, dtype=np.int64)
+    for thing, kind, color in zip(picture.things, kind_of, color_of, strict=False):
+        row, column = _patch_of(thing.box_xyxy_px, height, width, high, wide)
+        kinds[row, column], colors[row, column], is_center[row, column] = kind, color, 1
+        box = np.array(scale_box_1000(picture, thing))
+        box_digits[row, column] = np.stack([box // 100, box // 10 % 10], axis=-1)
+    return Truth(
+        kinds=_by_token(kinds, rows, columns),
+        colors=_by_token(colors, rows, columns),
+        chars=_by_token(_find_chars(picture, high, wide), rows, columns),
+        is_center=_by_token(is_center, rows, columns),
+        box_digits=_by_token(box_digits, rows, columns),
+    )
+
+
+def _find_chars(picture: Picture, high: int, wide: int) -> npt.NDArray[np.int64]:
+    chars = np.zeros((high, wide), dtype=np.int64)
+    if picture.writing is None:
+        return chars
+    height, width = picture.image.shape[:2]
+    center_y, center_x = (np.arange(high) + 0.5) / high * height, (np.arange(wide) + 0.5) / wide * width
+    for letter in picture.writing.letters:
+        x1, y1, x2, y2 = letter.box_xyxy_px
+        inside = np.ix_((center_y > y1) & (center_y < y2), (center_x > x1) & (center_x < x2))
+        chars[inside] = chars[_patch_of(letter.box_xyxy_px, height, width, high, wide)] = 1 + CHARS.index(
+            letter.char
+        )
+    return chars
+
+
+def _patch_of(
+    box: tuple[float, float, float, float], height: int, width: int, high: int, wide: int
+) -> tuple[int, int]:
+    """Return row and column of the patch in which the middle of a box lies."""
+    x1, y1, x2, y2 = box
+    row = min(high - 1, max(0, int((y1 + y2) / 2 / height * high)))
+    return row, min(wide - 1, max(0, int((x1 + x2) / 2 / width * wide)))
+
+
+def _by_token(
+    values: npt.NDArray[np.int64] | npt.NDArray[np.float32], rows: int, columns: int
+) -> torch.Tensor:
+    k = POOLING_KERNEL_SIZE
+    rest = values.shape[2:]
+    grouped = values.reshape(rows, k, columns, k, *rest).swapaxes(1, 2).reshape(rows * columns, k * k, *rest)
+    return torch.from_numpy(np.ascontiguousarray(grouped))
