@@ -6,6 +6,7 @@ from gemma4_block.cli.ask import ask
 from gemma4_block.cli.bench import bench
 from gemma4_block.cli.demo import demo
 from gemma4_block.cli.doctor import doctor
+from gemma4_block.cli.finetune import finetune
 from gemma4_block.cli.run import run
 from gemma4_block.cli.serve import serve
 from gemma4_block.cli.serve_engine import serve_engine
@@ -24,6 +25,7 @@ app.command()(demo)
 app.command()(ask)
 app.command()(run)
 app.command()(bench)
+app.command()(finetune)
 app.command()(serve)
 app.command()(serve_engine)
 app.command()(doctor)

@@ -8,6 +8,7 @@ from gemma4_block.engine.loading.forecast import (
     forecast_precision,
     forecast_variant_precision,
 )
+from gemma4_block.engine.loading.new_adapter import NewAdapter
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16, choose_quantization, is_slow_in
 from gemma4_block.engine.loading.weight_files import measure_float32_bytes
 
@@ -15,6 +16,7 @@ __all__ = [
     "SLOW_BFLOAT16",
     "Checkpoint",
     "LoadOptions",
+    "NewAdapter",
     "Precision",
     "choose_quantization",
     "find_weights_gb",

@@ -1,0 +1,149 @@
+"""Train an adapter step by step; a run that was cut off goes on where it was saved."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import get_cosine_schedule_with_warmup
+
+from gemma4_block.engine.loading import Checkpoint, NewAdapter
+from gemma4_block.errors import ConfigurationError
+from gemma4_block.finetuning.dataset import Example
+from gemma4_block.finetuning.lessons import Lessons
+from gemma4_block.finetuning.plan import Plan
+from gemma4_block.finetuning.rows import answer_losses
+
+# Source: https://ai.google.dev/gemma/docs/core/huggingface_vision_finetune_qlora.
+_WARMUP_SHARE: Final = 0.03
+_MOST_GRADIENT: Final = 0.3
+_SAVE_EVERY_STEPS: Final = 25
+_STATE, _PLAN, _STEP = "state", "plan.json", "step"
+
+
+class AdapterTrainer:
+    """Trains an adapter, and keeps what it needs to go on in a folder.
+
+    Args:
+        checkpoint: The base.
+        lessons: Prepare its rows.
+        examples: To learn from.
+        plan: How.
+        folder: Of the run; one with a run under the same plan goes on with that.
+
+    Attributes:
+        adapter: What is trained.
+        steps: Of the whole training.
+        step: How many of them are done.
+
+    Raises:
+        ConfigurationError: The folder holds a run under another plan.
+
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        lessons: Lessons,
+        examples: tuple[Example, ...],
+        plan: Plan,
+        folder: Path,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._lessons = lessons
+        self._examples = examples
+        self._plan = plan
+        self._folder = folder
+        self.steps = plan.count_steps(len(examples))
+        self.step = 0
+        self.adapter = NewAdapter(checkpoint.model, rank=plan.rank, seed=plan.seed)
+        self._accelerator = Accelerator(
+            cpu=checkpoint.model.device.type == "cpu",
+            gradient_accumulation_steps=plan.gradient_accumulation_steps,
+        )
+        optimizer = torch.optim.AdamW(self.adapter.parameters, lr=plan.learning_rate, weight_decay=0.0)
+        schedule = get_cosine_schedule_with_warmup(
+            optimizer, max(1, round(_WARMUP_SHARE * self.steps)), self.steps
+        )
+        self._optimizer, self._schedule = self._accelerator.prepare(optimizer, schedule)
+        self._accelerator.register_for_checkpointing(self.adapter, self)
+        self._resume()
+
+    def state_dict(self) -> Mapping[str, int]:
+        """Return how far it is."""
+        return {_STEP: self.step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from there."""
+        self.step = state[_STEP]
+
+    def train(self, tell: Callable[[float], None]) -> None:
+        """Take the steps that are left, and save on the way.
+
+        Args:
+            tell: Is told the loss of each, the mean over its examples.
+
+        """
+        while self.step < self.steps:
+            loss = self._learn(self._choose())
+            self.step += 1
+            tell(loss)
+            if self.step % _SAVE_EVERY_STEPS == 0 or self.step == self.steps:
+                self._save()
+
+    def _choose(self) -> list[Example]:
+        """Return the examples of the next step; every epoch has an order of its own."""
+        steps_an_epoch = self.steps // self._plan.epochs
+        epoch, place = divmod(self.step, steps_an_epoch)
+        order = np.random.default_rng((self._plan.seed, epoch)).permutation(len(self._examples))
+        start = place * self._plan.examples_a_step
+        return [self._examples[index] for index in order[start : start + self._plan.examples_a_step]]
+
+    def _learn(self, examples: Sequence[Example]) -> float:
+        total = 0.0
+        for start in range(0, len(examples), self._plan.batch_size):
+            lessons = [self._lessons.word(one) for one in examples[start : start + self._plan.batch_size]]
+            losses = answer_losses(
+                self._checkpoint.model,
+                list(self._lessons.prepare(lessons)),
+                self._lessons.features,
+                pad_id=self._checkpoint.special_tokens.pad_id,
+            )
+            # Each example weighs the same, however the step is cut into passes.
+            loss = losses.sum() / len(examples)
+            self._accelerator.backward(loss)
+            total += float(loss.detach())
+        self._accelerator.clip_grad_norm_(self.adapter.parameters, _MOST_GRADIENT)
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad()
+        return total
+
+    def _save(self) -> None:
+        """Write the state, whole or not at all."""
+        state, partial = self._folder / _STATE, self._folder / f"{_STATE}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        self._accelerator.save_state(str(partial))
+        shutil.rmtree(state, ignore_errors=True)
+        partial.rename(state)
+
+    def _resume(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / _PLAN
+        own = asdict(self._plan) | {"examples": len(self._examples)}
+        if not path.exists():
+            path.write_text(json.dumps(own), encoding="utf-8")
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if begun != own:
+            changed = {name: value for name, value in begun.items() if own.get(name) != value}
+            raise ConfigurationError(
+                f"{self._folder} holds a run with other options: {changed}. Give the same ones to go on with "
+                "it, or another folder."
+            )
+        if (self._folder / _STATE).is_dir():
+            self._accelerator.load_state(str(self._folder / _STATE))
