@@ -84,7 +84,7 @@ class Lessons:
                     else fit_image_seq_length(
                         self._wording.task.image_seq_length, self._checkpoint.image_seq_lengths, [image]
                     ),
-                    prompt=example.prefix if self._wording.task.takes.prompt != "unused" else None,
+                    prompt=example.prefix,
                     system_prompt=self._wording.system_prompt,
                     classes=self._wording.classes,
                     output_structure=self._wording.output_structure,

@@ -22,6 +22,7 @@ from gemma4_block.finetuning.rows import answer_losses
 # Source: https://ai.google.dev/gemma/docs/core/huggingface_vision_finetune_qlora.
 _WARMUP_SHARE: Final = 0.03
 _MOST_GRADIENT: Final = 0.3
+# Our choice: a cut costs some seconds of work, or a few minutes.
 _SAVE_EVERY_STEPS: Final = 25
 _STATE, _PLAN, _STEP = "state", "plan.json", "step"
 
@@ -35,6 +36,7 @@ class AdapterTrainer:
         examples: To learn from.
         plan: How.
         folder: Of the run; one with a run under the same plan goes on with that.
+        save_every_steps: How many steps a cut may cost.
 
     Attributes:
         adapter: What is trained.
@@ -53,12 +55,15 @@ class AdapterTrainer:
         examples: tuple[Example, ...],
         plan: Plan,
         folder: Path,
+        *,
+        save_every_steps: int = _SAVE_EVERY_STEPS,
     ) -> None:
         self._checkpoint = checkpoint
         self._lessons = lessons
         self._examples = examples
         self._plan = plan
         self._folder = folder
+        self._save_every_steps = save_every_steps
         self.steps = plan.count_steps(len(examples))
         self.step = 0
         self.adapter = NewAdapter(checkpoint.model, rank=plan.rank, seed=plan.seed)
@@ -93,7 +98,7 @@ class AdapterTrainer:
             loss = self._learn(self._choose())
             self.step += 1
             tell(loss)
-            if self.step % _SAVE_EVERY_STEPS == 0 or self.step == self.steps:
+            if self.step % self._save_every_steps == 0 or self.step == self.steps:
                 self._save()
 
     def _choose(self) -> list[Example]:
