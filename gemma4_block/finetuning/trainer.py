@@ -24,7 +24,9 @@ _WARMUP_SHARE: Final = 0.03
 _MOST_GRADIENT: Final = 0.3
 # Our choice: a cut costs some seconds of work, or a few minutes.
 _SAVE_EVERY_STEPS: Final = 25
-_STATE, _PLAN, _STEP = "state", "plan.json", "step"
+_STATE: Final = "step-"
+_PLAN: Final = "plan.json"
+_STEP: Final = "step"
 
 
 class AdapterTrainer:
@@ -67,10 +69,8 @@ class AdapterTrainer:
         self.steps = plan.count_steps(len(examples))
         self.step = 0
         self.adapter = NewAdapter(checkpoint.model, rank=plan.rank, seed=plan.seed)
-        self._accelerator = Accelerator(
-            cpu=checkpoint.model.device.type == "cpu",
-            gradient_accumulation_steps=plan.gradient_accumulation_steps,
-        )
+        # Passes are added up below: Accelerate would weigh the last ones of an epoch, if fewer, too little.
+        self._accelerator = Accelerator(cpu=checkpoint.model.device.type == "cpu")
         optimizer = torch.optim.AdamW(self.adapter.parameters, lr=plan.learning_rate, weight_decay=0.0)
         schedule = get_cosine_schedule_with_warmup(
             optimizer, max(1, round(_WARMUP_SHARE * self.steps)), self.steps
@@ -130,12 +130,19 @@ class AdapterTrainer:
         return total
 
     def _save(self) -> None:
-        """Write the state, whole or not at all."""
-        state, partial = self._folder / _STATE, self._folder / f"{_STATE}.partial"
+        """Write the state, whole or not at all; the last one goes when the new one is there."""
+        earlier = self._find_states()
+        partial = self._folder / "partial"
         shutil.rmtree(partial, ignore_errors=True)
         self._accelerator.save_state(str(partial))
-        shutil.rmtree(state, ignore_errors=True)
-        partial.rename(state)
+        partial.rename(self._folder / f"{_STATE}{self.step}")
+        for state in earlier:
+            shutil.rmtree(state)
+
+    def _find_states(self) -> list[Path]:
+        """Return the folders of states, the latest last."""
+        found = self._folder.glob(f"{_STATE}*")
+        return sorted(found, key=lambda path: int(path.name.removeprefix(_STATE)))
 
     def _resume(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -150,5 +157,6 @@ class AdapterTrainer:
                 f"{self._folder} holds a run with other options: {changed}. Give the same ones to go on with "
                 "it, or another folder."
             )
-        if (self._folder / _STATE).is_dir():
-            self._accelerator.load_state(str(self._folder / _STATE))
+        states = self._find_states()
+        if states:
+            self._accelerator.load_state(str(states[-1]))

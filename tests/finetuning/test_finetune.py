@@ -118,6 +118,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_adapter(
 
     resumed = _trainer(load, dataset, tmp_path / "cut")
 
+    assert [path.name for path in (tmp_path / "cut").glob("step-*")] == ["step-2"]
     assert resumed.step == 2
     resumed.train(lambda _: None)
     expected = whole.adapter.state_dict()
@@ -137,7 +138,7 @@ def test_a_run_does_not_go_on_with_other_options(
 def test_what_is_judged_before_is_kept_for_the_run_that_goes_on(dataset: Dataset, tmp_path: Path) -> None:
     """By then the adapter has learnt something."""
     first = _finetune(dataset, tmp_path, _Listener())
-    shutil.rmtree(tmp_path / "run" / "state")
+    shutil.rmtree(tmp_path / "run" / "step-6")
     again = _finetune(dataset, tmp_path, _Listener())
 
     assert again == first

@@ -42,7 +42,7 @@ _KIND_LETTER: Final = {"circle": "C", "square": "Q", "star": "S", "triangle": "T
 
 
 def describe_in_german(scene: Scene) -> str:
-    """Say what a scene shows, as in `1 blauer Stern, 2 rote Kreise.`"""
+    """Say what a scene shows, such as 1 blauer Stern, 2 rote Kreise."""
     if scene.number is not None:
         return f"Die Zahl {scene.number}."
     if not scene.shapes:
