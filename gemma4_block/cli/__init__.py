@@ -7,6 +7,7 @@ from gemma4_block.cli.bench import bench
 from gemma4_block.cli.demo import demo
 from gemma4_block.cli.doctor import doctor
 from gemma4_block.cli.engines import engines
+from gemma4_block.cli.finetune import finetune
 from gemma4_block.cli.models import models
 from gemma4_block.cli.pull import pull
 from gemma4_block.cli.run import run
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(ask)
 app.command()(run)
 app.command()(bench)
+app.command()(finetune)
 app.command()(serve)
 app.command()(pull)
 app.command()(models)

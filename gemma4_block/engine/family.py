@@ -171,6 +171,27 @@ class LanguageModel(Protocol):
     ) -> torch.Tensor:
         """Put all tokens into the cache, and return the logits `(B, V)` float32 after the last."""
 
+    def predict(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        features: Sequence[torch.Tensor],
+        *,
+        last: int,
+    ) -> torch.Tensor:
+        """Return the logits float32 after the last tokens of whole texts, with gradients where they are on.
+
+        Args:
+            input_ids: `(B, L)` int64, image placeholders included, padded on the left.
+            attention_mask: `(B, L)` int64, 0 at padding.
+            features: Of all images, in order.
+            last: After how many tokens logits are wanted, 1 to L.
+
+        Returns:
+            `(B, last, V)`.
+
+        """
+
     def fill_cache(
         self,
         input_ids: torch.Tensor,

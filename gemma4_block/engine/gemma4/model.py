@@ -128,6 +128,26 @@ class Gemma4Model:
         logits: torch.Tensor = outputs.logits[:, -1]
         return logits.float()
 
+    def predict(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        features: Sequence[torch.Tensor],
+        *,
+        last: int,
+    ) -> torch.Tensor:
+        """Return the logits `(B, last, V)` float32 after the last tokens, without a cache, for training."""
+        outputs = self.module(
+            **self._embed(input_ids, features),
+            mm_token_type_ids=(input_ids == self.module.config.image_token_id).long(),
+            logits_to_keep=last,
+            attention_mask=attention_mask,
+            position_ids=_positions(attention_mask),
+            use_cache=False,
+        )
+        logits: torch.Tensor = outputs.logits
+        return logits.float()
+
     def fill_cache(
         self, input_ids: torch.Tensor, masks: AttentionMasks, positions: torch.Tensor, cache: DynamicCache
     ) -> None:

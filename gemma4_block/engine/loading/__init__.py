@@ -9,6 +9,7 @@ from gemma4_block.engine.loading.forecast import (
     forecast_variant_precision,
     forecast_weights_bytes,
 )
+from gemma4_block.engine.loading.new_adapter import NewAdapter
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16, choose_quantization, is_slow_in
 from gemma4_block.engine.loading.weight_files import measure_float32_bytes
 
@@ -16,6 +17,7 @@ __all__ = [
     "SLOW_BFLOAT16",
     "Checkpoint",
     "LoadOptions",
+    "NewAdapter",
     "Precision",
     "choose_quantization",
     "find_weights_gb",
