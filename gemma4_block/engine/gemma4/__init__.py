@@ -2,6 +2,7 @@
 
 from gemma4_block.engine.gemma4.file_rules import CONFIG_RULES, FILE_RULES
 from gemma4_block.engine.gemma4.opening import OpenedGemma4, open_gemma4
+from gemma4_block.engine.gemma4.shape import shape_of
 from gemma4_block.engine.gemma4.supported_config import find_unsupported
 
-__all__ = ["CONFIG_RULES", "FILE_RULES", "OpenedGemma4", "find_unsupported", "open_gemma4"]
+__all__ = ["CONFIG_RULES", "FILE_RULES", "OpenedGemma4", "find_unsupported", "open_gemma4", "shape_of"]
