@@ -127,9 +127,7 @@ def estimate(
     )
 
 
-def _measure_framework(
-    files: ModelFiles, precision: Precision, machine: Machine, workload: Workload
-) -> int:
+def _measure_framework(files: ModelFiles, precision: Precision, machine: Machine, workload: Workload) -> int:
     if machine.device.type != "cpu":
         return _CUDA_FRAMEWORK
     has_kernels = precision.dtype == torch.bfloat16 and machine.has_bfloat16

@@ -1,9 +1,10 @@
 """What the files of the released models say of them, so that models which are not here can be judged.
 
-Source: config.json of each repository of the catalogue, and the modules that transformers 5.15 builds from it;
-tests/engine/footprint/test_published.py reads and builds them again.
+Source: config.json of each repository of the catalogue, and the modules that transformers 5.15 builds from
+it; tests/engine/footprint/test_published.py reads and builds them again.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -31,14 +32,14 @@ def find_published_files(variant: Variant) -> ModelFiles:
     """
     if variant.directory is not None:
         return read_model_files(variant.directory)
-    shape, linear, by_row, unused = _PUBLISHED[variant.model_id]
+    published = _PUBLISHED[variant.model_id]
     return ModelFiles(
-        shape=shape,
+        shape=published.shape,
         weights=WeightCounts(
             total=variant.parameters,
-            linear=linear,
-            by_row=by_row,
-            unused=unused,
+            linear=published.linear,
+            by_row=published.by_row,
+            unused=published.unused,
             stored=torch.bfloat16,
             file_bytes=variant.parameters * torch.bfloat16.itemsize,
         ),
@@ -47,10 +48,19 @@ def find_published_files(variant: Variant) -> ModelFiles:
     )
 
 
-# The shape, and how many weights 4 bits are for, are read by the row, and are never read.
-_PUBLISHED: Final[dict[str, tuple[ModelShape, int, int, int]]] = {
-    "gemma-4-e2b-it": (
-        ModelShape(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Published:
+    """The shape of a model, and how many of its weights are of a kind; see `WeightCounts`."""
+
+    shape: ModelShape
+    linear: int
+    by_row: int = 0
+    unused: int = 0
+
+
+_PUBLISHED: Final = {
+    "gemma-4-e2b-it": _Published(
+        shape=ModelShape(
             hidden=1536,
             intermediate=6144,
             layer_inputs=35 * 256,
@@ -65,12 +75,11 @@ _PUBLISHED: Final[dict[str, tuple[ModelShape, int, int, int]]] = {
             first_layer_without_cache=15,
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
-        1_876_819_968,
-        2_348_810_240,
-        0,
+        linear=1_876_819_968,
+        by_row=2_348_810_240,
     ),
-    "gemma-4-e4b-it": (
-        ModelShape(
+    "gemma-4-e4b-it": _Published(
+        shape=ModelShape(
             hidden=2560,
             intermediate=10_240,
             layer_inputs=42 * 256,
@@ -85,12 +94,11 @@ _PUBLISHED: Final[dict[str, tuple[ModelShape, int, int, int]]] = {
             first_layer_without_cache=24,
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
-        3_972_792_320,
-        2_818_572_288,
-        0,
+        linear=3_972_792_320,
+        by_row=2_818_572_288,
     ),
-    "gemma-4-12b-it": (
-        ModelShape(
+    "gemma-4-12b-it": _Published(
+        shape=ModelShape(
             hidden=3840,
             intermediate=15_360,
             layer_inputs=0,
@@ -105,12 +113,10 @@ _PUBLISHED: Final[dict[str, tuple[ModelShape, int, int, int]]] = {
             first_layer_without_cache=48,
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
-        10_899_947_520,
-        0,
-        0,
+        linear=10_899_947_520,
     ),
-    "gemma-4-26b-a4b-it": (
-        ModelShape(
+    "gemma-4-26b-a4b-it": _Published(
+        shape=ModelShape(
             hidden=2816,
             intermediate=2112 + 8 * 704,
             layer_inputs=0,
@@ -125,12 +131,10 @@ _PUBLISHED: Final[dict[str, tuple[ModelShape, int, int, int]]] = {
             first_layer_without_cache=30,
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
-        1_656_258_560,
-        0,
-        0,
+        linear=1_656_258_560,
     ),
-    "gemma-4-31b-it": (
-        ModelShape(
+    "gemma-4-31b-it": _Published(
+        shape=ModelShape(
             hidden=5376,
             intermediate=21_504,
             layer_inputs=0,
@@ -145,8 +149,6 @@ _PUBLISHED: Final[dict[str, tuple[ModelShape, int, int, int]]] = {
             first_layer_without_cache=60,
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
-        29_286_727_680,
-        0,
-        0,
+        linear=29_286_727_680,
     ),
 }

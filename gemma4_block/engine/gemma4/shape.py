@@ -63,4 +63,3 @@ def _cached(config: Gemma4ConfigRules | Gemma4UnifiedConfigRules, place: int) ->
         if text.attention_k_eq_v and text.num_global_key_value_heads is not None:
             heads = text.num_global_key_value_heads
     return 2 * heads * head_dim, None if is_full else text.sliding_window
-

@@ -59,7 +59,7 @@ class WeightCounts:
         return round(packed * _NF4_BYTES) + (self.total - packed) * dtype.itemsize
 
     def stay_in_files(self, dtype: torch.dtype, quantization: Quantization) -> bool:
-        """Say whether the weights are the pages of their files on a CPU, which are read when they are used."""
+        """Say whether the weights stay in the pages of their files on a CPU, and are read when used."""
         return quantization == "none" and dtype == self.stored
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gemma4_block.contract import Engine, ModelReference
+from gemma4_block.engine.pool.placement import Claim
 
 State = Literal["loading", "ready", "failed", "closing"]
 """`failed`: it could not be loaded, and is tried again after a pause; `closing`: its memory is given back."""
@@ -26,6 +27,9 @@ class Resident:
         expires_at: When it is to be closed, if nobody uses it then; where it failed, when it may be tried
             again. Infinite for never.
         is_unwanted: Whether it is to be closed as soon as nobody uses it.
+        claim: The memory that it may take; None where nobody can tell, or before there was room for it.
+        waits_for: What keeps it from being loaded, in words; empty where nothing does.
+        used_at: When somebody used it last.
 
     """
 
@@ -39,6 +43,9 @@ class Resident:
     was_used: bool = False
     expires_at: float = math.inf
     is_unwanted: bool = False
+    claim: Claim | None = None
+    waits_for: str = ""
+    used_at: float = -math.inf
 
     @property
     def is_idle(self) -> bool:
@@ -61,6 +68,8 @@ class EngineStatus:
         state_seconds: For how long.
         leases: How many are using it, or waiting until it is loaded.
         nbytes: This machine's memory that it takes; None unless it is ready.
+        device: Where it is, or will be; None where nobody can tell.
+        claimed_bytes: What it may take there; None where nobody can tell.
         closes_in_seconds: When it is closed if nobody asks for it; None where nothing closes it.
         failure: Why it could not be loaded; None unless it failed.
 
@@ -72,6 +81,8 @@ class EngineStatus:
     state_seconds: float
     leases: int
     nbytes: int | None
+    device: str | None
+    claimed_bytes: int | None
     closes_in_seconds: float | None
     failure: str | None
 
@@ -86,6 +97,8 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         state_seconds=now - resident.since,
         leases=resident.leases,
         nbytes=None if resident.engine is None else resident.engine.nbytes,
+        device=None if resident.claim is None else resident.claim.device,
+        claimed_bytes=None if resident.claim is None else resident.claim.footprint.needed,
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),
     )
