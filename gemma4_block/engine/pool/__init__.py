@@ -1,6 +1,7 @@
 """Hold the engines of this process, and find the one that a model's name means."""
 
 from gemma4_block.engine.pool.claims import MemoryGauge
+from gemma4_block.engine.pool.copies import describe_own_copies
 from gemma4_block.engine.pool.factory import load_local, make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
 from gemma4_block.engine.pool.pool import EnginePool
@@ -15,6 +16,7 @@ __all__ = [
     "Found",
     "MemoryGauge",
     "choose_auto_quantization",
+    "describe_own_copies",
     "find_hub_snapshot",
     "find_reference",
     "get_engine_pool",
