@@ -9,6 +9,7 @@ from gemma4_block.engine.loading.forecast import (
     read_model_files,
 )
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16, choose_quantization, is_slow_in
+from gemma4_block.engine.loading.slow_precision import warn_of_slow_bfloat16
 from gemma4_block.engine.loading.weight_counts import WeightCounts
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "load_checkpoint",
     "load_config",
     "read_model_files",
+    "warn_of_slow_bfloat16",
     "weights_directory",
 ]

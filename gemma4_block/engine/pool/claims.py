@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gemma4_block.contract import LocalModel, ModelReference
+from gemma4_block.contract import LocalModel
 from gemma4_block.engine.pool.placement import Claim
 from gemma4_block.errors import CheckpointError
 from gemma4_block.settings import Settings
@@ -39,7 +39,7 @@ class MemoryGauge:
         return read_free_memory(torch.device(device))
 
     def claim(
-        self, reference: ModelReference, settings: Settings, free: Mapping[str, int | None]
+        self, reference: LocalModel, settings: Settings, free: Mapping[str, int | None]
     ) -> tuple[Claim, ...]:
         """Estimate what a model takes on each device.
 
@@ -49,19 +49,18 @@ class MemoryGauge:
             free: For each device, bytes that no other model may take.
 
         Returns:
-            One for each device; none for a model of a server, and where the files do not tell. What is wrong
-            with them is said by loading.
+            One for each device; none where the files do not tell. What is wrong with them is said by loading.
 
         Raises:
             ConfigurationError: A precision cannot work.
 
         """
-        if not isinstance(reference, LocalModel):
-            return ()
         # torch and transformers are imported when the first engine is asked for, and not before.
+        import torch
+
         from gemma4_block.engine.footprint import forecast
         from gemma4_block.engine.hardware import inspect_machine
-        from gemma4_block.engine.loading import read_model_files
+        from gemma4_block.engine.loading import is_slow_in, read_model_files, warn_of_slow_bfloat16
 
         try:
             files = read_model_files(reference.directory)
@@ -70,18 +69,29 @@ class MemoryGauge:
         adapter_bytes = 0 if reference.adapter is None else _measure_adapter(reference.adapter)
         claims = []
         for device, free_bytes in free.items():
+            machine = replace(inspect_machine(device), free_bytes=free_bytes)
             found = forecast(
                 files,
-                machine=replace(inspect_machine(device), free_bytes=free_bytes),
+                machine=machine,
                 settings=settings,
                 quantization=reference.quantization,
                 adapter_bytes=adapter_bytes,
             )
-            if found.footprint is not None:
-                # What is loaded is what was estimated, also where other memory is free by then.
-                dtype = str(found.precision.dtype).removeprefix("torch.")
-                chosen = settings.model_copy(update={"device": device, "dtype": dtype})
-                claims.append(Claim(device=device, footprint=found.footprint, settings=chosen))
+            if found.footprint is None or files.weights is None:
+                continue
+            dtype = found.precision.dtype
+            if settings.dtype == "auto" and is_slow_in(dtype, machine):
+                float32_bytes = files.weights.measure(torch.float32, found.precision.quantization)
+                warn_of_slow_bfloat16(reference.directory, machine, float32_bytes)
+            # What is loaded is what was estimated, also where other memory is free by then.
+            chosen = {"device": device, "dtype": str(dtype).removeprefix("torch.")}
+            claims.append(
+                Claim(
+                    device=device,
+                    footprint=found.footprint,
+                    settings=settings.model_copy(update=chosen),
+                )
+            )
         return tuple(claims)
 
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gemma4_block.contract import ModelReference
-from gemma4_block.engine.footprint import Footprint
 from gemma4_block.settings import Settings
+
+if TYPE_CHECKING:
+    # Its room imports torch, which waits until the first model is asked for.
+    from gemma4_block.engine.footprint import Footprint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +24,7 @@ class Claim:
     """
 
     device: str
-    footprint: Footprint
+    footprint: "Footprint"
     settings: Settings
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from threading import Condition
 from typing import Final
 
-from gemma4_block.contract import ModelReference
+from gemma4_block.contract import LocalModel, ModelReference
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.placement import Claim, Close, Enter, Holding, Refuse, Wait, decide
 from gemma4_block.engine.pool.residents import Resident
@@ -96,6 +96,8 @@ class RoomMaker:
             self._close(victim)
 
     def _claim(self, resident: Resident, settings: Settings) -> tuple[Claim, ...]:
+        if not isinstance(resident.reference, LocalModel):
+            return ()
         devices = self._gauge.list_devices(settings)
         with self._changed:
             holdings = self._list_holdings(resident)

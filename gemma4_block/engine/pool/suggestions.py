@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gemma4_block.catalogue import VARIANTS
-from gemma4_block.contract import LocalModel, ModelReference, Quantization
+from gemma4_block.catalogue import VARIANTS, Variant, find_variant
+from gemma4_block.contract import LocalModel, Quantization
 from gemma4_block.engine.pool.placement import Refuse
-from gemma4_block.errors import ConfigurationError, OutOfMemoryError
+from gemma4_block.errors import OutOfMemoryError
 from gemma4_block.settings import Settings
 
 _PRECISIONS: tuple[tuple[str, Quantization], ...] = (("bfloat16", "none"), ("bfloat16", "nf4"))
 
 
 def explain_refusal(
-    name: str, reference: ModelReference, settings: Settings, refusal: Refuse
+    name: str, reference: LocalModel, settings: Settings, refusal: Refuse
 ) -> OutOfMemoryError:
     """Return the error of a model that never fits, with the numbers and the nearest choice that does.
 
@@ -30,7 +30,7 @@ def explain_refusal(
     from gemma4_block.engine.footprint import format_gb
 
     device = refusal.claim.device
-    choice = next(_list_fitting(reference, settings, refusal), None)
+    choice = next(_list_fitting(find_variant(name), reference, settings, refusal), None)
     fits = "Nothing smaller that is known here fits either" if choice is None else f"What fits is {choice}"
     message = (
         f"{name} never fits into the memory of {device}: it needs {refusal.claim.footprint}; and "
@@ -43,7 +43,9 @@ def explain_refusal(
     return OutOfMemoryError(f"{message}.")
 
 
-def _list_fitting(reference: ModelReference, settings: Settings, refusal: Refuse) -> Iterator[str]:
+def _list_fitting(
+    variant: Variant | None, reference: LocalModel, settings: Settings, refusal: Refuse
+) -> Iterator[str]:
     """Yield in words what fits, from the nearest on."""
     from gemma4_block.engine.footprint import find_published_files, forecast, format_gb
     from gemma4_block.engine.hardware import inspect_machine
@@ -56,7 +58,6 @@ def _list_fitting(reference: ModelReference, settings: Settings, refusal: Refuse
         found = forecast(files, machine=machine, settings=chosen, quantization=quantization).footprint
         return None if found is None or found.needed > refusal.most else found.needed
 
-    assert isinstance(reference, LocalModel), "models of servers claim nothing"
     files = read_model_files(reference.directory)
     least = settings.model_copy(
         update={"vision_cache_bytes": 0, "prefix_cache_bytes": 0, "max_batch_size": 1}
@@ -68,16 +69,13 @@ def _list_fitting(reference: ModelReference, settings: Settings, refusal: Refuse
             f"GEMMA4_BLOCK_PREFIX_CACHE_BYTES=0 ({format_gb(size)} GB)"
         )
     for dtype, quantization in _PRECISIONS:
-        if quantization == "nf4" and files.has_experts:
+        if quantization == "nf4" and (files.has_experts or (variant is not None and variant.why_whole)):
             continue
         size = measure(files, settings.model_copy(update={"dtype": dtype}), quantization)
         if size is not None:
             how = "quantization nf4" if quantization == "nf4" else f"GEMMA4_BLOCK_DTYPE={dtype}"
             yield f"the same model with {how} ({format_gb(size)} GB)"
-    for variant in reversed([one for one in VARIANTS if one.hub_id is not None]):
-        try:
-            size = measure(find_published_files(variant), settings, "auto")
-        except ConfigurationError:
-            continue
+    for smaller in reversed([one for one in VARIANTS if one.hub_id is not None]):
+        size = measure(find_published_files(smaller), settings, "auto")
         if size is not None and size < refusal.claim.footprint.needed:
-            yield f"{variant.model_id} ({format_gb(size)} GB)"
+            yield f"{smaller.model_id} ({format_gb(size)} GB)"
