@@ -74,7 +74,9 @@ class FakeMachine(MemoryGauge):
         """By the name."""
         footprint = replace(NOTHING, weights=size_of(reference))
         return tuple(
-            Claim(device=device, footprint=footprint, settings=settings.model_copy(update={"dtype": "float32"}))
+            Claim(
+                device=device, footprint=footprint, settings=settings.model_copy(update={"dtype": "float32"})
+            )
             for device in free
         )
 
@@ -222,7 +224,8 @@ def test_what_never_fits_is_refused_at_once_with_what_does() -> None:
     pool = EnginePool(Settings(device="cpu"), gauge=SmallMachine(400_000_000))
     with pytest.raises(
         OutOfMemoryError,
-        match=DEMO_NEEDS + r".*; and 0\.40 GB are there with every other model closed\. What fits is the same "
+        match=DEMO_NEEDS
+        + r".*; and 0\.40 GB are there with every other model closed\. What fits is the same "
         r"model with GEMMA4_BLOCK_MAX_BATCH_SIZE=1, GEMMA4_BLOCK_VISION_CACHE_BYTES=0 and "
         r"GEMMA4_BLOCK_PREFIX_CACHE_BYTES=0 \(0\.\d\d GB\)\. Or free memory",
     ):
