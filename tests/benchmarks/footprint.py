@@ -3,8 +3,8 @@
     python -m tests.benchmarks.footprint
 
 It makes a checkpoint of E2B's width in bfloat16, loads it in both precisions, and asks it about images with
-budgets of 70 and 280; it takes about ten minutes. Memory is what the kernel counts as resident, above what the
-imported libraries take. Needs Linux.
+budgets of 70 and 280; it takes about ten minutes. Memory is what the kernel counts as resident, above what
+the imported libraries take. Needs Linux.
 """
 
 import importlib

@@ -67,29 +67,21 @@ def test_a_checkpoint_of_e2b_s_width_takes_what_was_estimated(dtype: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("model_id", "dtype", "quantization", "machine", "weights_gb", "left_gb", "read_gb"),
+    ("found", "sizes_gb"),
     [
-        pytest.param("gemma-4-31b-it", torch.bfloat16, "none", GPU, 62.55, 0.0, 0.0, id="whole on a GPU"),
-        pytest.param("gemma-4-31b-it", torch.bfloat16, "nf4", GPU, 20.45, 0.0, 0.0, id="4 bits on a GPU"),
-        pytest.param("gemma-4-12b-it", torch.float32, "none", CPU, 47.84, 0.0, 23.92, id="converted"),
+        pytest.param(take("gemma-4-31b-it", torch.bfloat16, machine=GPU), (62.55, 0, 0), id="whole"),
+        pytest.param(
+            take("gemma-4-31b-it", torch.bfloat16, quantization="nf4", machine=GPU),
+            (20.45, 0, 0),
+            id="4 bits",
+        ),
+        pytest.param(take("gemma-4-12b-it", torch.float32), (47.84, 0, 23.92), id="converted"),
     ],
 )
-def test_weights_are_counted_by_precision(
-    model_id: str,
-    dtype: torch.dtype,
-    quantization: Quantization,
-    machine: Machine,
-    weights_gb: float,
-    left_gb: float,
-    read_gb: float,
-) -> None:
+def test_weights_are_counted_by_precision(found: Footprint, sizes_gb: tuple[float, float, float]) -> None:
     """4 bits and their scales for linear layers; files are read beside what becomes of them on a CPU only."""
-    found = take(model_id, dtype, quantization=quantization, machine=machine)
-    assert [round(size / 1e9, 2) for size in (found.weights, found.left_in_files, found.read_pages)] == [
-        weights_gb,
-        left_gb,
-        read_gb,
-    ]
+    sizes = (found.weights, found.left_in_files, found.read_pages)
+    assert tuple(round(size / 1e9, 2) for size in sizes) == sizes_gb
 
 
 def test_what_is_not_read_stays_in_the_files() -> None:
