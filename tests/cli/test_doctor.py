@@ -369,16 +369,16 @@ def test_a_program_reads_all_of_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line of JSON, without the operator's secrets."""
-    secret = "open sesame"
-    monkeypatch.setenv("GEMMA4_BLOCK_TOKEN", secret)
-    monkeypatch.setenv("THE_KEY", secret)
+    said = "open sesame"
+    monkeypatch.setenv("GEMMA4_BLOCK_TOKEN", said)
+    monkeypatch.setenv("THE_KEY", said)
     servers = {"gone/1": {"urls": ["http://127.0.0.1:9/v1"], "key_env": "THE_KEY"}}
     monkeypatch.setenv("GEMMA4_BLOCK_SERVERS", json.dumps(servers))
     with pytest.raises(SystemExit) as ended:
         app(["doctor", "--json"])
     printed = capsys.readouterr().out
     assert ended.value.code == 1, "the server is gone"
-    assert secret not in printed
+    assert said not in printed
     assert len(printed.splitlines()) == 1
     told = json.loads(printed)
     assert list(told) == [

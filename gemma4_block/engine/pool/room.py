@@ -62,7 +62,10 @@ class RoomMaker:
             NobodyWaitsError: All who had asked for it have given up before there was.
 
         """
-        claims = self._claim(resident, settings)
+        model = resident.reference
+        if not isinstance(model, LocalModel):
+            return settings
+        claims = self._claim(resident, model, settings)
         if not claims:
             return settings
         while True:
@@ -86,7 +89,7 @@ class RoomMaker:
                     case Refuse() as refusal:
                         pass
             if refusal is not None:
-                raise explain_refusal(resident.name, resident.reference, settings, refusal)
+                raise explain_refusal(resident.name, model, settings, refusal)
             _LOGGER.info(
                 "Closing %s, which nobody has used for %.0f s, to make room for %s.",
                 victim.name,
@@ -95,9 +98,7 @@ class RoomMaker:
             )
             self._close(victim)
 
-    def _claim(self, resident: Resident, settings: Settings) -> tuple[Claim, ...]:
-        if not isinstance(resident.reference, LocalModel):
-            return ()
+    def _claim(self, resident: Resident, model: LocalModel, settings: Settings) -> tuple[Claim, ...]:
         devices = self._gauge.list_devices(settings)
         with self._changed:
             holdings = self._list_holdings(resident)
@@ -106,7 +107,7 @@ class RoomMaker:
             size = self._gauge.read_free(device)
             promised = sum(one.needed - one.taken for one in holdings if one.device == device)
             free[device] = None if size is None else max(0, size - promised)
-        return self._gauge.claim(resident.reference, settings, free)
+        return self._gauge.claim(model, settings, free)
 
     def _wait(self, resident: Resident, wait: Wait) -> None:
         from gemma4_block.engine.footprint import format_gb
