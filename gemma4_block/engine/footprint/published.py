@@ -77,6 +77,7 @@ _PUBLISHED: Final = {
         ),
         linear=1_876_819_968,
         by_row=2_348_810_240,
+        unused=307_183_904,
     ),
     "gemma-4-e4b-it": _Published(
         shape=ModelShape(
@@ -96,6 +97,7 @@ _PUBLISHED: Final = {
         ),
         linear=3_972_792_320,
         by_row=2_818_572_288,
+        unused=308_756_768,
     ),
     "gemma-4-12b-it": _Published(
         shape=ModelShape(
@@ -114,6 +116,7 @@ _PUBLISHED: Final = {
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
         linear=10_899_947_520,
+        unused=2_457_600,
     ),
     "gemma-4-26b-a4b-it": _Published(
         shape=ModelShape(
