@@ -48,7 +48,7 @@ def take(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Memory is read from Linux's files.")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-@pytest.mark.parametrize(("budget", "prompts"), [(70, 1), (1120, 4)])
+@pytest.mark.parametrize(("budget", "prompts"), [(70, 1), (280, 4)])
 def test_the_demo_takes_what_was_estimated(dtype: str, budget: ImageSeqLength, prompts: int) -> None:
     """Within 15 % at the peak, in a process of its own, above the imported libraries."""
     found = compare(DEMO_CHECKPOINT, dtype, budget, prompts)
@@ -146,5 +146,6 @@ def test_an_adapter_is_put_on_top() -> None:
 
 def test_people_read_the_parts() -> None:
     """In units of 10**9 bytes."""
-    assert str(take("gemma-4-31b-it", torch.bfloat16, machine=GPU)).startswith("64.")
-    assert ": weights 62.55, KV cache " in str(take("gemma-4-31b-it", torch.bfloat16, machine=GPU))
+    assert str(take("gemma-4-31b-it", torch.bfloat16, machine=GPU)) == (
+        "63.91 GB: weights 62.55, KV cache 0.92, work 0.18, images 0.01, caches 0.00, torch and tokenizer 0.25"
+    )
