@@ -147,5 +147,6 @@ def test_an_adapter_is_put_on_top() -> None:
 def test_people_read_the_parts() -> None:
     """In units of 10**9 bytes."""
     assert str(take("gemma-4-31b-it", torch.bfloat16, machine=GPU)) == (
-        "63.91 GB: weights 62.55, KV cache 0.92, work 0.18, images 0.01, caches 0.00, torch and tokenizer 0.25"
+        "63.91 GB: weights 62.55, KV cache 0.92, work 0.18, images 0.01, caches 0.00, "
+        "torch and tokenizer 0.25"
     )
