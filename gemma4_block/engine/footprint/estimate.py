@@ -10,12 +10,11 @@ from gemma4_block.engine.footprint.footprint import Footprint
 from gemma4_block.engine.footprint.work import measure_image, measure_text, measure_tower
 from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading import ModelFiles, Precision, WeightCounts
+from gemma4_block.engine.local import BATCHES_AHEAD
 from gemma4_block.settings import Settings
 
 # Of a question and a system prompt, our choice; most tasks word theirs in fewer.
 _TEXT_TOKENS: Final = 256
-# Prompts that are prepared ahead of the model, for each that it works on.
-PREPARED_FOR_EACH: Final = 4
 
 # What follows is measured by tests/benchmarks/footprint.py with torch 2.15 on an AMD EPYC, see
 # docs/measured.md.
@@ -72,7 +71,7 @@ def plan_workload(settings: Settings, device: torch.device, image_seq_length: Im
         return Workload(prompts=1, prepared=0, image_seq_length=image_seq_length)
     return Workload(
         prompts=settings.max_batch_size,
-        prepared=PREPARED_FOR_EACH * settings.max_batch_size,
+        prepared=BATCHES_AHEAD * settings.max_batch_size,
         image_seq_length=image_seq_length,
     )
 
