@@ -19,7 +19,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _PREFIX = "GEMMA4_BLOCK_"
 # What is never repeated in an error.
 _UNSEEN = ("servers",)
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|cuda:\d+(, *cuda:\d+)+")
 
 
 class Settings(BaseSettings):
@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         default="auto",
-        description="`auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`.",
+        description="`auto` takes CUDA where there is one, else the CPU; or `cpu`, `cuda`, `cuda:1`. Of "
+        "several GPUs, as in `cuda:0,cuda:1`, each model has one: that with the most free memory.",
     )
     dtype: Dtype = Field(
         default="auto",
@@ -175,7 +176,7 @@ class Settings(BaseSettings):
     def _check_device(cls, value: str) -> str:
         # Whether there is such a GPU is known where torch is.
         if not _DEVICE.fullmatch(value):
-            raise ValueError("it must be auto, cpu, cuda or cuda:N")
+            raise ValueError("it must be auto, cpu, cuda, cuda:N, or several GPUs as in cuda:0,cuda:1")
         return value
 
 

@@ -471,7 +471,9 @@ def test_a_refused_model_leaves_the_server_at_work(client: "TestClient", root: P
             ("MAX_BATCH_SIZE", "0"), ("GEMMA4_BLOCK_MAX_BATCH_SIZE is '0'", "equal to 1"), id="zero"
         ),
         pytest.param(
-            ("DEVICE", "tpu"), ("GEMMA4_BLOCK_DEVICE is 'tpu'", "auto, cpu, cuda or cuda:N"), id="tpu"
+            ("DEVICE", "tpu"),
+            ("GEMMA4_BLOCK_DEVICE is 'tpu'", "auto, cpu, cuda, cuda:N, or several GPUs"),
+            id="tpu",
         ),
         pytest.param(
             ("DTYPE", "float16"), ("GEMMA4_BLOCK_DTYPE is 'float16'", "'bfloat16' or 'float32'"), id="float16"

@@ -3,27 +3,32 @@
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from dotenv import load_dotenv
 
 import gemma4_block
 from gemma4_block.catalogue import VARIANTS, Variant
+from gemma4_block.cli.examination import (
+    PACKAGES,
+    Examination,
+    Finding,
+    FoundModel,
+    Status,
+    find_versions,
+    write_json,
+)
+from gemma4_block.cli.memory_table import list_needs, write_table
 from gemma4_block.cli.workflows import quiet
 from gemma4_block.errors import CheckpointError, ConfigurationError, EngineError, ModelNotFoundError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Dtype, GenerationDefaults, Settings, get_generation_defaults, get_settings
 
 if TYPE_CHECKING:
+    from gemma4_block.engine.footprint import Forecast
     from gemma4_block.engine.hardware import Machine
-    from gemma4_block.engine.loading import Precision
-
-Status = Literal["ok", "-", "WARN", "FAIL"]
-"""`-`: is not there and need not be; `WARN`: works, but badly; `FAIL`: who needs it gets an error."""
 
 _COLORS: Final[dict[Status, str]] = {
     "ok": typer.colors.GREEN,
@@ -31,27 +36,14 @@ _COLORS: Final[dict[Status, str]] = {
     "WARN": typer.colors.YELLOW,
     "FAIL": typer.colors.RED,
 }
-_PACKAGES: Final = ("torch", "transformers", "inference")
 _GB: Final = 1e9
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One line of the report.
-
-    Attributes:
-        subject: What was looked at.
-        status: How it is.
-        text: What was found, and what to do.
-
-    """
-
-    subject: str
-    status: Status
-    text: str
-
-
-def doctor() -> None:
+def doctor(
+    json_output: Annotated[  # noqa: FBT002 - typer's way to write a flag
+        bool, typer.Option("--json", help="Print all of it as one JSON object, for a program.")
+    ] = False,
+) -> None:
     """Say what would load here, from where and in which precision, and why not."""
     # A server of the user's own has none of the defaults that our commands set, so none is set here. It does
     # read this file.
@@ -59,56 +51,74 @@ def doctor() -> None:
     from rich.console import Console
 
     with quiet(), Console(stderr=True).status("Looking at packages, device and models ..."):
-        findings = list(examine())
-    width = max(len(finding.subject) for finding in findings)
-    for finding in findings:
-        status = typer.style(f"{finding.status:4}", fg=_COLORS[finding.status])
-        typer.echo(f"{finding.subject:{width}}  {status}  {' '.join(finding.text.split())}")
-    if any(finding.status == "FAIL" for finding in findings):
+        found = examine()
+    if json_output:
+        typer.echo(write_json(found))
+    else:
+        _print(found)
+    if any(finding.status == "FAIL" for finding in found.findings):
         raise typer.Exit(code=1)
 
 
-def examine() -> Iterator[Finding]:
-    """Yield the lines of the report, in order; none about what a failure keeps from being looked at."""
-    packages = examine_packages(_PACKAGES)
-    yield packages
+def _print(found: Examination) -> None:
+    width = max(len(finding.subject) for finding in found.findings)
+    for finding in found.findings:
+        status = typer.style(f"{finding.status:4}", fg=_COLORS[finding.status])
+        typer.echo(f"{finding.subject:{width}}  {status}  {' '.join(finding.text.split())}")
+    if found.needs:
+        typer.echo()
+        for line in write_table(found.needs, found.machines[0]):
+            typer.echo(line)
+
+
+def examine() -> Examination:
+    """Look at all that a model needs."""
+    packages = examine_packages(PACKAGES)
+    findings = [packages]
     try:
         settings = get_settings()
         get_generation_defaults()
     except ConfigurationError as error:
-        yield Finding(subject="settings", status="FAIL", text=str(error))
-        return
-    yield examine_settings(settings)
+        findings.append(Finding(subject="settings", status="FAIL", text=str(error)))
+        return Examination(findings=tuple(findings))
+    findings.append(examine_settings(settings))
     if packages.status == "FAIL":
-        return
-    for server in settings.servers:
-        for url in server.urls:
-            yield examine_server(server, url)
+        return Examination(findings=tuple(findings), settings=settings)
+    findings += [examine_server(server, url) for server in settings.servers for url in server.urls]
     try:
-        from gemma4_block.engine.hardware import inspect_machine
+        from gemma4_block.engine.hardware import find_devices, inspect_machine
+        from gemma4_block.engine.pool import describe_own_copies
 
-        machine = inspect_machine(settings.device)
+        machines = tuple(inspect_machine(str(device)) for device in find_devices(settings.device))
     except (ConfigurationError, ImportError, OSError) as error:
         # The last two are what a torch that was built for another machine fails with.
-        yield Finding(subject="device", status="FAIL", text=str(error))
-        return
-    yield examine_device(machine, settings.dtype)
-    yield examine_threads(machine)
+        findings.append(Finding(subject="device", status="FAIL", text=str(error)))
+        return Examination(findings=tuple(findings), settings=settings)
+    findings += [examine_device(machine, settings.dtype) for machine in machines]
+    findings.append(examine_threads(machines[0]))
+    copies = describe_own_copies()
+    if copies is not None:
+        findings.append(Finding(subject="processes", status="WARN", text=copies))
     served = {server.model_id for server in settings.servers}
-    for variant in VARIANTS:
-        if variant.model_id not in served:
-            yield examine_variant(variant, machine, settings)
+    roomiest = max(machines, key=lambda machine: machine.free_bytes or 0)
+    findings += [
+        examine_variant(variant, roomiest, settings) for variant in VARIANTS if variant.model_id not in served
+    ]
+    return Examination(
+        findings=tuple(findings),
+        settings=settings,
+        machines=(roomiest, *(machine for machine in machines if machine is not roomiest)),
+        models=tuple(list_models(settings)),
+        needs=tuple(list_needs(roomiest, settings)),
+    )
 
 
 def examine_packages(names: Sequence[str]) -> Finding:
     """Return the versions of this package and of others, which must be installed."""
+    versions = find_versions(names)
     found = [f"{gemma4_block.__version__} on Python {platform.python_version()}"]
-    missing = []
-    for name in names:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:  # noqa: PERF203 - each may be missing
-            missing.append(name)
+    found += [f"{name} {version}" for name, version in versions.items() if version is not None]
+    missing = [name for name, version in versions.items() if version is None]
     if missing:
         found.append(f"without {' and '.join(missing)}: install gemma4-block again")
     return Finding(subject="gemma4-block", status="FAIL" if missing else "ok", text=", ".join(found))
@@ -174,42 +184,55 @@ def examine_threads(machine: "Machine") -> Finding:
 
 
 def examine_variant(variant: Variant, machine: "Machine", settings: Settings) -> Finding:
-    """Return where a model is, what `auto` makes of it, and whether its weights fit and work fast."""
-    from gemma4_block.engine.loading import forecast_precision, forecast_variant_precision, is_slow_in
+    """Return where a model is, what `auto` makes of it, and whether it fits and works fast."""
+    from gemma4_block.engine.footprint import find_published_files, forecast
+    from gemma4_block.engine.loading import is_slow_in, read_model_files
     from gemma4_block.engine.pool import locate
 
     try:
         found = locate(variant.model_id, settings)
-        precision = forecast_precision(found.directory, machine=machine, dtype=settings.dtype)
+        files = read_model_files(found.directory)
     except ModelNotFoundError:
-        precision = forecast_variant_precision(variant, machine=machine, dtype=settings.dtype)
-        need = describe_need(variant, precision, machine)
+        need = describe_need(
+            forecast(find_published_files(variant), machine=machine, settings=settings), machine
+        )
         text = f"not found here: {variant.fetch_command}; {need}"
         return Finding(subject=variant.model_id, status="-", text=text)
     except CheckpointError as error:
         return Finding(subject=variant.model_id, status="FAIL", text=str(error))
-    text = f"{found.place}; {describe_need(variant, precision, machine)}"
-    is_bad = is_slow_in(precision.dtype, machine) or not has_room(variant, precision, machine)
+    forecasted = forecast(files, machine=machine, settings=settings)
+    text = f"{found.place}; {describe_need(forecasted, machine)}"
+    is_bad = is_slow_in(forecasted.precision.dtype, machine) or not has_room(forecasted, machine)
     return Finding(subject=variant.model_id, status="WARN" if is_bad else "ok", text=text)
 
 
-def describe_need(variant: Variant, precision: "Precision", machine: "Machine") -> str:
-    """Say what `auto` takes and how large the weights are, and where they are too large or slow."""
-    from gemma4_block.engine.loading import find_weights_gb, is_slow_in
+def list_models(settings: Settings) -> Iterator[FoundModel]:
+    """Yield the variants that are on this machine, and whole."""
+    from gemma4_block.engine.pool import locate
 
-    size_gb = find_weights_gb(variant, precision)
-    name = "4 bits" if precision.quantization == "nf4" else str(precision.dtype).removeprefix("torch.")
-    need = f"auto: {name}, {'size unknown' if size_gb is None else f'{size_gb:.2f} GB'}"
-    if not has_room(variant, precision, machine):
+    for variant in VARIANTS:
+        try:
+            found = locate(variant.model_id, settings)
+        except CheckpointError:
+            continue
+        yield FoundModel(model_id=variant.model_id, place=found.place, directory=str(found.directory))
+
+
+def describe_need(found: "Forecast", machine: "Machine") -> str:
+    """Say what `auto` takes and how much memory that needs, and where it is too large or slow."""
+    from gemma4_block.engine.footprint import format_gb
+    from gemma4_block.engine.loading import is_slow_in
+
+    needed = "an unknown amount" if found.footprint is None else f"{format_gb(found.footprint.needed)} GB"
+    need = f"auto: {found.precision}, needs {needed}"
+    if not has_room(found, machine):
         need += ", more than is free"
-    if is_slow_in(precision.dtype, machine):
-        need += f", slow on this processor; {2 * variant.weights_gb:.2f} GB in float32"
+    if is_slow_in(found.precision.dtype, machine):
+        need += ", slow on this processor"
     return need
 
 
-def has_room(variant: Variant, precision: "Precision", machine: "Machine") -> bool:
-    """Say whether the weights alone fit into what is free; True where either is unknown."""
-    from gemma4_block.engine.loading import find_weights_gb
-
-    size_gb = find_weights_gb(variant, precision)
-    return size_gb is None or machine.free_bytes is None or size_gb * _GB <= machine.free_bytes
+def has_room(found: "Forecast", machine: "Machine") -> bool:
+    """Say whether a model fits into what is free; True where either is unknown."""
+    footprint, free_bytes = found.footprint, machine.free_bytes
+    return footprint is None or free_bytes is None or footprint.needed <= free_bytes

@@ -64,7 +64,7 @@ def _write_row(engine: EngineReport) -> tuple[str, ...]:
     return (
         engine.model,
         "-" if engine.precision is None else engine.precision,
-        engine.device,
+        "-" if engine.device is None else engine.device,
         write_size(engine.nbytes),
         engine.state,
         write_seconds(engine.state_seconds),

@@ -18,6 +18,7 @@ from gemma4_block.settings import Settings, get_settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemma4_block.engine.footprint import Forecast
     from gemma4_block.engine.hardware import Machine
     from gemma4_block.engine.loading import Precision
     from gemma4_block.engine.pool import StoredModel
@@ -35,8 +36,8 @@ class ModelRow(BaseModel):
         directory: Where it is; None where it is not here, or not whole.
         disk_bytes: Size of its files.
         precision: What `auto` makes of it on this machine; None where that is unknown.
-        weights_bytes: Size of its weights in that precision; working memory comes on top. None where unknown.
-        fits: Whether they fit into the memory that is free; None where either is unknown.
+        needed_bytes: The memory that it needs in that precision. None where unknown.
+        fits: Whether that fits into the memory that is free; None where either is unknown.
         loaded: Whether the server has loaded it; None where none was asked.
         adapters: Names of the models here that are adapters for its weights.
         base: Directory of the weights that it is an adapter for; None where it has its own.
@@ -50,7 +51,7 @@ class ModelRow(BaseModel):
     directory: str | None
     disk_bytes: int
     precision: str | None
-    weights_bytes: int | None
+    needed_bytes: int | None
     fits: bool | None
     loaded: bool | None
     adapters: tuple[str, ...]
@@ -114,19 +115,20 @@ def _describe(
     settings: Settings,
 ) -> ModelRow:
     problem = model.problem
-    precision: Precision | None = None
-    weights_bytes = None
+    forecast: Forecast | None = None
     try:
-        precision, weights_bytes = _forecast(model, machine, settings)
+        forecast = _forecast(model, machine, settings)
     except CheckpointError as error:
         problem = str(error)
+    footprint = None if forecast is None else forecast.footprint
+    needed_bytes = None if footprint is None else footprint.needed
     return ModelRow(
         model=model.name,
         directory=None if model.directory is None else str(model.directory),
         disk_bytes=model.disk_bytes,
-        precision=None if precision is None else _write_precision(precision),
-        weights_bytes=weights_bytes,
-        fits=None if weights_bytes is None else _fits(weights_bytes, machine),
+        precision=None if forecast is None else _write_precision(forecast.precision),
+        needed_bytes=needed_bytes,
+        fits=None if needed_bytes is None else _fits(needed_bytes, machine),
         loaded=None if engines is None else _is_loaded(model, engines),
         adapters=tuple(
             other.name for other in stored if other.base is not None and other.base == model.directory
@@ -136,35 +138,28 @@ def _describe(
     )
 
 
-def _forecast(
-    model: "StoredModel", machine: "Machine", settings: Settings
-) -> "tuple[Precision | None, int | None]":
-    """Return what `auto` makes of a model, and the bytes of its weights then; None where that is unknown."""
-    from gemma4_block.engine.loading import (
-        find_weights_gb,
-        forecast_precision,
-        forecast_variant_precision,
-        forecast_weights_bytes,
-    )
+def _forecast(model: "StoredModel", machine: "Machine", settings: Settings) -> "Forecast | None":
+    """Return what `auto` makes of a model, and what it needs then; None for one that nobody knows."""
+    from gemma4_block.engine.footprint import find_published_files, forecast
+    from gemma4_block.engine.loading import read_model_files
 
-    if model.directory is not None:
-        precision = forecast_precision(model.directory, machine=machine, dtype=settings.dtype)
-        return precision, forecast_weights_bytes(model.directory, precision)
     variant = find_named_variant(model.name)
-    if variant is None:
-        return None, None
-    precision = forecast_variant_precision(variant, machine=machine, dtype=settings.dtype)
-    size_gb = find_weights_gb(variant, precision)
-    return precision, None if size_gb is None else round(size_gb * 1e9)
+    if model.directory is not None:
+        files = read_model_files(model.directory)
+    elif variant is not None:
+        files = find_published_files(variant)
+    else:
+        return None
+    return forecast(files, machine=machine, settings=settings)
 
 
 def _write_precision(precision: "Precision") -> str:
     return "nf4" if precision.quantization == "nf4" else str(precision.dtype).removeprefix("torch.")
 
 
-def _fits(weights_bytes: int, machine: "Machine") -> bool | None:
-    """Say whether weights fit into what is free now; working memory comes on top."""
-    return None if machine.free_bytes is None else weights_bytes <= machine.free_bytes
+def _fits(needed_bytes: int, machine: "Machine") -> bool | None:
+    """Say whether a model fits into what is free now."""
+    return None if machine.free_bytes is None else needed_bytes <= machine.free_bytes
 
 
 def _is_loaded(model: "StoredModel", engines: "Sequence[EngineReport]") -> bool:
@@ -183,7 +178,7 @@ def _write_row(row: ModelRow) -> tuple[str, ...]:
         row.model,
         write_size(row.disk_bytes) if row.directory is not None else "-",
         "-" if row.precision is None else row.precision,
-        write_size(row.weights_bytes),
+        write_size(row.needed_bytes),
         _write_answer(row.fits),
         _write_answer(row.loaded),
         ", ".join(row.adapters) or "-",

@@ -30,7 +30,8 @@ from gemma4_block.meter import get_meter
 from gemma4_block.settings import Settings
 
 # What is prepared waits in memory, up to 31 MB an image at a budget of 1120.
-_BATCHES_AHEAD = 4
+BATCHES_AHEAD = 4
+"""Prompts that are prepared ahead of the model, for each that it works on."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class LocalEngine:
             grammars,
             self._features,
             self._scheduler,
-            ahead=_BATCHES_AHEAD * settings.max_batch_size,
+            ahead=BATCHES_AHEAD * settings.max_batch_size,
         )
 
     @property

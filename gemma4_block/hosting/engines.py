@@ -1,7 +1,5 @@
 """List and close the engines of this process, in the words of the operator."""
 
-from typing import TYPE_CHECKING
-
 from typing_extensions import assert_never
 
 from gemma4_block.catalogue import find_named_variant
@@ -9,22 +7,18 @@ from gemma4_block.contract import LocalModel, ServedModel
 from gemma4_block.engine.pool import EnginePool, EngineStatus
 from gemma4_block.hosting.reports import ClosingReport, EngineReport, EnginesReport
 
-if TYPE_CHECKING:
-    from gemma4_block.settings import Settings
 
-
-def report_engines(pool: EnginePool, settings: "Settings") -> EnginesReport:
+def report_engines(pool: EnginePool) -> EnginesReport:
     """Return what is loaded, loading, closing or could not be loaded.
 
     Args:
         pool: Holds the engines.
-        settings: The operator's; they name the device.
 
     Returns:
         One entry for each engine, in the order of asking.
 
     """
-    return EnginesReport(engines=tuple(_describe(status, settings) for status in pool.list_engines()))
+    return EnginesReport(engines=tuple(_describe(status) for status in pool.list_engines()))
 
 
 def close_model(pool: EnginePool, model: str) -> ClosingReport:
@@ -45,20 +39,14 @@ def close_model(pool: EnginePool, model: str) -> ClosingReport:
     return ClosingReport(closed=len(unloaded) - closing, closing_when_idle=closing)
 
 
-def _describe(status: EngineStatus, settings: "Settings") -> EngineReport:
+def _describe(status: EngineStatus) -> EngineReport:
     reference = status.reference
+    device: str | None
     precision: str | None = None
     adapters: tuple[str, ...] = ()
     match reference:
         case LocalModel():
-            # torch is imported with the first engine of this machine, and not before.
-            from gemma4_block.engine.hardware import find_device
-
-            device, where, precision = (
-                str(find_device(settings.device)),
-                str(reference.directory),
-                reference.quantization,
-            )
+            device, where, precision = status.device, str(reference.directory), reference.quantization
             if reference.adapter is not None:
                 adapters = (str(reference.adapter),)
         case ServedModel():

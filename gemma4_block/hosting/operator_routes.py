@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from gemma4_block.settings import Settings
 
 Report = TypeVar("Report")
 
@@ -37,14 +36,12 @@ class OperatorRoutes:
     Args:
         app: Replies to everything else.
         pool: Holds the engines.
-        settings: The operator's.
 
     """
 
-    def __init__(self, app: "ASGIApp", pool: EnginePool, settings: "Settings") -> None:
+    def __init__(self, app: "ASGIApp", pool: EnginePool) -> None:
         self._app = app
         self._pool = pool
-        self._settings = settings
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="gemma4-block-operator")
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -58,7 +55,7 @@ class OperatorRoutes:
         elif not is_ours:
             await self._app(scope, receive, send)
         elif scope["method"] == "GET":
-            await _reply(send, await self._run(lambda: report_engines(self._pool, self._settings)))
+            await _reply(send, await self._run(lambda: report_engines(self._pool)))
         elif scope["method"] == "DELETE":
             await self._close(scope, send)
         else:

@@ -18,7 +18,7 @@ class EngineReport(_Report):
     Attributes:
         model: What it was first asked for as.
         precision: `none` or `nf4`; None where another server runs it.
-        device: Where it computes; the name of the server where that is another.
+        device: Where it computes; the name of the server where that is another; None where nobody can tell.
         adapters: Directories of the adapters on top of its weights.
         where: Directory of its weights, or its name on the server that runs it.
         state: `loading`, `ready`, `failed` or `closing`.
@@ -33,7 +33,7 @@ class EngineReport(_Report):
 
     model: str
     precision: str | None
-    device: str
+    device: str | None
     adapters: tuple[str, ...]
     where: str
     state: str

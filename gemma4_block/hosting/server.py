@@ -89,7 +89,7 @@ def run_until_stopped(
         return "full" if gate.is_full or PROMPTS.is_full(**limits) else "ready"
 
     guarded = AlwaysAnswersHealth(
-        ChecksAccess(OperatorRoutes(gate, pool, settings), access),
+        ChecksAccess(OperatorRoutes(gate, pool), access),
         check_cuda_health,
         find_state,
         # Of the models that it loads itself at the start.

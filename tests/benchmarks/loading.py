@@ -21,7 +21,7 @@ from tests.benchmarks.machine import read_memory
 from tests.benchmarks.reports import Goal, Report
 
 _ROOT = Path(__file__).parents[2]
-_LIBRARIES = (
+LIBRARIES = (
     "inference_models.models.gemma4.gemma4_hf",
     # transformers imports these when it loads the first Gemma 4.
     "transformers.models.gemma4.image_processing_gemma4",
@@ -72,7 +72,7 @@ def measure(name: str, directory: Path, budget: ImageSeqLength) -> dict[str, flo
     from tests.benchmarks.contestants import MAKERS
     from tests.benchmarks.workloads import one_question
 
-    for library in _LIBRARIES:
+    for library in LIBRARIES:
         importlib.import_module(library)
     step = one_question(0)
     files = list(directory.glob("*.safetensors"))

@@ -18,13 +18,14 @@ import gemma4_block.demo
 from gemma4_block.catalogue import MODEL_IDS, Variant, find_variant
 from gemma4_block.cli import app
 from gemma4_block.cli.doctor import (
-    Finding,
     examine_device,
     examine_packages,
     examine_settings,
     examine_threads,
     examine_variant,
 )
+from gemma4_block.cli.examination import Finding
+from gemma4_block.cli.memory_table import list_needs, write_table
 from gemma4_block.engine.hardware.machine import Machine
 from gemma4_block.settings import Dtype, Settings, get_generation_defaults, get_settings
 from tests.engine.remote.fake_server import Behaviour, serving
@@ -40,6 +41,7 @@ class Report:
 
     exit_code: object
     lines: dict[str, tuple[str, str]]
+    table: list[str]
     stdout: str
     stderr: str
 
@@ -71,10 +73,12 @@ def examine(environment: None, capsys: pytest.CaptureFixture[str]) -> Callable[[
         with pytest.raises(SystemExit) as ended:
             app(["doctor"])
         captured = capsys.readouterr()
-        lines = [re.split(r" {2,}", line, maxsplit=2) for line in captured.out.splitlines()]
+        findings, _, table = captured.out.partition("\n\n")
+        lines = [re.split(r" {2,}", line, maxsplit=2) for line in findings.splitlines()]
         return Report(
             exit_code=ended.value.code,
             lines={subject: (status, text) for subject, status, text in lines},
+            table=table.splitlines(),
             stdout=captured.out,
             stderr=captured.err,
         )
@@ -89,10 +93,12 @@ def test_a_fresh_machine_has_the_demo_and_is_told_how_to_get_the_rest(examine: C
     assert (report.exit_code, report.stderr) == (0, "")
     assert list(report.lines) == ["gemma4-block", "settings", "device", "threads", *MODEL_IDS]
     assert "\x1b" not in report.stdout
-    assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: bfloat16, 0.01 GB")
+    assert is_demo(report.lines["gemma-4-demo"], "bfloat16")
     status, text = report.lines["gemma-4-e2b-it"]
     assert status == "-"
-    assert text.startswith("not found here: gemma4-block pull gemma-4-e2b-it; auto: bfloat16, 10.21 GB")
+    assert re.match(
+        "not found here: gemma4-block pull gemma-4-e2b-it; auto: bfloat16, needs \\d+\\.\\d\\d GB", text
+    )
     assert report.lines["settings"] == ("ok", "set: none")
 
 
@@ -106,7 +112,7 @@ def test_a_processor_without_bfloat16_is_told_what_float32_does(examine: Callabl
     assert text.endswith(
         "; it has no bfloat16, so that models are in float32 where that leaves a quarter of the memory"
     )
-    assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: float32, 0.01 GB")
+    assert is_demo(report.lines["gemma-4-demo"], "float32")
 
 
 def test_threads_are_judged_as_a_server_of_the_users_own_would_have_them(
@@ -128,7 +134,7 @@ def test_what_is_in_dotenv_counts(examine: Callable[[], Report]) -> None:
     assert report.lines["threads"] == ("ok", "torch has 2, which wait passively")
     assert report.lines["settings"] == ("ok", "set: GEMMA4_BLOCK_DTYPE")
     assert "weights in float32" in report.lines["device"][1]
-    assert report.lines["gemma-4-demo"] == ("ok", "comes with the package; auto: float32, 0.01 GB")
+    assert is_demo(report.lines["gemma-4-demo"], "float32")
 
 
 @pytest.mark.parametrize(
@@ -242,23 +248,35 @@ def test_memory_that_nobody_knows_is_unknown() -> None:
     assert examine_variant(variant("gemma-4-demo"), machine, Settings()).status == "ok"
 
 
+def is_demo(line: tuple[str, str], dtype: str) -> bool:
+    """Say whether a line is that of the embedded model, which fits."""
+    status, text = line
+    said = re.fullmatch(rf"comes with the package; auto: {dtype}, needs \d\.\d\d GB", text)
+    return status == "ok" and said is not None
+
+
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize(
     ("model_id", "machine", "text"),
     [
-        pytest.param("gemma-4-e2b-it", CPU, "auto: bfloat16, 10.21 GB", id="fits"),
-        pytest.param("gemma-4-e4b-it", CPU, "auto: bfloat16, 15.88 GB, more than is free", id="does not fit"),
-        pytest.param("gemma-4-e4b-it", GPU, "auto: 4 bits, 9.99 GB", id="fits in 4 bits"),
+        pytest.param("gemma-4-e2b-it", CPU, r"auto: bfloat16, needs \d+\.\d\d GB", id="fits"),
+        pytest.param(
+            "gemma-4-31b-it",
+            replace(CPU, free_bytes=60 * 10**9),
+            r"auto: bfloat16, needs \d+\.\d\d GB, more than is free",
+            id="does not fit",
+        ),
+        pytest.param("gemma-4-e4b-it", GPU, r"auto: 4 bits, needs 1[01]\.\d\d GB", id="fits in 4 bits"),
         pytest.param(
             "gemma-4-e2b-it",
             replace(CPU, has_bfloat16=False, free_bytes=28 * 10**9),
-            "auto: float32, 20.42 GB",
+            r"auto: float32, needs 2\d\.\d\d GB",
             id="fits in float32",
         ),
         pytest.param(
             "gemma-4-e2b-it",
             replace(CPU, has_bfloat16=False),
-            "auto: bfloat16, 10.21 GB, slow on this processor; 20.42 GB in float32",
+            r"auto: bfloat16, needs \d+\.\d\d GB, slow on this processor",
             id="does not fit in float32",
         ),
     ],
@@ -267,22 +285,23 @@ def test_what_a_model_needs_is_compared_with_what_is_free(model_id: str, machine
     """Before anybody downloads it."""
     finding = examine_variant(variant(model_id), machine, Settings())
     assert finding.status == "-"
-    assert finding.text.endswith(f"; {text}")
+    assert re.search(f"; {text}$", finding.text), finding.text
 
 
 def test_a_model_that_is_here_and_does_not_fit_is_a_warning() -> None:
     """Memory may be freed before it is loaded, so that it is no failure."""
     finding = examine_variant(variant("gemma-4-demo"), replace(CPU, free_bytes=1_000_000), Settings())
     assert finding.status == "WARN"
-    assert finding.text.endswith("auto: bfloat16, 0.01 GB, more than is free")
+    assert re.search(r"auto: bfloat16, needs 0\.\d\d GB, more than is free$", finding.text)
 
 
 def test_a_model_that_is_here_and_slow_is_a_warning() -> None:
-    """Its weights fit in bfloat16, but not in float32, which the processor is faster in."""
+    """Its weights are small enough for bfloat16, but not for float32, which the processor is faster in."""
     machine = replace(CPU, has_bfloat16=False, free_bytes=15_000_000)
-    finding = examine_variant(variant("gemma-4-demo"), machine, Settings())
+    settings = Settings(vision_cache_bytes=0, prefix_cache_bytes=0)
+    finding = examine_variant(variant("gemma-4-demo"), machine, settings)
     assert finding.status == "WARN"
-    assert finding.text.endswith("auto: bfloat16, 0.01 GB, slow on this processor; 0.01 GB in float32")
+    assert finding.text.endswith(", more than is free, slow on this processor")
 
 
 def variant(model_id: str) -> Variant:
@@ -312,3 +331,90 @@ def test_every_server_is_asked_what_it_can_do(
     status, text = report.lines["gone/1"]
     assert (status, "cannot be reached" in text) == ("FAIL", True)
     assert report.exit_code == 1
+
+
+def test_a_table_shows_the_memory_of_every_variant(examine: Callable[[], Report]) -> None:
+    """In each precision that it has, by budget; the demo was trained for one."""
+    table = examine().table
+    assert table[0].startswith("Memory that a model may take on cpu, in GB, by image_seq_length")
+    assert table[2].split() == ["weights", "70", "140", "280", "560", "1120"]
+    rows = [re.split(r" {2,}", line) for line in table[3:]]
+    assert [row[:2] for row in rows] == [
+        [model_id, precision]
+        for model_id in MODEL_IDS
+        for precision in ("4 bits", "bfloat16", "float32")
+        if precision != "4 bits" or model_id not in ("gemma-4-26b-a4b-it", "gemma-4-demo")
+    ]
+    whole = next(row for row in rows if row[:2] == ["gemma-4-31b-it", "float32"])
+    sizes = [float(cell.rstrip("*")) for cell in whole[2:]]
+    assert sizes[0] == 125.09
+    assert sizes == sorted(set(sizes))
+    assert rows[-1][4:] == ["-", "-", "-", "-"]
+
+
+def test_needs_are_compared_with_what_is_free() -> None:
+    """A star marks what does not fit; where nobody knows, nothing is marked."""
+    machine = replace(CPU, free_bytes=20 * 10**9)
+    needs = list_needs(machine, Settings())
+    marked = [line for line in write_table(needs, machine) if "*" in line][1:]
+    assert marked
+    assert all("*" in line for line in marked if "gemma-4-31b-it" in line)
+    assert {need.fits for need in needs} == {True, False}
+    unknown = replace(CPU, free_bytes=None)
+    needs = list_needs(unknown, Settings())
+    assert {need.fits for need in needs} == {None}
+    assert [line for line in write_table(needs, unknown) if "*" in line][1:] == []
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_program_reads_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line of JSON, without the operator's secrets."""
+    said = "open sesame"
+    monkeypatch.setenv("GEMMA4_BLOCK_TOKEN", said)
+    monkeypatch.setenv("THE_KEY", said)
+    servers = {"gone/1": {"urls": ["http://127.0.0.1:9/v1"], "key_env": "THE_KEY"}}
+    monkeypatch.setenv("GEMMA4_BLOCK_SERVERS", json.dumps(servers))
+    with pytest.raises(SystemExit) as ended:
+        app(["doctor", "--json"])
+    printed = capsys.readouterr().out
+    assert ended.value.code == 1, "the server is gone"
+    assert said not in printed
+    assert len(printed.splitlines()) == 1
+    told = json.loads(printed)
+    assert list(told) == [
+        "versions",
+        "findings",
+        "settings",
+        "servers",
+        "devices",
+        "models",
+        "memory",
+    ]
+    assert told["versions"]["torch"] == metadata.version("torch")
+    assert told["settings"]["max_batch_size"] == 8
+    assert told["servers"][0]["key_env"] == "THE_KEY"
+    assert [device["device"] for device in told["devices"]] == ["cpu"]
+    assert told["models"] == [
+        {
+            "model_id": "gemma-4-demo",
+            "place": "comes with the package",
+            "directory": str(DEMO_CHECKPOINT),
+        }
+    ]
+    (need,) = [
+        one for one in told["memory"] if one["model_id"] == "gemma-4-demo" and one["dtype"] == "float32"
+    ]
+    assert need["image_seq_length"] == 70
+    assert need["needed_bytes"] > need["weights_bytes"] > 13_000_000
+    assert {finding["subject"]: finding["status"] for finding in told["findings"]}["gone/1"] == "FAIL"
+
+
+def test_processes_that_load_copies_are_told(
+    examine: Callable[[], Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each worker of the stock server has its own."""
+    monkeypatch.setenv("NUM_WORKERS", "3")
+    status, text = examine().lines["processes"]
+    assert (status, "3 times the memory" in text) == ("WARN", True)

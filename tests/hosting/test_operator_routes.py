@@ -72,7 +72,7 @@ def _ask(
         "client": client,
         "headers": list(headers),
     }
-    asyncio.run(OperatorRoutes(host, pool, _SETTINGS)(scope, receive, send))
+    asyncio.run(OperatorRoutes(host, pool)(scope, receive, send))
     return sent[0]["status"], json.loads(sent[1]["body"])
 
 

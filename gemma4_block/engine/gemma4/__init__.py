@@ -3,6 +3,7 @@
 from gemma4_block.engine.gemma4.adapted_modules import ADAPTED_MODULES, find_module
 from gemma4_block.engine.gemma4.file_rules import CONFIG_RULES, FILE_RULES
 from gemma4_block.engine.gemma4.opening import OpenedGemma4, open_gemma4
+from gemma4_block.engine.gemma4.shape import shape_of
 from gemma4_block.engine.gemma4.supported_config import find_unsupported
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "find_module",
     "find_unsupported",
     "open_gemma4",
+    "shape_of",
 ]

@@ -16,7 +16,7 @@ from gemma4_block.engine.gemma4.processor_rules import (
     TokenizerRules,
 )
 
-CONFIG_RULES: Final[Mapping[str, type[BaseModel]]] = {
+CONFIG_RULES: Final[Mapping[str, type[Gemma4ConfigRules | Gemma4UnifiedConfigRules]]] = {
     "gemma4": Gemma4ConfigRules,
     "gemma4_unified": Gemma4UnifiedConfigRules,
 }

@@ -1,8 +1,9 @@
 """Inspect the machine that a model runs on: devices, free memory, threads."""
 
-from gemma4_block.engine.hardware.devices import choose_device, find_device
+from gemma4_block.engine.hardware.devices import choose_devices, choose_freest, find_devices
 from gemma4_block.engine.hardware.machine import (
     Machine,
+    find_device,
     has_bfloat16,
     inspect_machine,
     read_free_memory,
@@ -11,8 +12,10 @@ from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinnin
 
 __all__ = [
     "Machine",
-    "choose_device",
+    "choose_devices",
+    "choose_freest",
     "find_device",
+    "find_devices",
     "find_own_spinning",
     "find_spinning",
     "has_bfloat16",

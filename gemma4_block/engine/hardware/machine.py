@@ -8,7 +8,7 @@ from typing import Final
 import psutil
 import torch
 
-from gemma4_block.engine.hardware.devices import find_device
+from gemma4_block.engine.hardware.devices import choose_freest, find_devices
 from gemma4_block.engine.hardware.threads import find_own_spinning
 
 # Compute capability of Ampere. Source: is_bf16_supported in torch/cuda/__init__.py of torch 2.15.
@@ -45,11 +45,30 @@ class Machine:
     spinning: str | None
 
 
+def find_device(name: str) -> torch.device:
+    """Return the device that a name means on this machine; of several, the one with the most free memory.
+
+    Args:
+        name: `auto`, `cpu`, `cuda`, `cuda:N`, or several GPUs.
+
+    Returns:
+        A device that is there.
+
+    Raises:
+        ConfigurationError: There is none of that name.
+
+    """
+    devices = find_devices(name)
+    if len(devices) == 1:
+        return devices[0]
+    return choose_freest(devices, [read_free_memory(device) for device in devices])
+
+
 def inspect_machine(device_name: str) -> Machine:
     """Look at this process and the device that a name means to it.
 
     Args:
-        device_name: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device_name: See `find_device`.
 
     Returns:
         What there is now.
@@ -61,16 +80,14 @@ def inspect_machine(device_name: str) -> Machine:
     device = find_device(device_name)
     if device.type == "cuda":
         can_bfloat16: bool | None = torch.cuda.get_device_capability(device) >= _FIRST_WITH_BFLOAT16
-        free_bytes: int | None = torch.cuda.mem_get_info(device)[0]
     else:
         # Public from torch 2.11 on.
         can_tell = hasattr(torch.cpu, "get_capabilities")
         can_bfloat16 = has_bfloat16(torch.cpu.get_capabilities()) if can_tell else None
-        free_bytes = find_free_bytes(read_available_bytes(), _ROOT)
     return Machine(
         device=device,
         has_bfloat16=can_bfloat16,
-        free_bytes=free_bytes,
+        free_bytes=read_free_memory(device),
         threads=torch.get_num_threads(),
         spinning=find_own_spinning(device),
     )

@@ -1,32 +1,33 @@
 """From a directory of files to a model in memory: config, precision, weights, adapter."""
 
 from gemma4_block.engine.loading.checkpoint import Checkpoint, LoadOptions, load_checkpoint
-from gemma4_block.engine.loading.config import load_config, weights_directory
+from gemma4_block.engine.loading.config import has_experts, load_config, weights_directory
 from gemma4_block.engine.loading.forecast import (
+    ModelFiles,
     Precision,
-    find_weights_gb,
     forecast_precision,
-    forecast_variant_precision,
-    forecast_weights_bytes,
+    read_model_files,
 )
 from gemma4_block.engine.loading.new_adapter import NewAdapter
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16, choose_quantization, is_slow_in
-from gemma4_block.engine.loading.weight_files import measure_float32_bytes
+from gemma4_block.engine.loading.slow_precision import warn_of_slow_bfloat16
+from gemma4_block.engine.loading.weight_counts import WeightCounts
 
 __all__ = [
     "SLOW_BFLOAT16",
     "Checkpoint",
     "LoadOptions",
+    "ModelFiles",
     "NewAdapter",
     "Precision",
+    "WeightCounts",
     "choose_quantization",
-    "find_weights_gb",
     "forecast_precision",
-    "forecast_variant_precision",
-    "forecast_weights_bytes",
+    "has_experts",
     "is_slow_in",
     "load_checkpoint",
     "load_config",
-    "measure_float32_bytes",
+    "read_model_files",
+    "warn_of_slow_bfloat16",
     "weights_directory",
 ]

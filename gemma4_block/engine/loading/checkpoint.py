@@ -22,7 +22,9 @@ from gemma4_block.engine.loading.adapter import apply_adapter
 from gemma4_block.engine.loading.checked_json import check_present
 from gemma4_block.engine.loading.config import (
     dtype_of,
+    has_experts,
     load_config,
+    read_shape,
     trained_image_seq_lengths,
     weights_directory,
 )
@@ -35,7 +37,7 @@ from gemma4_block.engine.loading.precision import (
 )
 from gemma4_block.engine.loading.processor import load_processor
 from gemma4_block.engine.loading.slow_precision import warn_of_slow_4_bits, warn_of_slow_bfloat16
-from gemma4_block.engine.loading.weight_files import measure_float32_bytes
+from gemma4_block.engine.loading.weight_counts import count_weights
 from gemma4_block.engine.loading.weights import load_weights
 from gemma4_block.errors import CheckpointError
 
@@ -128,7 +130,8 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     machine = inspect_machine(str(options.device))
     quantization_config = _choose_4_bits(options, config, machine)
     is_4_bit = quantization_config is not None and quantization_config.load_in_4bit
-    float32_bytes = measure_float32_bytes(weights, "nf4" if is_4_bit else "none")
+    counts = count_weights(weights, read_shape(weights, config))
+    float32_bytes = None if counts is None else counts.measure(torch.float32, "nf4" if is_4_bit else "none")
     dtype = choose_dtype(
         options.dtype, checkpoint=dtype_of(config), machine=machine, float32_bytes=float32_bytes
     )
@@ -170,7 +173,9 @@ def _choose_4_bits(
 ) -> "BitsAndBytesConfig | None":
     if options.quantization_config is not None:
         return options.quantization_config
-    quantization = choose_quantization(options.quantization, device=options.device, config=config)
+    quantization = choose_quantization(
+        options.quantization, device=options.device, has_experts=has_experts(config)
+    )
     return make_4_bit_config(config, machine) if quantization == "nf4" else None
 
 

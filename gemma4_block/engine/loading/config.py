@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict
 from transformers import AutoConfig
 
 from gemma4_block.contract import IMAGE_SEQ_LENGTHS, ImageSeqLength
-from gemma4_block.engine.gemma4 import CONFIG_RULES, find_unsupported
+from gemma4_block.engine.gemma4 import CONFIG_RULES, find_unsupported, shape_of
 from gemma4_block.engine.loading.checked_json import check_json
 from gemma4_block.engine.loading.naming import naming
+from gemma4_block.engine.shape import ModelShape
 from gemma4_block.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def dtype_of(config: "PreTrainedConfig") -> torch.dtype | None:
     return getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
 
+def has_experts(config: "PreTrainedConfig") -> bool:
+    """Say whether a model is a mixture of experts."""
+    return bool(getattr(config.get_text_config(), "enable_moe_block", False))
+
+
 def trained_image_seq_lengths(config: "PreTrainedConfig") -> tuple[ImageSeqLength, ...]:
     """Return the visual token budgets that a checkpoint was trained for; all five where it says nothing.
 
@@ -94,3 +100,21 @@ def trained_image_seq_lengths(config: "PreTrainedConfig") -> tuple[ImageSeqLengt
             f"{', '.join(map(str, IMAGE_SEQ_LENGTHS))}."
         )
     return known
+
+
+def read_shape(directory: Path, config: "PreTrainedConfig") -> ModelShape:
+    """Return the sizes of a model, which its memory is estimated by.
+
+    Args:
+        directory: Holds the config.json that `config` was read from.
+        config: Of the model.
+
+    Returns:
+        Its sizes.
+
+    Raises:
+        CheckpointError: Its config.json cannot be read any more, or names only unknown budgets.
+
+    """
+    rules = check_json(directory / "config.json", CONFIG_RULES[config.model_type])
+    return shape_of(rules, trained_image_seq_lengths(config))

@@ -1,16 +1,22 @@
-"""Say in which precision a model would be loaded, and how large that is, without loading it."""
+"""Say in which precision a model would be loaded, without loading it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from gemma4_block.catalogue import Variant
 from gemma4_block.contract import Quantization
 from gemma4_block.engine.hardware import Machine
-from gemma4_block.engine.loading.config import dtype_of, load_config, weights_directory
+from gemma4_block.engine.loading.config import (
+    dtype_of,
+    has_experts,
+    load_config,
+    read_shape,
+    weights_directory,
+)
 from gemma4_block.engine.loading.precision import choose_dtype, choose_quantization
-from gemma4_block.engine.loading.weight_files import measure_bytes, measure_float32_bytes
+from gemma4_block.engine.loading.weight_counts import WeightCounts, count_weights
+from gemma4_block.engine.shape import ModelShape
 from gemma4_block.settings import Dtype
 
 
@@ -27,17 +33,36 @@ class Precision:
     dtype: torch.dtype
     quantization: Quantization
 
+    def __str__(self) -> str:
+        return "4 bits" if self.quantization == "nf4" else str(self.dtype).removeprefix("torch.")
 
-def forecast_precision(directory: Path, *, machine: Machine, dtype: Dtype) -> Precision:
-    """Return what quantization `auto` makes of a directory.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFiles:
+    """What the files of a model say of it before its weights are read.
+
+    Attributes:
+        shape: Its sizes.
+        weights: How many there are; None where nobody can tell.
+        dtype: The precision that its config says; None where it says nothing.
+        has_experts: Whether it is a mixture of experts, which stays whole.
+
+    """
+
+    shape: ModelShape
+    weights: WeightCounts | None
+    dtype: torch.dtype | None
+    has_experts: bool = False
+
+
+def read_model_files(directory: Path) -> ModelFiles:
+    """Read the config of a model, and the heads of its files.
 
     Args:
         directory: Weights, or an adapter beside its `base/`.
-        machine: Where the weights would go.
-        dtype: The operator's.
 
     Returns:
-        The precision.
+        What they say.
 
     Raises:
         CheckpointError: The directory's config.json cannot be read, or is of another model.
@@ -45,39 +70,41 @@ def forecast_precision(directory: Path, *, machine: Machine, dtype: Dtype) -> Pr
     """
     weights = weights_directory(directory)
     config = load_config(weights, trust_remote_code=False)
-    quantization = choose_quantization("auto", device=machine.device, config=config)
-    return Precision(
-        dtype=choose_dtype(
-            dtype,
-            checkpoint=dtype_of(config),
-            machine=machine,
-            float32_bytes=measure_float32_bytes(weights, quantization),
-        ),
-        quantization=quantization,
+    shape = read_shape(weights, config)
+    return ModelFiles(
+        shape=shape,
+        weights=count_weights(weights, shape),
+        dtype=dtype_of(config),
+        has_experts=has_experts(config),
     )
 
 
-def forecast_variant_precision(variant: Variant, *, machine: Machine, dtype: Dtype) -> Precision:
-    """Return the same of a model that is not here, from what the catalogue knows."""
-    is_in_4_bits = machine.device.type == "cuda" and variant.nf4_gb is not None
+def forecast_precision(
+    files: ModelFiles, *, machine: Machine, dtype: Dtype, quantization: Quantization = "auto"
+) -> Precision:
+    """Return the precision in which a model would be loaded.
+
+    Args:
+        files: Of the model.
+        machine: Where the weights would go.
+        dtype: The operator's.
+        quantization: What is asked for.
+
+    Returns:
+        The precision.
+
+    Raises:
+        ConfigurationError: 4 bits are asked for a mixture of experts.
+
+    """
+    chosen = choose_quantization(quantization, device=machine.device, has_experts=files.has_experts)
+    weights = files.weights
     return Precision(
         dtype=choose_dtype(
             dtype,
-            checkpoint=None,
+            checkpoint=files.dtype,
             machine=machine,
-            float32_bytes=variant.parameters * torch.float32.itemsize,
+            float32_bytes=None if weights is None else weights.measure(torch.float32, chosen),
         ),
-        quantization="nf4" if is_in_4_bits else "none",
+        quantization=chosen,
     )
-
-
-def find_weights_gb(variant: Variant, precision: Precision) -> float | None:
-    """Return the size of a model's weights in 10**9 bytes; None where nobody has measured it."""
-    if precision.quantization == "none":
-        return variant.parameters * precision.dtype.itemsize / 1e9
-    return variant.nf4_gb if precision.dtype == torch.bfloat16 else None
-
-
-def forecast_weights_bytes(directory: Path, precision: Precision) -> int | None:
-    """Return what a directory's weights would take in bytes; None where it has no whole safetensors files."""
-    return measure_bytes(weights_directory(directory), precision.quantization, precision.dtype)

@@ -80,14 +80,14 @@ def is_slow_in(dtype: torch.dtype, machine: "Machine") -> bool:
 
 
 def choose_quantization(
-    quantization: Quantization, *, device: torch.device, config: "PreTrainedConfig"
+    quantization: Quantization, *, device: torch.device, has_experts: bool
 ) -> Quantization:
     """Return `none` or `nf4`.
 
     Args:
         quantization: What was asked for.
         device: Where the weights go.
-        config: Of the checkpoint.
+        has_experts: Whether the model is a mixture of experts.
 
     Returns:
         What was asked for; for `auto`, `nf4` on CUDA, except for a mixture of experts.
@@ -96,7 +96,6 @@ def choose_quantization(
         ConfigurationError: 4 bits were asked for a mixture of experts, whose experts would stay in bfloat16.
 
     """
-    has_experts = bool(getattr(config.get_text_config(), "enable_moe_block", False))
     if quantization == "none" or (quantization == "auto" and (device.type == "cpu" or has_experts)):
         return "none"
     if has_experts:

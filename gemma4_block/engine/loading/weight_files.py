@@ -9,13 +9,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import safe_open
 
-from gemma4_block.contract import Quantization
 from gemma4_block.engine.loading.checked_json import check_json
 from gemma4_block.engine.loading.naming import naming
 from gemma4_block.errors import CheckpointError
-
-# Half a byte for a weight, and four for what 64 of them are scaled by.
-_NF4_BYTES = 0.5 + 4 / 64
 
 _INDEX: Final = "model.safetensors.index.json"
 # Source: the names of safetensors, safetensors/_safe_open_handle.
@@ -51,6 +47,11 @@ class TensorHead:
     def numel(self) -> int:
         """How many values it has."""
         return torch.Size(self.shape).numel()
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether its values were not rounded to integers."""
+        return self.dtype in _FLOATING
 
 
 def list_weight_files(directory: Path) -> tuple[Path, ...]:
@@ -122,44 +123,8 @@ def refuse_integers(heads: Mapping[str, TensorHead]) -> None:
 
     """
     for name, head in heads.items():
-        if head.dtype not in _FLOATING:
+        if not head.is_floating:
             raise CheckpointError(
                 f"{head.file} holds {name!r} as {head.dtype}, and config.json names no quantization. Weights "
                 f"are one of {', '.join(sorted(_FLOATING))}; fetch the file again."
             )
-
-
-def measure_bytes(directory: Path, quantization: Quantization, dtype: torch.dtype) -> int | None:
-    """Return what a directory's weights take in a precision.
-
-    Google's files hold a few weights that are not loaded; they count.
-
-    Args:
-        directory: Of weights.
-        quantization: `none` or `nf4`.
-        dtype: Of all that is not in 4 bits.
-
-    Returns:
-        Bytes; None where there are no safetensors files, or damaged ones.
-
-    """
-    try:
-        heads = read_heads(directory)
-    except CheckpointError:
-        return None
-    total = sum(
-        head.numel * (_NF4_BYTES if quantization == "nf4" and _is_linear(name, head) else dtype.itemsize)
-        for name, head in heads.items()
-    )
-    return round(total) if heads else None
-
-
-def measure_float32_bytes(directory: Path, quantization: Quantization) -> int | None:
-    """Return what a directory's weights take where all that is not in 4 bits is in float32."""
-    return measure_bytes(directory, quantization, torch.float32)
-
-
-def _is_linear(name: str, head: TensorHead) -> bool:
-    """Say whether a weight is of a linear layer of the language model, as far as its name tells."""
-    is_matrix = len(head.shape) == 2  # noqa: PLR2004 - rows and columns
-    return is_matrix and "language_model" in name and "embed_tokens" not in name

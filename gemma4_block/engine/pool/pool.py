@@ -6,17 +6,19 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from threading import TIMEOUT_MAX, Condition, Lock, Thread, main_thread
 from typing import Final, get_args
 
 from gemma4_block.contract import Engine, KeepAlive, ModelReference, Quantization
 from gemma4_block.engine.fork import note_loading, refuse_forked
+from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
 from gemma4_block.engine.pool.memory import release_memory
 from gemma4_block.engine.pool.references import describe_reference, find_reference
 from gemma4_block.engine.pool.residents import EngineStatus, Resident, describe_status
+from gemma4_block.engine.pool.room import NobodyWaitsError, RoomMaker
 from gemma4_block.errors import ConfigurationError, EngineError, EngineLoadingError
 from gemma4_block.settings import Settings, get_settings
 
@@ -30,6 +32,8 @@ _PAUSE_PER_LOAD: Final = 5
 _LEAST_PAUSE_S: Final = 1.0
 # Whoever was lent an engine names it until its function returns, or until it asks again, which waits here.
 _FREED_WITHIN_S: Final = 0.5
+# A model that is closed to make room for another is waited for, or more would be closed in vain.
+_ROOM_WITHIN_S: Final = 5.0
 # Whoever was told that the model is loading asks again, and must still find it.
 _UNUSED_FOR_AT_LEAST_S: Final = 60.0
 
@@ -55,6 +59,7 @@ class EnginePool:
         find: Says which engine a model and a precision mean.
         make: Makes that engine.
         choose_pause: Says for how many seconds a load that failed is not tried again, by those that it took.
+        gauge: Knows how much memory there is, and how much of it a model takes.
 
     """
 
@@ -65,6 +70,7 @@ class EnginePool:
         find: ReferenceFinder = find_reference,
         make: EngineMaker = make_engine,
         choose_pause: Callable[[float], float] = choose_pause,
+        gauge: MemoryGauge | None = None,
     ) -> None:
         self._settings = settings
         self._find = find
@@ -75,6 +81,12 @@ class EnginePool:
         self._changed = Condition(Lock())
         # Closes engines when their time is up; there while one has such a time.
         self._reaper: Thread | None = None
+        self._room = RoomMaker(
+            self._residents,
+            self._changed,
+            partial(self._close, freed_within_s=_ROOM_WITHIN_S),
+            MemoryGauge() if gauge is None else gauge,
+        )
 
     @contextmanager
     def lease(
@@ -99,6 +111,7 @@ class EnginePool:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
             CheckpointError: The weights are missing, incomplete or damaged.
             EngineLoadingError: The engine is still loading.
+            OutOfMemoryError: Memory never holds the model.
             EngineError: This process was forked from one that had loaded a model.
 
         """
@@ -176,10 +189,11 @@ class EnginePool:
             while resident.state == "loading":
                 now = time.monotonic()
                 if now >= gives_up_at:
+                    reason = f" It waits for memory: {resident.waits_for}." if resident.waits_for else ""
                     raise EngineLoadingError(
-                        f"{resident.name} has been loading for "
-                        f"{now - resident.since:.0f} s. Ask again in a while, or let requests wait longer "
-                        "with GEMMA4_BLOCK_MAX_LOADING_SECONDS."
+                        f"{resident.name} has been loading for {now - resident.since:.0f} s.{reason} Ask "
+                        "again in a while, or let requests wait longer with "
+                        "GEMMA4_BLOCK_MAX_LOADING_SECONDS."
                     )
                 self._changed.wait(min(gives_up_at - now, TIMEOUT_MAX))
             if resident.failure is not None:
@@ -193,9 +207,9 @@ class EnginePool:
         """Count one less who uses an engine, and say when it is closed if nobody comes."""
         with self._changed:
             resident.leases -= 1
-            resident.left_at = time.monotonic()
+            resident.used_at = time.monotonic()
             if resident.state != "failed":
-                resident.expires_at = resident.left_at + (0 if resident.is_unwanted else keep_alive_s)
+                resident.expires_at = resident.used_at + (0 if resident.is_unwanted else keep_alive_s)
                 self._watch(resident)
             self._changed.notify_all()
 
@@ -205,7 +219,12 @@ class EnginePool:
         note_loading()
         _LOGGER.info("Loading %s.", name)
         try:
-            engine = self._make(resident.reference, settings)
+            engine = self._make(resident.reference, self._room.make(resident, settings))
+        except NobodyWaitsError:
+            with self._changed:
+                del self._residents[resident.reference]
+                self._changed.notify_all()
+            return
         except BaseException as error:  # noqa: BLE001 - those who wait get it, whatever it is
             interrupted = EngineError(f"Loading {resident.name} was interrupted. Ask for it again.")
             failure = error if isinstance(error, Exception) else interrupted
@@ -226,6 +245,7 @@ class EnginePool:
                 "Loaded %s in %.1f s; it takes %.2f GB.", name, now - resident.since, engine.nbytes / 1e9
             )
             resident.engine = engine
+            resident.used_at = now
             resident.change("ready", now)
             # Those who had asked for it may have given up.
             resident.expires_at = max(resident.expires_at, now + _UNUSED_FOR_AT_LEAST_S)
@@ -272,21 +292,6 @@ class EnginePool:
                 del self._residents[resident.reference]
                 self._changed.notify_all()
             _LOGGER.info("Closed %s.", describe_reference(resident.reference))
-
-
-def get_engine_pool() -> EnginePool:
-    """Return the process's one pool."""
-    with _CREATION:
-        return _create_engine_pool()
-
-
-_CREATION = Lock()
-
-
-# lru_cache alone would let two threads that come first each make a pool.
-@lru_cache(maxsize=1)
-def _create_engine_pool() -> EnginePool:
-    return EnginePool()
 
 
 def _as_seconds(most: KeepAlive, asked: KeepAlive | None) -> float:

@@ -94,10 +94,10 @@ def choose_auto_quantization(directory: Path, settings: Settings) -> Quantizatio
     device = find_device(settings.device)
     if device.type == "cpu":
         return "none"
-    from gemma4_block.engine.loading import choose_quantization, load_config, weights_directory
+    from gemma4_block.engine.loading import choose_quantization, has_experts, load_config, weights_directory
 
     config = load_config(weights_directory(directory), trust_remote_code=False)
-    return choose_quantization("auto", device=device, config=config)
+    return choose_quantization("auto", device=device, has_experts=has_experts(config))
 
 
 def _check_precision(server: Server, quantization: Quantization) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from typing_extensions import assert_never
 
 from gemma4_block.contract import Engine, ModelReference
+from gemma4_block.engine.pool.placement import Claim
 from gemma4_block.engine.pool.references import label_engine
 from gemma4_block.meter import get_meter
 
@@ -27,10 +28,12 @@ class Resident:
         failure: Why it could not be loaded; None unless it failed.
         leases: How many are using it, or waiting until it is loaded.
         was_used: Whether anybody has had it since it was loaded.
-        left_at: When somebody last stopped using it, or waiting for it; None before.
         expires_at: When it is to be closed, if nobody uses it then; where it failed, when it may be tried
             again. Infinite for never.
         is_unwanted: Whether it is to be closed as soon as nobody uses it.
+        claim: The memory that it may take; None where nobody can tell, or before there was room for it.
+        waits_for: What keeps it from being loaded, in words; empty where nothing does.
+        used_at: When somebody last stopped using it, or waiting for it; minus infinity before.
 
     """
 
@@ -42,9 +45,11 @@ class Resident:
     failure: Exception | None = None
     leases: int = 0
     was_used: bool = False
-    left_at: float | None = None
     expires_at: float = math.inf
     is_unwanted: bool = False
+    claim: Claim | None = None
+    waits_for: str = ""
+    used_at: float = -math.inf
 
     @property
     def is_idle(self) -> bool:
@@ -78,6 +83,8 @@ class EngineStatus:
         leases: How many are using it, or waiting until it is loaded.
         unused_seconds: For how long nobody has used it; 0 while somebody does, None where nobody ever has.
         nbytes: This machine's memory that it takes; None unless it is ready.
+        device: Where it is, or will be; None where nobody can tell.
+        claimed_bytes: What it may take there; None where nobody can tell.
         closes_in_seconds: When it is closed if nobody asks for it; None where nothing closes it.
         failure: Why it could not be loaded; None unless it failed.
 
@@ -90,13 +97,15 @@ class EngineStatus:
     leases: int
     unused_seconds: float | None
     nbytes: int | None
+    device: str | None
+    claimed_bytes: int | None
     closes_in_seconds: float | None
     failure: str | None
 
 
 def describe_status(resident: Resident, now: float) -> EngineStatus:
     """Return what an operator sees of an engine."""
-    unused = None if resident.left_at is None else now - resident.left_at
+    unused = now - resident.used_at if math.isfinite(resident.used_at) else None
     is_expiring = resident.is_idle and math.isfinite(resident.expires_at)
     return EngineStatus(
         reference=resident.reference,
@@ -106,6 +115,8 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         leases=resident.leases,
         unused_seconds=0.0 if resident.leases else unused,
         nbytes=None if resident.engine is None else resident.engine.nbytes,
+        device=None if resident.claim is None else resident.claim.device,
+        claimed_bytes=None if resident.claim is None else resident.claim.footprint.needed,
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),
     )

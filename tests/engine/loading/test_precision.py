@@ -95,8 +95,8 @@ def test_bfloat16_is_slow_on_a_processor_that_has_none(
     assert is_slow_in(dtype, machine) is is_slow
 
 
-def _config(*, has_experts: bool) -> Gemma4Config:
-    return Gemma4Config(text_config=Gemma4TextConfig(enable_moe_block=has_experts), audio_config=None)
+def _config() -> Gemma4Config:
+    return Gemma4Config(text_config=Gemma4TextConfig(enable_moe_block=False), audio_config=None)
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,12 @@ def test_four_bits_are_the_default_on_cuda_only(
     quantization: Quantization, device: torch.device, expected: Quantization, *, has_experts: bool
 ) -> None:
     """NF4 on CUDA as in inference_models; never by itself for experts."""
-    config = _config(has_experts=has_experts)
-    assert expected == choose_quantization(quantization, device=device, config=config)
+    assert expected == choose_quantization(quantization, device=device, has_experts=has_experts)
 
 
 def test_towers_and_projectors_keep_their_precision() -> None:
     """The skip names are module paths; bare names would match nothing."""
-    config = make_4_bit_config(_config(has_experts=False), FAST)
+    config = make_4_bit_config(_config(), FAST)
 
     assert config.bnb_4bit_quant_type == "nf4"
     assert config.llm_int8_skip_modules == [
@@ -138,11 +137,11 @@ def test_towers_and_projectors_keep_their_precision() -> None:
 )
 def test_four_bits_are_multiplied_in_what_the_processor_has(machine: Machine, expected: torch.dtype) -> None:
     """The weights are unpacked for it at every step, to either precision alike."""
-    config = make_4_bit_config(_config(has_experts=False), machine)
+    config = make_4_bit_config(_config(), machine)
     assert config.bnb_4bit_compute_dtype == expected
 
 
 def test_four_bits_of_a_mixture_of_experts_are_refused() -> None:
     """The message gives the reason and the way out."""
     with pytest.raises(ConfigurationError, match=r"experts.*bfloat16.*31b"):
-        choose_quantization("nf4", device=CUDA, config=_config(has_experts=True))
+        choose_quantization("nf4", device=CUDA, has_experts=True)

@@ -418,7 +418,7 @@ def test_closing_the_pool_closes_what_is_loaded(pool: EnginePool) -> None:
 
 def test_the_loader_gets_the_operators_settings(root: Path, loader: RecordingLoader) -> None:
     """Device and precision of the environment reach the weights."""
-    settings = Settings(model_roots=(root,), device="cuda:1", dtype="float32")
+    settings = Settings(model_roots=(root,), device="cpu", dtype="float32")
     take(EnginePool(settings, find=_find, make=loader), "first")
     assert loader.settings == [settings]
 

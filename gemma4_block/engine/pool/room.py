@@ -1,0 +1,149 @@
+"""Make room for a model before it is loaded: close what nobody uses, wait, or refuse."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from threading import Condition
+from typing import Final
+
+from gemma4_block.contract import LocalModel, ModelReference
+from gemma4_block.engine.pool.claims import MemoryGauge
+from gemma4_block.engine.pool.placement import Claim, Close, Enter, Holding, Refuse, Wait, decide
+from gemma4_block.engine.pool.residents import Resident
+from gemma4_block.engine.pool.suggestions import explain_refusal
+from gemma4_block.settings import Settings
+
+# Other programs give memory back without telling.
+_LOOKS_EVERY_S: Final = 1.0
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+
+class NobodyWaitsError(Exception):
+    """Nobody waits any more for a model for which there is no room yet."""
+
+
+class RoomMaker:
+    """Lets models in one after the other, each when its device has room for it.
+
+    Args:
+        residents: Of the pool.
+        changed: Notified of every change of a resident; its lock guards them.
+        close: Closes a resident that has become `closing`, and returns once its memory is free.
+        gauge: Knows the devices.
+
+    """
+
+    def __init__(
+        self,
+        residents: Mapping[ModelReference, Resident],
+        changed: Condition,
+        close: Callable[[Resident], None],
+        gauge: MemoryGauge,
+    ) -> None:
+        self._residents = residents
+        self._changed = changed
+        self._close = close
+        self._gauge = gauge
+
+    def make(self, resident: Resident, settings: Settings) -> Settings:
+        """Wait until there is room for a model, and claim it.
+
+        Args:
+            resident: Of the model; it is loading.
+            settings: The operator's.
+
+        Returns:
+            The same, with the device and the precision in which there is room.
+
+        Raises:
+            OutOfMemoryError: There never will be.
+            ConfigurationError: A device is not there, or the precision cannot work.
+            NobodyWaitsError: All who had asked for it have given up before there was.
+
+        """
+        model = resident.reference
+        if not isinstance(model, LocalModel):
+            return settings
+        claims = self._claim(resident, model, settings)
+        if not claims:
+            return settings
+        while True:
+            refusal: Refuse | None = None
+            with self._changed:
+                free = {claim.device: self._gauge.read_free(claim.device) for claim in claims}
+                match decide(claims, free, self._list_holdings(resident)):
+                    case Enter(claim=claim):
+                        resident.claim, resident.waits_for = claim, ""
+                        _LOGGER.info(
+                            "%s takes up to %s, on %s.", resident.name, claim.footprint, claim.device
+                        )
+                        return claim.settings
+                    case Close(reference=reference):
+                        victim = self._residents[reference]
+                        idle_s = time.monotonic() - victim.used_at
+                        victim.change("closing", time.monotonic())
+                    case Wait() as wait:
+                        self._wait(resident, wait)
+                        continue
+                    case Refuse() as refusal:
+                        pass
+            if refusal is not None:
+                raise explain_refusal(resident.name, model, settings, refusal)
+            _LOGGER.info(
+                "Closing %s, which nobody has used for %.0f s, to make room for %s.",
+                victim.name,
+                idle_s,
+                resident.name,
+            )
+            self._close(victim)
+
+    def _claim(self, resident: Resident, model: LocalModel, settings: Settings) -> tuple[Claim, ...]:
+        devices = self._gauge.list_devices(settings)
+        with self._changed:
+            holdings = self._list_holdings(resident)
+        free = {}
+        for device in devices:
+            size = self._gauge.read_free(device)
+            promised = sum(one.needed - one.taken for one in holdings if one.device == device)
+            free[device] = None if size is None else max(0, size - promised)
+        return self._gauge.claim(model, settings, free)
+
+    def _wait(self, resident: Resident, wait: Wait) -> None:
+        from gemma4_block.engine.footprint import format_gb
+
+        if resident.leases == 0:
+            raise NobodyWaitsError
+        if not resident.waits_for:
+            _LOGGER.info("%s waits for room on %s.", resident.name, wait.claim.device)
+        resident.waits_for = (
+            f"it needs {format_gb(wait.claim.footprint.needed)} GB on {wait.claim.device}, where "
+            f"{format_gb(wait.left)} GB are left beside models that are in use"
+        )
+        self._changed.wait(_LOOKS_EVERY_S)
+
+    def _list_holdings(self, newcomer: Resident) -> list[Holding]:
+        """Return what the others have; the lock is held."""
+        return [
+            _hold(one, one.claim)
+            for one in self._residents.values()
+            if one is not newcomer and one.claim is not None and one.state != "failed"
+        ]
+
+
+def _hold(resident: Resident, claim: Claim) -> Holding:
+    footprint = claim.footprint
+    taken = 0
+    if resident.engine is not None:
+        # The system counts mapped weights as free, though they are needed.
+        mapped = footprint.weights + footprint.left_in_files if footprint.are_weights_mapped else 0
+        taken = min(footprint.needed, max(0, resident.engine.nbytes - mapped))
+    return Holding(
+        reference=resident.reference,
+        device=claim.device,
+        needed=footprint.needed,
+        taken=taken,
+        is_idle=resident.is_idle,
+        is_changing=resident.state != "ready",
+        used_at=resident.used_at,
+    )

@@ -1,0 +1,152 @@
+"""What an engine takes is known before it is loaded."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gemma4_block.catalogue import find_variant
+from gemma4_block.contract import ImageSeqLength, Quantization
+from gemma4_block.engine.footprint import Footprint, Workload, estimate, find_published_files, forecast
+from gemma4_block.engine.hardware import Machine
+from gemma4_block.engine.loading import ModelFiles, Precision
+from gemma4_block.settings import Settings
+from tests.benchmarks.endless import build_endless
+from tests.benchmarks.footprint import compare
+from tests.engine.conftest import DEMO_CHECKPOINT
+
+CPU = Machine(device=torch.device("cpu"), has_bfloat16=False, free_bytes=10**11, threads=1, spinning=None)
+GPU = replace(CPU, device=torch.device("cuda"), has_bfloat16=True)
+NOTHING_KEPT = Settings(vision_cache_bytes=0, prefix_cache_bytes=0)
+ONE = Workload(prompts=1, prepared=1, image_seq_length=280)
+
+
+def files_of(model_id: str) -> ModelFiles:
+    """Return what is known of a variant."""
+    variant = find_variant(model_id)
+    assert variant is not None
+    return find_published_files(variant)
+
+
+def take(
+    model_id: str,
+    dtype: torch.dtype,
+    *,
+    quantization: Quantization = "none",
+    machine: Machine = CPU,
+    workload: Workload = ONE,
+    settings: Settings = NOTHING_KEPT,
+) -> Footprint:
+    """Estimate a variant."""
+    files = files_of(model_id)
+    assert files.weights is not None
+    precision = Precision(dtype=dtype, quantization=quantization)
+    return estimate(files, files.weights, precision, machine=machine, workload=workload, settings=settings)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Memory is read from Linux's files.")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("budget", "prompts"), [(70, 1), (280, 4)])
+def test_the_demo_takes_what_was_estimated(dtype: str, budget: ImageSeqLength, prompts: int) -> None:
+    """Within 15 % at the peak, in a process of its own, above the imported libraries."""
+    found = compare(DEMO_CHECKPOINT, dtype, budget, prompts)
+    assert found.peak_ratio == pytest.approx(1, abs=0.15), found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Memory is read from Linux's files.")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_checkpoint_of_e2b_s_width_takes_what_was_estimated(dtype: str, tmp_path: Path) -> None:
+    """Within 15 % at the peak of loading and answering, and of answering alone."""
+    directory = build_endless("e2b-width", tmp_path / "e2b-width", dtype=torch.bfloat16)
+    found = compare(directory, dtype, 70, 1)
+    assert found.peak_ratio == pytest.approx(1, abs=0.15), found
+    assert found.answering_ratio == pytest.approx(1, abs=0.15), found
+
+
+@pytest.mark.parametrize(
+    ("found", "sizes_gb"),
+    [
+        pytest.param(take("gemma-4-31b-it", torch.bfloat16, machine=GPU), (62.55, 0, 0), id="whole"),
+        pytest.param(
+            take("gemma-4-31b-it", torch.bfloat16, quantization="nf4", machine=GPU),
+            (20.45, 0, 0),
+            id="4 bits",
+        ),
+        pytest.param(take("gemma-4-12b-it", torch.float32), (47.84, 0, 23.92), id="converted"),
+    ],
+)
+def test_weights_are_counted_by_precision(found: Footprint, sizes_gb: tuple[float, float, float]) -> None:
+    """4 bits and their scales for linear layers; files are read beside what becomes of them on a CPU only."""
+    sizes = (found.weights, found.left_in_files, found.read_pages)
+    assert tuple(round(size / 1e9, 2) for size in sizes) == sizes_gb
+
+
+def test_what_is_not_read_stays_in_the_files() -> None:
+    """On a CPU in the files' own precision: the tower that hears, and the table that is read by the row."""
+    found, counts = take("gemma-4-e2b-it", torch.bfloat16), files_of("gemma-4-e2b-it").weights
+    assert counts is not None
+    assert found.are_weights_mapped
+    assert found.left_in_files == 2 * (counts.by_row + counts.unused)
+    assert found.weights + found.left_in_files == 2 * counts.total
+    assert found.loading_peak == found.framework
+
+
+def test_every_part_counts() -> None:
+    """In what is needed, by batch and budget, and the settings' limits of what is kept."""
+    kept = Settings(vision_cache_bytes=1_000, prefix_cache_bytes=20_000)
+    found = take("gemma-4-e2b-it", torch.float32, settings=kept)
+    assert found.caches == 21_000
+    assert found.needed == (
+        found.weights + found.kv_cache + found.work + found.images + found.caches + found.framework
+    )
+    more = take(
+        "gemma-4-e2b-it",
+        torch.float32,
+        workload=replace(ONE, prompts=4, prepared=16, image_seq_length=1120),
+        settings=kept,
+    )
+    assert more.images == 16 * 1120 * 9 * 768 * 4
+    assert more.kv_cache > 8 * found.kv_cache
+    assert more.work > 4 * found.work
+
+
+def test_the_kv_cache_is_that_of_prompt_and_answer() -> None:
+    """E2B: 1,048 tokens in three full layers, and 511 of them in twelve sliding ones, in bfloat16."""
+    found = take("gemma-4-e2b-it", torch.bfloat16, machine=GPU)
+    assert found.kv_cache == 2 * (3 * 1024 * 1048 + 12 * 512 * 511)
+
+
+@pytest.mark.parametrize(
+    ("machine", "prompts"), [pytest.param(CPU, 8, id="CPU"), pytest.param(GPU, 1, id="GPU")]
+)
+def test_main_memory_must_hold_a_whole_batch(machine: Machine, prompts: int) -> None:
+    """A process that runs out of it is killed; a GPU that runs out is asked for less."""
+    files = files_of("gemma-4-e2b-it")
+    found = forecast(files, machine=machine, settings=Settings(dtype="bfloat16"), quantization="none")
+    assert found.footprint is not None
+    tokens = 1120 + 256 + 512
+    copies = 2 if prompts > 1 else 1
+    assert found.footprint.kv_cache == copies * prompts * files.shape.count_cached(tokens) * 2
+
+
+def test_an_adapter_is_put_on_top() -> None:
+    """What it is merged into does not stay in the files."""
+    files = files_of("gemma-4-e2b-it")
+    settings = Settings(dtype="bfloat16")
+    alone = forecast(files, machine=CPU, settings=settings).footprint
+    adapted = forecast(files, machine=CPU, settings=settings, adapter_bytes=1_000_000).footprint
+    assert alone is not None
+    assert adapted is not None
+    assert adapted.weights == alone.weights + alone.left_in_files + 1_000_000
+    assert not adapted.are_weights_mapped
+
+
+def test_people_read_the_parts() -> None:
+    """In units of 10**9 bytes."""
+    assert str(take("gemma-4-31b-it", torch.bfloat16, machine=GPU)) == (
+        "63.91 GB: weights 62.55, KV cache 0.92, work 0.18, images 0.01, caches 0.00, "
+        "torch and tokenizer 0.25"
+    )
