@@ -1,7 +1,17 @@
 """The family Gemma 4: the model's modules, its template, its special tokens, its image patches."""
 
+from gemma4_block.engine.gemma4.adapted_parts import changes_vision, find_table, is_per_row
 from gemma4_block.engine.gemma4.file_rules import CONFIG_RULES, FILE_RULES
 from gemma4_block.engine.gemma4.opening import OpenedGemma4, open_gemma4
 from gemma4_block.engine.gemma4.supported_config import find_unsupported
 
-__all__ = ["CONFIG_RULES", "FILE_RULES", "OpenedGemma4", "find_unsupported", "open_gemma4"]
+__all__ = [
+    "CONFIG_RULES",
+    "FILE_RULES",
+    "OpenedGemma4",
+    "changes_vision",
+    "find_table",
+    "find_unsupported",
+    "is_per_row",
+    "open_gemma4",
+]

@@ -1,6 +1,14 @@
 """From a directory of files to a model in memory: config, precision, weights, adapter."""
 
-from gemma4_block.engine.loading.checkpoint import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.loading.adapter_bank import AdapterBank
+from gemma4_block.engine.loading.adapter_files import AdapterFiles
+from gemma4_block.engine.loading.adapter_fit import Adapter, read_adapter
+from gemma4_block.engine.loading.checkpoint import (
+    Checkpoint,
+    LoadOptions,
+    load_checkpoint,
+    load_inference_config,
+)
 from gemma4_block.engine.loading.config import load_config, weights_directory
 from gemma4_block.engine.loading.forecast import (
     Precision,
@@ -13,6 +21,9 @@ from gemma4_block.engine.loading.weight_files import measure_float32_bytes
 
 __all__ = [
     "SLOW_BFLOAT16",
+    "Adapter",
+    "AdapterBank",
+    "AdapterFiles",
     "Checkpoint",
     "LoadOptions",
     "Precision",
@@ -23,6 +34,8 @@ __all__ = [
     "is_slow_in",
     "load_checkpoint",
     "load_config",
+    "load_inference_config",
     "measure_float32_bytes",
+    "read_adapter",
     "weights_directory",
 ]

@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from gemma4_block.contract import Engine, KeepAlive, ModelReference, Quantization
 from gemma4_block.engine.fork import note_loading, refuse_forked
+from gemma4_block.engine.pool.adapters import adapt, check_adapter, find_base_reference
 from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
 from gemma4_block.engine.pool.memory import release_memory
@@ -93,7 +94,8 @@ class EnginePool:
                 which cannot be exceeded.
 
         Yields:
-            The engine, the same object for every name of the same model and precision.
+            The engine, the same object for every name of the same model and precision; with an adapter, a
+            view of its base's.
 
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
@@ -108,9 +110,12 @@ class EnginePool:
             raise ConfigurationError(f"quantization is {quantization!r}; it must be one of {allowed}.")
         settings = get_settings() if self._settings is None else self._settings
         reference = self._find(model_version, quantization, settings)
-        resident = self._enter(model_version, reference, settings)
+        check_adapter(reference)
+        base = find_base_reference(reference)
+        resident = self._enter(model_version, base, settings)
         try:
-            yield self._await(resident, settings.max_loading_seconds)
+            with adapt(self._await(resident, settings.max_loading_seconds), reference) as engine:
+                yield engine
         finally:
             self._leave(resident, _as_seconds(settings.keep_alive, keep_alive))
 

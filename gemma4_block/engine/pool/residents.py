@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from gemma4_block.contract import Engine, ModelReference
+from gemma4_block.contract import AdaptableEngine, Engine, ModelReference
 
 State = Literal["loading", "ready", "failed", "closing"]
 """`failed`: it could not be loaded, and is tried again after a pause; `closing`: its memory is given back."""
@@ -61,6 +62,7 @@ class EngineStatus:
         state_seconds: For how long.
         leases: How many are using it, or waiting until it is loaded.
         nbytes: This machine's memory that it takes; None unless it is ready.
+        adapters: Directories of the adapters that are beside it.
         closes_in_seconds: When it is closed if nobody asks for it; None where nothing closes it.
         failure: Why it could not be loaded; None unless it failed.
 
@@ -72,6 +74,7 @@ class EngineStatus:
     state_seconds: float
     leases: int
     nbytes: int | None
+    adapters: tuple[Path, ...]
     closes_in_seconds: float | None
     failure: str | None
 
@@ -86,6 +89,7 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         state_seconds=now - resident.since,
         leases=resident.leases,
         nbytes=None if resident.engine is None else resident.engine.nbytes,
+        adapters=resident.engine.adapters if isinstance(resident.engine, AdaptableEngine) else (),
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),
     )

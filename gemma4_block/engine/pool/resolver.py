@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gemma4_block.catalogue import MODEL_IDS, VARIANTS, Variant, find_variant
+from gemma4_block.engine.pool.base_names import find_missing_base
 from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
@@ -227,8 +228,7 @@ def _look_in_hub_cache(hub_id: str, folder: Path) -> _Place:
 
 
 def _complete(directory: Path, *, fix: str) -> Path:
-    missing = _missing_file(directory)
-    if missing:
+    if missing := _missing_file(directory):
         raise CheckpointError(f"{directory} lacks {missing}. {fix}.")
     return directory
 
@@ -240,7 +240,7 @@ def _missing_file(directory: Path) -> str:
     if not any((directory / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         return "adapter_model.safetensors, which belongs to its adapter_config.json"
     if not (directory / "base").is_dir():
-        return "base/, the folder with the weights that its adapter_config.json was trained on"
+        return find_missing_base(directory)
     missing = _missing_weights(directory / "base")
     return f"{missing} in base/" if missing else ""
 
