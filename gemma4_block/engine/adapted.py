@@ -2,16 +2,28 @@
 
 from collections.abc import Sequence
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from gemma4_block.contract import Answer, Capabilities, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.contract import Answer, Capabilities, Engine, GenerationConfig, ImageSeqLength, Prompt
 from gemma4_block.engine.loading import Checkpoint
 from gemma4_block.engine.preprocess import Preprocessor
 from gemma4_block.engine.residency import LoadedAdapter
 from gemma4_block.errors import PromptError
 
-if TYPE_CHECKING:
-    from gemma4_block.engine.local import LocalEngine
+
+class PreparingEngine(Engine, Protocol):
+    """An engine that answers prompts as a preprocessor prepares them, which names an adapter."""
+
+    def answer_prepared(
+        self,
+        preprocessor: Preprocessor,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None,
+        cancelled: Event | None,
+    ) -> list[Answer | PromptError]:
+        """Answer as `answer` does."""
 
 
 class AdaptedEngine:
@@ -23,7 +35,7 @@ class AdaptedEngine:
 
     """
 
-    def __init__(self, base: "LocalEngine", preprocessor: Preprocessor) -> None:
+    def __init__(self, base: PreparingEngine, preprocessor: Preprocessor) -> None:
         self._base = base
         self._preprocessor = preprocessor
 

@@ -1,5 +1,6 @@
 """Hold the engines of this process, and find the one that a model's name means."""
 
+from gemma4_block.engine.pool.bases import find_base
 from gemma4_block.engine.pool.factory import load_local, make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
 from gemma4_block.engine.pool.pool import EnginePool, get_engine_pool
@@ -12,6 +13,7 @@ __all__ = [
     "EngineStatus",
     "Found",
     "choose_auto_quantization",
+    "find_base",
     "find_hub_snapshot",
     "find_reference",
     "get_engine_pool",

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gemma4_block.catalogue import VARIANTS
+from gemma4_block.catalogue import VARIANTS, Variant
 from gemma4_block.engine.pool.base_names import read_base_name
-from gemma4_block.engine.pool.resolver import resolve
+from gemma4_block.engine.pool.resolver import find_hub_snapshot, resolve
 from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
@@ -39,12 +39,27 @@ def _find_named(adapter: Path, settings: Settings) -> Path:
     name = read_base_name(adapter)
     if name is None:
         raise CheckpointError(f"{adapter} has no base/, and its adapter_config.json names no base.")
-    ids = {variant.hub_id: variant.model_id for variant in VARIANTS}
     try:
-        return resolve(ids.get(name, name), settings)
+        return resolve(_find_id(name), settings)
     except (ConfigurationError, CheckpointError) as error:
         kind = ModelNotFoundError if isinstance(error, ModelNotFoundError) else CheckpointError
         raise kind(
             f"{adapter / 'adapter_config.json'} names its base in base_model_name_or_path, and it cannot be "
             f"used: {error} Or put the base, or a link to it, into {adapter} as base/."
         ) from error
+
+
+def _find_id(name: str) -> str:
+    """Return the id that a name of a base stands for, such as the hub's; the name itself where it is none."""
+    for variant in VARIANTS:
+        if name == variant.hub_id:
+            return variant.model_id
+        # Who trains from a path finds it in the config.
+        if Path(name).is_absolute() and name in _known_paths(variant):
+            return variant.model_id
+    return name
+
+
+def _known_paths(variant: Variant) -> set[str]:
+    found = variant.directory if variant.hub_id is None else find_hub_snapshot(variant.hub_id)
+    return set() if found is None else {str(found), str(found.resolve())}
