@@ -18,7 +18,7 @@ from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.errors import EngineError
 from gemma4_block.settings import Settings
-from tests.miniatures import build_miniature, save_adapter
+from tests.miniatures import Shape, build_miniature, save_adapter
 
 OPTIONS = LoadOptions(device=torch.device("cpu"), dtype="float32")
 IMAGES = [draw_scene(np.random.default_rng(seed)).image for seed in range(2)]
@@ -337,3 +337,22 @@ def test_an_adapter_on_4_bits_is_as_near_as_the_base_is(tmp_path: Path) -> None:
     expected = read_logits(merge_by_hand(base, adapter, rounded.model.module))  # type: ignore[attr-defined]
     error = (found - expected).norm() / expected.norm()
     assert error < 0.02
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        pytest.param("31b", {"target_modules": "all-linear"}, id="31b"),
+        pytest.param("26b-a4b", {"target_modules": TEXT}, id="26b-a4b"),
+        pytest.param("26b-a4b", {"target_modules": [r"router.proj", "o_proj.linear"]}, id="a router"),
+        pytest.param("12b", {"target_modules": ["q_proj", "patch_dense"]}, id="12b"),
+    ],
+)
+def test_other_variants_take_adapters_too(shape: Shape, options: dict[str, Any], tmp_path: Path) -> None:
+    """Experts beside the layers, images seen in both directions, and patches without a tower."""
+    base = build_miniature(shape, tmp_path / "base")
+    adapter = save_adapter(base, tmp_path / "adapter", **options)
+    engine = load(base)
+    expected = ask_alone(base, adapter)
+    with engine.adapted(adapter) as adapted:
+        assert ask(adapted) == expected != ask(engine)

@@ -30,6 +30,7 @@ class Gemma4Model:
         self._decoder = module.get_decoder()
         names = ("image_token_id", "video_token_id", "audio_token_id")
         self._placeholders = {getattr(module.config, name, None) for name in names}
+        self._has_lower = _lower_layers(self._decoder) is not None
         self._layer_bytes = _layer_bytes(self._decoder)
         tensors = (*module.parameters(), *module.buffers())
         # Embedding and output layer share theirs.
@@ -61,7 +62,7 @@ class Gemma4Model:
     @property
     def has_layers_without_cache(self) -> bool:
         """Whether upper layers keep no keys and values, so that only the last token needs them."""
-        return self._lower is not None
+        return self._has_lower
 
     @property
     def _lower(self) -> Any:  # noqa: ANN401 - the text model with fewer layers, or None

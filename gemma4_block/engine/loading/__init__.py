@@ -1,4 +1,4 @@
-"""From a directory of files to a model in memory: config, precision, weights, adapter."""
+"""From a directory of files to a model in memory: config, precision, weights, adapters."""
 
 from gemma4_block.engine.loading.adapter_bank import AdapterBank
 from gemma4_block.engine.loading.adapter_files import AdapterFiles

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import torch
+from cachetools import LRUCache
 from torch import nn
 from transformers import AutoModelForMultimodalLM
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 # Which peft can put a LoRA on. Source: dispatch_default in peft/tuners/lora/layer.py of peft 0.21.2.
 _ADAPTABLE: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _REMEMBERED: Final = 32
-# Many may ask for an adapter that is new; the first finds out for all of them.
-_ONE_READS: Final = Lock()
 # How peft names the tensors of a module in its file.
 _PREFIX: Final = "base_model.model."
 _OF_LORA: Final = re.compile(r"\.lora_(A|B|magnitude_vector)(\..*)?$")
@@ -53,6 +51,11 @@ class Adapter:
     is_per_row: bool
 
 
+_FOUND: Final[LRUCache[tuple[AdapterFiles, Path], Adapter]] = LRUCache(_REMEMBERED)
+# For a look that takes no time, and for finding out.
+_LOOKING, _READING = Lock(), Lock()
+
+
 def read_adapter(directory: Path, base: Path) -> Adapter:
     """Return an adapter that fits a base; what was found out about files is remembered until they change.
 
@@ -68,11 +71,24 @@ def read_adapter(directory: Path, base: Path) -> Adapter:
             trained on another base; the first tensor that does not fit is named.
 
     """
-    with _ONE_READS:
-        return _read(find_adapter_files(directory), base)
+    files = find_adapter_files(directory)
+    found = _look_up(files, base)
+    if found is None:
+        # Many may ask for an adapter that is new; the first finds out for all of them.
+        with _READING:
+            found = _look_up(files, base)
+            if found is None:
+                found = _read(files, base)
+                with _LOOKING:
+                    _FOUND[files, base] = found
+    return found
 
 
-@lru_cache(maxsize=_REMEMBERED)
+def _look_up(files: AdapterFiles, base: Path) -> Adapter | None:
+    with _LOOKING:
+        return _FOUND.get((files, base))
+
+
 def _read(files: AdapterFiles, base: Path) -> Adapter:
     from peft import LoraConfig
 
