@@ -209,9 +209,11 @@ def save_adapter(
                 parameter.copy_(drawn)
             elif "lora_" in name or "modules_to_save" in name:
                 parameter.mul_(torch.rand(parameter.shape, generator=generator) + 0.5)
-    if base_name is not None:
-        adapted.peft_config["default"].base_model_name_or_path = base_name
     adapted.save_pretrained(directory)
+    if base_name is not None:
+        path = directory / "adapter_config.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        _write_json(path, content | {"base_model_name_or_path": base_name})
     return directory
 
 

@@ -146,6 +146,7 @@ def test_the_page_says_of_every_variable_whether_it_holds() -> None:
     assert set(rows) == {name.upper() for name in Settings.model_fields}
     assert sorted(name for name, words in rows.items() if words.startswith("For requests only")) == [
         "KEEP_ALIVE",
+        "MAX_ADAPTERS",
         "MAX_CLASSES",
         "MAX_IMAGES_PER_PROMPT",
         "MAX_LOADING_SECONDS",
