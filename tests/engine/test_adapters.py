@@ -150,7 +150,8 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-# Said of every layer that has no bias in the base.
+# Said of every layer that has no bias in the base, and of every bias that is saved.
+@pytest.mark.filterwarnings("ignore:Adapter 'default'")
 @pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_beside_its_base_answers_as_one_merged_into_it(
@@ -200,7 +201,7 @@ def test_choices_are_scored_by_the_adapter_that_was_asked(
 ) -> None:
     """Scores of several adapters at once are those of each alone."""
     adapters = [save_adapter(base, tmp_path / str(seed), seed=seed) for seed in range(2)]
-    choices = Choices(groups=(("red", "blue", "green"),), schema=JsonSchema('{"type": "string"}'))
+    choices = Choices(groups=(("red", "blue", "green"),), schema=JsonSchema(text='{"type": "string"}'))
     prompt = Prompt(text="Which?", images=(IMAGES[0],), constraint=choices)
 
     def score(asked: Engine) -> tuple[float, ...]:

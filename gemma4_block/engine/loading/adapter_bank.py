@@ -74,7 +74,8 @@ class AdapterBank:
         like = next(one for one in self._module.parameters() if one.is_floating_point())
         with naming(adapter.files.weights):
             tensors = load_peft_weights(str(adapter.files.directory), device="cpu")
-        return {name: tensor.to(like.device, like.dtype) for name, tensor in tensors.items()}
+        # Copied, because what was read is the file itself, and a file may be written anew while it is used.
+        return {name: tensor.to(like.device, like.dtype, copy=True) for name, tensor in tensors.items()}
 
     def add(self, adapter: Adapter, tensors: Mapping[str, torch.Tensor], *, sees_as_base: bool) -> AdapterTag:
         """Put an adapter beside the others; where that fails, nothing of it is used.

@@ -609,7 +609,7 @@ def test_a_number_of_tokens_cannot_be_left_open() -> None:
 
 def test_an_adapter_loads_without_a_folder_of_its_base(tmp_path: Path, picture: RgbImage) -> None:
     """What peft writes is enough where its config names a base that is here."""
-    save_adapter(DEMO_CHECKPOINT, tmp_path, base_name="gemma-4-demo")
+    save_adapter(DEMO_CHECKPOINT, tmp_path, base_name="gemma-4-demo", lora_alpha=256)
     prompt = Prompt(text="Describe the image.", images=(picture,))
     answers = [
         Gemma4HF.from_pretrained(directory, device="cpu").answer([prompt], GenerationConfig(max_new_tokens=9))
