@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gemma4_block.engine.adapter_tag import AdapterTag
-from gemma4_block.engine.loading.adapter_fit import Adapter, read_adapter
+from gemma4_block.engine.loading.adapter_fit import OF_LORA, Adapter, read_adapter
 from gemma4_block.engine.loading.naming import naming
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class AdapterBank:
                 hook.remove()
 
     def _put_on(self, name: str, adapter: Adapter, tensors: Mapping[str, torch.Tensor]) -> None:
-        from peft import PeftModel, set_peft_model_state_dict
+        from peft import PeftModel
 
         config = deepcopy(adapter.config)
         options = {"low_cpu_mem_usage": True, "autocast_adapter_dtype": False}
@@ -162,8 +162,20 @@ class AdapterBank:
                 self._peft = PeftModel(self._module, config, adapter_name=name, **options)
             else:
                 self._peft.add_adapter(name, config, **options)
-            set_peft_model_state_dict(self._peft, dict(tensors), adapter_name=name, low_cpu_mem_usage=True)
+            self._fill(self._peft, name, tensors)
         self._module.eval()
+
+    def _fill(self, adapted: "PeftModel", name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put tensors in their places; peft would first ask all layers for theirs.
+
+        4-bit layers that bitsandbytes has packed for a CPU are unpacked by that, and not to what they were.
+        """
+        from peft.utils.other import ModulesToSaveWrapper
+
+        copies = [path for path, one in adapted.named_modules() if isinstance(one, ModulesToSaveWrapper)]
+        placed = {_find_place(one, name, copies): tensor for one, tensor in tensors.items()}
+        report = adapted.load_state_dict(placed, strict=False, assign=True)
+        assert not report.unexpected_keys, report.unexpected_keys
 
     def _learn_layers(self) -> None:
         """Look up which layers adapters change, and switch all adapters off."""
@@ -186,6 +198,15 @@ class AdapterBank:
             known = [] if name is None or name not in copy.modules_to_save else [name]
             copy.set_adapter(known, inference_mode=True)
         self._active = name
+
+
+def _find_place(tensor: str, adapter: str, copies: Sequence[str]) -> str:
+    """Return where a tensor of an adapter's file belongs in the model of peft."""
+    match = OF_LORA.search(tensor)
+    if match is not None:
+        return f"{tensor[: match.start()]}.lora_{match[1]}.{adapter}{match[2] or '.weight'}"
+    copy = next(path for path in copies if tensor.startswith(f"{path}."))
+    return f"{copy}.modules_to_save.{adapter}{tensor.removeprefix(copy)}"
 
 
 def _label_rows(

@@ -29,7 +29,7 @@ _ADAPTABLE: Final = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _REMEMBERED: Final = 32
 # How peft names the tensors of a module in its file.
 _PREFIX: Final = "base_model.model."
-_OF_LORA: Final = re.compile(r"\.lora_(A|B|magnitude_vector)(\..*)?$")
+OF_LORA: Final = re.compile(r"\.lora_(A|B|magnitude_vector)(\..*)?$")
 _RANK_AXIS: Final = {"A": 0, "B": 1}
 
 
@@ -176,7 +176,7 @@ def _describe(
             f"it lacks {name!r} {expected}, which target_modules or modules_to_save of {files.config.name} "
             "ask for. Save the adapter again, or use the base that it was trained on."
         )
-    match = _OF_LORA.search(name)
+    match = OF_LORA.search(name)
     if expected is None:
         if name.endswith(".bias") and match is None:
             return (
@@ -205,4 +205,4 @@ def _is_rank_alone(held: tuple[int, ...], expected: tuple[int, ...], axis: int) 
 def _module_of(tensor: str) -> str:
     """Return the name of the module that a tensor of an adapter's file belongs to."""
     name = tensor.removeprefix(_PREFIX)
-    return _OF_LORA.sub("", name) if _OF_LORA.search(name) else name.rpartition(".")[0]
+    return OF_LORA.sub("", name) if OF_LORA.search(name) else name.rpartition(".")[0]
