@@ -107,6 +107,12 @@ class Settings(BaseSettings):
         description="The longest that a step waits for a model that is loading; 0 for no limit. Then it is "
         "refused, the loading goes on, and whoever asks again later finds the model.",
     )
+    max_adapters: int = Field(
+        default=16,
+        ge=1,
+        description="The most adapters that stay loaded beside one model; those that nobody uses and whose "
+        "last use is longest ago make room for others.",
+    )
     vision_cache_bytes: int = Field(
         default=256_000_000,
         ge=0,

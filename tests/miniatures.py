@@ -12,6 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoModelForMultimodalLM,
     Gemma4Config,
     Gemma4ForConditionalGeneration,
     Gemma4UnifiedConfig,
@@ -170,18 +171,49 @@ def build_adapter(base_directory: Path, directory: Path, *, seed: int = 0) -> Pa
         seed: Of the adapter's weights.
 
     """
-    base = directory / "base"
-    shutil.copytree(base_directory, base)
-    model = Gemma4ForConditionalGeneration.from_pretrained(base)
-    lora = LoraConfig(r=4, lora_alpha=8, target_modules=_ADAPTED_MODULES, task_type="CAUSAL_LM")
-    adapted = get_peft_model(model, lora)
+    shutil.copytree(base_directory, directory / "base")
+    return save_adapter(directory / "base", directory, seed=seed)
+
+
+def save_adapter(
+    base_directory: Path,
+    directory: Path,
+    *,
+    seed: int = 0,
+    base_name: str | None = None,
+    **options: Any,  # noqa: ANN401 - of LoraConfig
+) -> Path:
+    """Write what peft writes after a training, and return its directory: an adapter's files, without a base.
+
+    Args:
+        base_directory: A miniature.
+        directory: Gets the files.
+        seed: Of the adapter's weights, which are strong enough to change answers.
+        base_name: What the adapter calls its base; None means the path of `base_directory`.
+        **options: Of the LoRA, in the place of those of `build_adapter`.
+
+    """
+    model = AutoModelForMultimodalLM.from_pretrained(base_directory, dtype="float32")
+    options = {
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": _ADAPTED_MODULES,
+        "task_type": "CAUSAL_LM",
+    } | options
+    adapted = get_peft_model(model, LoraConfig(**options))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
-            if "lora_" in name:
+            if "lora_" in name and parameter.ndim > 1:
                 drawn = torch.randn(parameter.shape, generator=generator) * parameter.shape[1] ** -0.5
                 parameter.copy_(drawn)
+            elif "lora_" in name or "modules_to_save" in name:
+                parameter.mul_(torch.rand(parameter.shape, generator=generator) + 0.5)
     adapted.save_pretrained(directory)
+    if base_name is not None:
+        path = directory / "adapter_config.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        _write_json(path, content | {"base_model_name_or_path": base_name})
     return directory
 
 

@@ -266,6 +266,12 @@ def _rename_tensors(old: str, new: str) -> Callable[[Path], None]:
     return rename
 
 
+def _take_base_away(directory: Path) -> None:
+    shutil.rmtree(directory / "base")
+    path = directory / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": None}))
+
+
 def _widen_tensors(directory: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -356,7 +362,7 @@ BAD_MODELS = [
     ),
     pytest.param(
         BadModel(
-            damage_adapter=lambda model: shutil.rmtree(model / "base"),
+            damage_adapter=_take_base_away,
             words=("<root>/model lacks base/", "trained on", "Finish the copy"),
         ),
         id="adapter without base",
@@ -371,14 +377,14 @@ BAD_MODELS = [
     pytest.param(
         BadModel(
             damage_adapter=_widen_tensors,
-            words=("<root>/model/adapter_model.safetensors", "size mismatch", "of another model"),
+            words=("<root>/model/adapter_model.safetensors does not fit its base", "lora_A", "another base"),
         ),
         id="adapter of another width",
     ),
     pytest.param(
         BadModel(
             damage_adapter=_rename_tensors("language_model.layers", "text_tower.layers"),
-            words=("<root>/model/adapter_model.safetensors does not fit its base/", "lora_A", "another base"),
+            words=("<root>/model/adapter_model.safetensors does not fit its base <root>/model/base", "lacks"),
         ),
         id="adapter with other names",
     ),
@@ -386,9 +392,9 @@ BAD_MODELS = [
         BadModel(
             damage_adapter=_rename_tensors("layers.0.", "layers.40."),
             words=(
-                "<root>/model/adapter_model.safetensors does not fit its base/",
+                "<root>/model/adapter_model.safetensors does not fit its base <root>/model/base",
                 "layers.0.",
-                "another base",
+                "the base that it was trained on",
             ),
         ),
         id="adapter of another depth",

@@ -32,6 +32,7 @@ from gemma4_block.contract import GenerationConfig
 from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.evaluation.scoring import Row as EvaluationRow
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.engine.pool import EnginePool
 from gemma4_block.servers import Server, parse_servers
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
@@ -43,6 +44,7 @@ from gemma4_block.vllm_server import (
     find_served_model,
     plan_launch,
 )
+from tests.miniatures import save_adapter
 from tests.parity.cases import find_cases
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ def test_all_json_is_run_by_a_test() -> None:
     """README's is in test_readme.py, and those of docs/ are below."""
     assert {page: len(json_blocks(page)) for page in PAGES if json_blocks(page)} == {
         "README.md": 1,
+        "docs/adapters.md": 1,
         "docs/python.md": 1,
         "docs/servers.md": 1,
         "docs/workflow.md": 1,
@@ -166,6 +169,18 @@ def test_the_workflow_that_detects_finds_what_is_drawn() -> None:
     assert found
     assert row["count"] == len(found)
     assert sorted(row["boxes"].data["class_name"]) == found
+
+
+def test_the_workflow_with_an_adapter_runs(tmp_path: Path) -> None:
+    """The JSON block of docs/adapters.md runs as it stands where an adapter of that name is."""
+    (workflow,) = json_blocks("docs/adapters.md")
+    save_adapter(CHECKPOINT_DIRECTORY, tmp_path / "codes", base_name="gemma-4-demo")
+    pool = EnginePool(Settings(model_roots=(tmp_path,)))
+    image = {"image": np.ascontiguousarray(draw_scene(np.random.default_rng(0)).image[..., ::-1])}
+    (row,) = WorkflowRunner(workflow, init_parameters={"gemma4_block.engine_provider": pool}).run(image)
+    assert row["answer"]
+    assert [status.adapters for status in pool.list_engines()] == [(tmp_path.resolve() / "codes",)]
+    pool.close()
 
 
 def task_rows() -> list[str]:

@@ -167,7 +167,7 @@ def _is_loaded(model: "StoredModel", engines: "Sequence[EngineReport]") -> bool:
         if model.base is not None:
             return str(model.directory) in engine.adapters
         # One that another server runs has no directory here.
-        return engine.model == model.name or (not engine.adapters and engine.where == str(model.directory))
+        return engine.model == model.name or engine.where == str(model.directory)
 
     return any(engine.state == "ready" and runs(engine) for engine in engines)
 

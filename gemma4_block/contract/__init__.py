@@ -2,6 +2,7 @@
 
 from gemma4_block.contract.answer import Answer, FinishReason, TokenScore
 from gemma4_block.contract.engine import (
+    AdaptableEngine,
     Capabilities,
     Engine,
     EngineProvider,
@@ -33,6 +34,7 @@ __all__ = [
     "IMAGE_SEQ_LENGTHS",
     "REPETITION_PENALTY_RANGE",
     "TEMPERATURE_RANGE",
+    "AdaptableEngine",
     "Answer",
     "Capabilities",
     "Choices",

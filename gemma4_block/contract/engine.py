@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from gemma4_block.contract.generation import GenerationConfig
 from gemma4_block.contract.prompt import ImageSeqLength, Prompt
@@ -116,6 +116,32 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give back memory, threads and connections; calls under way fail, later ones are refused."""
+
+
+@runtime_checkable
+class AdaptableEngine(Engine, Protocol):
+    """An engine that can have adapters beside its weights."""
+
+    @property
+    def adapters(self) -> tuple[Path, ...]:
+        """Directories of the adapters that are loaded."""
+
+    def adapted(self, adapter: Path) -> AbstractContextManager[Engine]:
+        """Lend this engine with an adapter, which is not removed before the context is left.
+
+        Entering the context loads the adapter where needed, and blocks while it loads.
+
+        Args:
+            adapter: Its directory.
+
+        Returns:
+            A context with an engine that answers with the adapter.
+
+        Raises:
+            CheckpointError: The adapter's files are missing or damaged, or it was trained on another base.
+            EngineError: The engine is closed.
+
+        """
 
 
 class EngineProvider(Protocol):

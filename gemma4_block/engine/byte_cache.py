@@ -1,6 +1,6 @@
 """Keep the values that were used last, up to a number of bytes."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
@@ -53,6 +53,12 @@ class ByteCache(Generic[Key, Value]):
             # LRUCache would count a larger value beside the one that it replaces, and drop others for both.
             self._values.pop(key, None)
             self._values[key] = value
+
+    def drop(self, is_unwanted: Callable[[Key], bool]) -> None:
+        """Drop the values whose keys are not wanted any more."""
+        with self._lock:
+            for key in [key for key in self._values if is_unwanted(key)]:
+                del self._values[key]
 
     def clear(self) -> bool:
         """Drop everything, and return whether there was anything."""

@@ -110,7 +110,7 @@ class LanguageModel(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Size of its weights in memory."""
+        """Size of its weights in memory, without those of adapters that are added later."""
 
     @property
     def vocabulary_size(self) -> int:

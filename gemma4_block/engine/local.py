@@ -2,13 +2,16 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from threading import Event
 
 import torch
 
-from gemma4_block.contract import Answer, Capabilities, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.contract import Answer, Capabilities, Engine, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.engine.adapted import AdaptedEngine, make_preprocessor
 from gemma4_block.engine.byte_cache import ByteCache
 from gemma4_block.engine.family import DecodedReply
 from gemma4_block.engine.hardware import read_free_memory
@@ -21,6 +24,7 @@ from gemma4_block.engine.preprocess import (
     read_model_inputs,
 )
 from gemma4_block.engine.profiling import Profile, StageClock
+from gemma4_block.engine.residency import AdapterResidency
 from gemma4_block.engine.runner import ForwardPasses, ModelRunner, PrefixCache
 from gemma4_block.engine.sampling import Grammars
 from gemma4_block.engine.scheduler import Admission, Outcome, Request, Scheduler
@@ -62,18 +66,13 @@ class LocalEngine:
         self._prefixes: PrefixCache = ByteCache(settings.prefix_cache_bytes)
         grammars = Grammars(checkpoint.tokenizer, checkpoint.special_tokens)
         self._reader = AnswerReader(checkpoint.detokenizer, grammars, checkpoint.sampling_defaults)
-        self.preprocessor = Preprocessor(
-            checkpoint.template,
-            checkpoint.image_processor,
-            checkpoint.special_tokens,
-            context_tokens=checkpoint.context_tokens,
-            inference_config=checkpoint.inference_config,
-            image_seq_length=image_seq_length,
-        )
+        self.preprocessor = make_preprocessor(checkpoint, image_seq_length)
         model, tokens = checkpoint.model, checkpoint.special_tokens
         clock = StageClock(model.device)
         self._runner = ModelRunner(
-            ForwardPasses(model, pad_id=tokens.pad_id, image_id=tokens.image_id),
+            ForwardPasses(
+                model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
+            ),
             features=self._features,
             prefixes=self._prefixes,
             clock=clock,
@@ -86,11 +85,17 @@ class LocalEngine:
         self._scheduler = Scheduler(self._runner, clock, admission)
         self._submitter = PromptSubmitter(
             checkpoint,
-            self.preprocessor,
             grammars,
             self._features,
             self._scheduler,
             ahead=BATCHES_AHEAD * settings.max_batch_size,
+        )
+        self._adapters = AdapterResidency(
+            checkpoint.adapters,
+            self._scheduler,
+            inference_config=checkpoint.inference_config,
+            most=settings.max_adapters,
+            forget=self._runner.forget_adapter,
         )
 
     @property
@@ -100,8 +105,20 @@ class LocalEngine:
 
     @property
     def nbytes(self) -> int:
-        """Size in memory of the weights, and of what is kept of earlier prompts."""
-        return self.checkpoint.model.nbytes + self._features.nbytes + self._prefixes.nbytes
+        """Size in memory of the weights, of adapters, and of what is kept of earlier prompts."""
+        weights = self.checkpoint.model.nbytes + self.checkpoint.adapters.nbytes
+        return weights + self._features.nbytes + self._prefixes.nbytes
+
+    @property
+    def adapters(self) -> tuple[Path, ...]:
+        """Directories of the adapters that are loaded."""
+        return self._adapters.directories
+
+    @contextmanager
+    def adapted(self, adapter: Path) -> Iterator[Engine]:
+        """Lend this engine with an adapter; see `AdaptableEngine`."""
+        with self._adapters.borrow(adapter) as loaded:
+            yield AdaptedEngine(self, make_preprocessor(self.checkpoint, None, loaded))
 
     def answer(
         self,
@@ -127,9 +144,23 @@ class LocalEngine:
             OutOfMemoryError: The device's memory does not hold one of the prompts alone.
 
         """
+        return self.answer_prepared(
+            self.preprocessor, prompts, generation, deadline=deadline, cancelled=cancelled
+        )
+
+    def answer_prepared(
+        self,
+        preprocessor: Preprocessor,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None,
+        cancelled: Event | None,
+    ) -> list[Answer | PromptError]:
+        """Answer as `answer` does, with the preprocessor and so the adapter that the caller names."""
         profile = Profile(is_wanted=_LOGGER.isEnabledFor(logging.DEBUG))
         request = Request(len(prompts), deadline=deadline, cancelled=cancelled, profile=profile)
-        return self._answer(request, prompts, generation)
+        return self._answer(request, prompts, generation, preprocessor)
 
     def profile(
         self, prompts: Sequence[Prompt], generation: GenerationConfig
@@ -148,7 +179,7 @@ class LocalEngine:
 
         """
         request = Request(len(prompts), profile=Profile(is_wanted=True))
-        return self._answer(request, prompts, generation), request.profile
+        return self._answer(request, prompts, generation, self.preprocessor), request.profile
 
     def prepare_inputs(
         self, prompt: Prompt, *, enable_thinking: bool, image_size_wh: tuple[int, int] | None
@@ -171,12 +202,9 @@ class LocalEngine:
         prepared = self.preprocessor.prepare(
             0, prompt, enable_thinking=enable_thinking, image_size_wh=image_size_wh
         )
-        tokens = self.checkpoint.special_tokens
+        tokens, device = self.checkpoint.special_tokens, self.checkpoint.model.device
         return make_model_inputs(
-            [prepared],
-            pad_token_id=tokens.pad_id,
-            image_token_id=tokens.image_id,
-            device=self.checkpoint.model.device,
+            [prepared], pad_token_id=tokens.pad_id, image_token_id=tokens.image_id, device=device
         )
 
     def generate_from_inputs(
@@ -240,16 +268,19 @@ class LocalEngine:
         self.forget()
 
     def _answer(
-        self, request: Request, prompts: Sequence[Prompt], generation: GenerationConfig
+        self,
+        request: Request,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        preprocessor: Preprocessor,
     ) -> list[Answer | PromptError]:
         started = time.perf_counter()
         try:
             with self._scheduler.serve(request):
-                self._submitter.submit_all(request, prompts, generation)
+                self._submitter.submit_all(request, prompts, generation, preprocessor)
                 self._scheduler.wait(request)
             reading = time.perf_counter()
-            outcomes = [request.outcomes[place] for place in range(len(prompts))]
-            answers = self._read(outcomes, generation)
+            answers = self._read([request.outcomes[place] for place in range(len(prompts))], generation)
         finally:
             request.release()
         ended = time.perf_counter()

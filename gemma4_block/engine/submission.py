@@ -23,7 +23,6 @@ class PromptSubmitter:
 
     Args:
         checkpoint: Whose prompts they are.
-        preprocessor: Turns them into tensors.
         grammars: Of the checkpoint's tokenizer.
         features: Images that need not be prepared again.
         scheduler: Gets what is ready.
@@ -34,7 +33,6 @@ class PromptSubmitter:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        preprocessor: Preprocessor,
         grammars: Grammars,
         features: FeatureCache,
         scheduler: Scheduler,
@@ -42,7 +40,6 @@ class PromptSubmitter:
         ahead: int,
     ) -> None:
         self._checkpoint = checkpoint
-        self._preprocessor = preprocessor
         self._grammars = grammars
         self._features = features
         self._scheduler = scheduler
@@ -51,18 +48,25 @@ class PromptSubmitter:
         threads = min(_MOST_THREADS, max(1, (os.cpu_count() or 1) - 1))
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="gemma4-block-prepare")
 
-    def submit_all(self, request: Request, prompts: Sequence[Prompt], generation: GenerationConfig) -> None:
+    def submit_all(
+        self,
+        request: Request,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        preprocessor: Preprocessor,
+    ) -> None:
         """Prepare and submit the prompts of a request; one alone in this thread, before it returns.
 
         Args:
             request: It is served; its `on_outcome` is taken over.
             prompts: One for each of its places.
             generation: How to answer.
+            preprocessor: Turns them into tensors.
 
         """
 
         def prepare(place: int) -> None:
-            self._prepare(request, place, prompts[place], generation)
+            self._prepare(request, place, prompts[place], generation, preprocessor)
 
         if len(prompts) == 1:
             prepare(0)
@@ -108,14 +112,21 @@ class PromptSubmitter:
         """End the threads; nothing can be prepared any more."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def _prepare(self, request: Request, place: int, prompt: Prompt, generation: GenerationConfig) -> None:
+    def _prepare(
+        self,
+        request: Request,
+        place: int,
+        prompt: Prompt,
+        generation: GenerationConfig,
+        preprocessor: Preprocessor,
+    ) -> None:
         """Prepare a prompt and submit it; whatever happens, it gets an outcome or its request fails."""
         if (reason := request.over) is not None:
             self._scheduler.settle(request, place, reason)
             return
         started = time.perf_counter()
         try:
-            outcome = self._prepare_one(request, place, prompt, generation)
+            outcome = self._prepare_one(request, place, prompt, generation, preprocessor)
         except Gemma4BlockError as error:
             self._scheduler.fail(request, error)
             return
@@ -135,10 +146,15 @@ class PromptSubmitter:
             self._scheduler.settle(request, place, outcome)
 
     def _prepare_one(
-        self, request: Request, place: int, prompt: Prompt, generation: GenerationConfig
+        self,
+        request: Request,
+        place: int,
+        prompt: Prompt,
+        generation: GenerationConfig,
+        preprocessor: Preprocessor,
     ) -> Outcome:
         try:
-            prepared = self._preprocessor.prepare(
+            prepared = preprocessor.prepare(
                 place, prompt, enable_thinking=generation.enable_thinking, features=self._features
             )
             return self.begin(request, prepared, generation)

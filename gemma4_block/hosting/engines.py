@@ -43,12 +43,9 @@ def _describe(status: EngineStatus) -> EngineReport:
     reference = status.reference
     device: str | None
     precision: str | None = None
-    adapters: tuple[str, ...] = ()
     match reference:
         case LocalModel():
             device, where, precision = status.device, str(reference.directory), reference.quantization
-            if reference.adapter is not None:
-                adapters = (str(reference.adapter),)
         case ServedModel():
             device, where = f"server {reference.server}", reference.model
         case _:
@@ -57,7 +54,7 @@ def _describe(status: EngineStatus) -> EngineReport:
         model=status.name,
         precision=precision,
         device=device,
-        adapters=adapters,
+        adapters=tuple(map(str, status.adapters)),
         where=where,
         state=status.state,
         state_seconds=status.state_seconds,
@@ -72,7 +69,7 @@ def _describe(status: EngineStatus) -> EngineReport:
 def _is_named(status: EngineStatus, model: str) -> bool:
     names = {status.name}
     if isinstance(status.reference, LocalModel):
-        names.add(str(status.reference.adapter or status.reference.directory))
+        names |= {str(status.reference.directory), *map(str, status.adapters)}
     variant = find_named_variant(status.name)
     if variant is not None:
         names |= {variant.model_id, str(variant.hub_id)}

@@ -46,7 +46,9 @@ def make_inputs(checkpoint: Checkpoint, *prepared: PreparedPrompt) -> dict[str, 
 def make_passes(checkpoint: Checkpoint) -> ForwardPasses:
     """Return how a model is run over batches."""
     tokens = checkpoint.special_tokens
-    return ForwardPasses(checkpoint.model, pad_id=tokens.pad_id, image_id=tokens.image_id)
+    return ForwardPasses(
+        checkpoint.model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
+    )
 
 
 def make_sequences(checkpoint: Checkpoint, *prepared: PreparedPrompt) -> list[Sequence]:

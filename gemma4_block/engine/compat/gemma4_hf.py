@@ -12,7 +12,7 @@ from typing_extensions import Self
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prompt, check_image_seq_length
 from gemma4_block.engine.compat.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.compat.load_options import fill_load_options
-from gemma4_block.engine.compat.location import find_directory
+from gemma4_block.engine.compat.location import find_adapter_base, find_directory
 from gemma4_block.engine.loading import Checkpoint, load_checkpoint
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.pool import set_log_level
@@ -61,7 +61,7 @@ class Gemma4HF:
         The operator's settings hold as for the blocks; device and dtype where the call names none.
 
         Args:
-            model_name_or_path: Directory of weights, or of an adapter beside `base/`; or a model id.
+            model_name_or_path: Directory of weights or of an adapter, see docs/adapters.md; or a model id.
             device: `auto` takes CUDA where there is one; or `cpu`, `cuda`, `cuda:1`. None means
                 `GEMMA4_BLOCK_DEVICE`.
             trust_remote_code: Run code that the checkpoint brings.
@@ -94,7 +94,8 @@ class Gemma4HF:
             local_files_only=local_files_only,
         )
         directory = find_directory(model_name_or_path, local_files_only=local_files_only)
-        return cls(load_checkpoint(directory, options), image_seq_length=length, settings=settings)
+        checkpoint = load_checkpoint(directory, options, base=find_adapter_base(directory))
+        return cls(checkpoint, image_seq_length=length, settings=settings)
 
     def __init__(
         self,

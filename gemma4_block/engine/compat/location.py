@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from gemma4_block.catalogue import find_variant
-from gemma4_block.engine.pool import find_hub_snapshot, resolve
+from gemma4_block.engine.pool import find_base, find_hub_snapshot, resolve
 from gemma4_block.errors import CheckpointError
 from gemma4_block.settings import get_settings
 
@@ -47,6 +47,24 @@ def find_directory(model_name_or_path: str | os.PathLike[str], *, local_files_on
         f"{name} is no directory, and the hub id is in no Hugging Face cache. Fetch it with: "
         f"hf download {name}"
     )
+
+
+def find_adapter_base(directory: Path) -> Path | None:
+    """Return the weights that an adapter is put on; None where the directory holds weights itself.
+
+    Args:
+        directory: Of weights or of an adapter.
+
+    Returns:
+        A directory of weights.
+
+    Raises:
+        CheckpointError: The base is not on this machine, or lies where the operator allows none.
+
+    """
+    if not (directory / "adapter_config.json").is_file():
+        return None
+    return find_base(directory, get_settings())
 
 
 def _download(hub_id: str) -> Path:

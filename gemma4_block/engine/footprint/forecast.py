@@ -1,6 +1,6 @@
 """Say in which precision a model would be loaded on a device, and what it would take there."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gemma4_block.contract import ImageSeqLength, Quantization
 from gemma4_block.engine.footprint.estimate import estimate, plan_workload
@@ -31,7 +31,6 @@ def forecast(
     settings: Settings,
     quantization: Quantization = "auto",
     image_seq_length: ImageSeqLength | None = None,
-    adapter_bytes: int = 0,
 ) -> Forecast:
     """Say how a model would be loaded.
 
@@ -41,7 +40,6 @@ def forecast(
         settings: The operator's.
         quantization: What is asked for.
         image_seq_length: Of every image; None means the largest that the model was trained for.
-        adapter_bytes: Of the file of an adapter that is put on top; 0 without one.
 
     Returns:
         Precision and estimate.
@@ -54,9 +52,6 @@ def forecast(
     weights = files.weights
     if weights is None:
         return Forecast(precision=precision, footprint=None)
-    if adapter_bytes:
-        # What an adapter is merged into is no page of a file any more.
-        weights = replace(weights, stored=None)
     budget = files.shape.image_seq_lengths[-1] if image_seq_length is None else image_seq_length
     footprint = estimate(
         files,
@@ -66,5 +61,4 @@ def forecast(
         workload=plan_workload(settings, machine.device, budget),
         settings=settings,
     )
-    footprint = replace(footprint, weights=footprint.weights + adapter_bytes)
     return Forecast(precision=precision, footprint=footprint)

@@ -28,10 +28,13 @@ class Gemma4Model:
         self.module = module
         self._config = module.config.get_text_config()
         self._decoder = module.get_decoder()
-        self._lower = _lower_layers(self._decoder)
         names = ("image_token_id", "video_token_id", "audio_token_id")
         self._placeholders = {getattr(module.config, name, None) for name in names}
+        self._has_lower = _lower_layers(self._decoder) is not None
         self._layer_bytes = _layer_bytes(self._decoder)
+        tensors = (*module.parameters(), *module.buffers())
+        # Embedding and output layer share theirs.
+        self._nbytes: int = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
     @property
     def device(self) -> torch.device:
@@ -41,10 +44,8 @@ class Gemma4Model:
 
     @property
     def nbytes(self) -> int:
-        """Size of its weights in memory."""
-        tensors = (*self.module.parameters(), *self.module.buffers())
-        # Embedding and output layer share theirs.
-        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+        """Size of its weights in memory, without those of adapters that are added later."""
+        return self._nbytes
 
     @property
     def vocabulary_size(self) -> int:
@@ -61,7 +62,12 @@ class Gemma4Model:
     @property
     def has_layers_without_cache(self) -> bool:
         """Whether upper layers keep no keys and values, so that only the last token needs them."""
-        return self._lower is not None
+        return self._has_lower
+
+    @property
+    def _lower(self) -> Any:  # noqa: ANN401 - the text model with fewer layers, or None
+        # Made anew at every use, because adapters replace modules of the text model.
+        return _lower_layers(self._decoder)
 
     def make_cache(self) -> DynamicCache:
         """Return an empty KV cache with the layers that this model needs."""

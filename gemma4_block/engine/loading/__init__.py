@@ -1,6 +1,14 @@
-"""From a directory of files to a model in memory: config, precision, weights, adapter."""
+"""From a directory of files to a model in memory: config, precision, weights, adapters."""
 
-from gemma4_block.engine.loading.checkpoint import Checkpoint, LoadOptions, load_checkpoint
+from gemma4_block.engine.loading.adapter_bank import AdapterBank
+from gemma4_block.engine.loading.adapter_files import AdapterFiles
+from gemma4_block.engine.loading.adapter_fit import Adapter, read_adapter
+from gemma4_block.engine.loading.checkpoint import (
+    Checkpoint,
+    LoadOptions,
+    load_checkpoint,
+    load_inference_config,
+)
 from gemma4_block.engine.loading.config import has_experts, load_config, weights_directory
 from gemma4_block.engine.loading.forecast import (
     ModelFiles,
@@ -15,6 +23,9 @@ from gemma4_block.engine.loading.weight_counts import WeightCounts
 
 __all__ = [
     "SLOW_BFLOAT16",
+    "Adapter",
+    "AdapterBank",
+    "AdapterFiles",
     "Checkpoint",
     "LoadOptions",
     "ModelFiles",
@@ -27,6 +38,8 @@ __all__ = [
     "is_slow_in",
     "load_checkpoint",
     "load_config",
+    "load_inference_config",
+    "read_adapter",
     "read_model_files",
     "warn_of_slow_bfloat16",
     "weights_directory",

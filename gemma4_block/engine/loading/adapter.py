@@ -1,41 +1,21 @@
-"""Put a LoRA adapter on its base, or say that it belongs to another."""
+"""Put a LoRA adapter on its base for good."""
 
+from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from gemma4_block.engine.loading.checked_json import check_json
+from gemma4_block.engine.loading.adapter_fit import read_adapter
 from gemma4_block.engine.loading.naming import naming
-from gemma4_block.errors import CheckpointError
 
 
-class _AdapterRules(BaseModel):
-    """Of adapter_config.json. What is required here decides the answers, and peft would guess it."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-    peft_type: Literal["LORA"]
-    r: Annotated[int, Field(ge=1, le=1 << 16)]
-    lora_alpha: Annotated[float, Field(gt=0, le=1 << 16)]
-    lora_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
-    target_modules: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
-    init_lora_weights: bool | str = True
-    modules_to_save: list[str] | None = None
-    rank_pattern: dict[str, int] = Field(default_factory=dict)
-    alpha_pattern: dict[str, float] = Field(default_factory=dict)
-    use_rslora: bool = False
-    use_dora: bool = False
-    fan_in_fan_out: bool = False
-
-
-def apply_adapter(model: nn.Module, directory: Path, *, is_quantized: bool) -> nn.Module:
-    """Return the base with its adapter: merged, or on top where the base is in 4 bits.
+def apply_adapter(model: nn.Module, directory: Path, *, base: Path, is_quantized: bool) -> nn.Module:
+    """Return the base with its adapter: merged, or on top where merging would change it.
 
     Args:
         model: The base.
         directory: Holds the adapter's files.
+        base: Where the weights of the base are.
         is_quantized: Whether the base is in 4 bits.
 
     Returns:
@@ -47,19 +27,8 @@ def apply_adapter(model: nn.Module, directory: Path, *, is_quantized: bool) -> n
     """
     from peft import PeftModel
 
-    config = directory / "adapter_config.json"
-    check_json(config, _AdapterRules)
-    files = [directory / name for name in ("adapter_model.safetensors", "adapter_model.bin")]
-    weights = next((path for path in files if path.is_file()), files[0])
-    with naming(weights, config):
-        adapted = PeftModel.from_pretrained(model, str(directory))
-        # The first loading only warns of what found no place; the second returns it.
-        report = adapted.load_adapter(str(directory), "default")
-    if report.missing_keys or report.unexpected_keys:
-        raise CheckpointError(
-            f"The adapter {weights} does not fit its base/: {len(report.missing_keys)} tensors are "
-            f"missing from its file, and {len(report.unexpected_keys)} in it have no place, first "
-            f"{min([*report.missing_keys, *report.unexpected_keys])!r}. It was trained on another base."
-        )
-    # Merging into 4-bit weights would round the adapter away.
-    return adapted if is_quantized else adapted.merge_and_unload()
+    adapter = read_adapter(directory, base)
+    with naming(adapter.files.weights, adapter.files.config):
+        adapted = PeftModel.from_pretrained(model, str(directory), config=deepcopy(adapter.config))
+    # Merging into 4-bit weights would round the adapter away, and a bias has no place in layers without.
+    return adapted if is_quantized or adapter.config.lora_bias else adapted.merge_and_unload()

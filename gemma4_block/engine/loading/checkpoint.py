@@ -19,6 +19,7 @@ from gemma4_block.engine.family import (
 from gemma4_block.engine.gemma4 import FILE_RULES, open_gemma4
 from gemma4_block.engine.hardware import Machine, inspect_machine, warn_of_spinning
 from gemma4_block.engine.loading.adapter import apply_adapter
+from gemma4_block.engine.loading.adapter_bank import AdapterBank
 from gemma4_block.engine.loading.checked_json import check_present
 from gemma4_block.engine.loading.config import (
     dtype_of,
@@ -84,6 +85,7 @@ class Checkpoint:
         inference_config: The host's preprocessing of a fine-tuned package, or None.
         image_seq_lengths: Visual token budgets it was trained for, smallest first.
         context_tokens: Positions that the model knows, for prompt and reply together.
+        adapters: Takes adapters that are put beside the model.
 
     """
 
@@ -97,17 +99,19 @@ class Checkpoint:
     inference_config: "InferenceConfig | None"
     image_seq_lengths: tuple[ImageSeqLength, ...]
     context_tokens: int
+    adapters: AdapterBank
 
 
-def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
-    """Load a directory of weights, or an adapter beside its `base/`.
+def load_checkpoint(directory: Path, options: LoadOptions, *, base: Path | None = None) -> Checkpoint:
+    """Load a directory of weights, or an adapter, which is merged into its base where it can be.
 
     What makes the model slow here is told in the log: threads that are set up badly, once in this process,
     and a precision that the processor is slow in.
 
     Args:
-        directory: Holds config.json and weights, or adapter_config.json and `base/`.
+        directory: Holds config.json and weights, or adapter_config.json.
         options: How to load.
+        base: Of the adapter; None means its `base/`.
 
     Returns:
         The model in evaluation mode, with all that belongs to it.
@@ -119,7 +123,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
 
     """
     warn_of_spinning(options.device)
-    weights = weights_directory(directory)
+    weights = weights_directory(directory) if base is None else base
     if not weights.is_dir() and weights != directory:
         raise CheckpointError(
             f"{directory} holds an adapter (adapter_config.json) but no folder base/ with the weights it was "
@@ -149,7 +153,7 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
     if is_4_bit and is_slow_in(torch.bfloat16, machine):
         warn_of_slow_4_bits(directory)
     if weights != directory:
-        model = apply_adapter(model, directory, is_quantized=quantization_config is not None)
+        model = apply_adapter(model, directory, base=weights, is_quantized=quantization_config is not None)
     processor = load_processor(
         weights, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
     )
@@ -162,9 +166,10 @@ def load_checkpoint(directory: Path, options: LoadOptions) -> Checkpoint:
         tokenizer=opened.tokenizer,
         special_tokens=opened.special_tokens,
         sampling_defaults=opened.sampling_defaults,
-        inference_config=_load_inference_config(directory),
+        inference_config=load_inference_config(directory),
         image_seq_lengths=trained_image_seq_lengths(config),
         context_tokens=opened.context_tokens,
+        adapters=AdapterBank(model, weights),
     )
 
 
@@ -179,7 +184,19 @@ def _choose_4_bits(
     return make_4_bit_config(config, machine) if quantization == "nf4" else None
 
 
-def _load_inference_config(directory: Path) -> "InferenceConfig | None":
+def load_inference_config(directory: Path) -> "InferenceConfig | None":
+    """Return the host's preprocessing of a fine-tuned package.
+
+    Args:
+        directory: Of weights or of an adapter.
+
+    Returns:
+        What its inference_config.json says; None where there is no such file.
+
+    Raises:
+        CheckpointError: The file is damaged.
+
+    """
     path = directory / "inference_config.json"
     if not path.is_file():
         return None

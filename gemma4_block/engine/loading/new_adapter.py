@@ -41,20 +41,17 @@ class NewAdapter:
     @property
     def parameters(self) -> Sequence[nn.Parameter]:
         """What is trained."""
-        return [parameter for parameter in self.adapted.parameters() if parameter.requires_grad]
+        return [parameter for _, parameter in self._trained()]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return its weights by name."""
-        from peft import get_peft_model_state_dict
-
-        found: dict[str, torch.Tensor] = get_peft_model_state_dict(self.adapted, save_embedding_layers=False)
-        return found
+        return {name: parameter.detach() for name, parameter in self._trained()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take up weights that `state_dict` returned."""
-        from peft import set_peft_model_state_dict
-
-        set_peft_model_state_dict(self.adapted, dict(state))
+        with torch.no_grad():
+            for name, parameter in self._trained():
+                parameter.copy_(state[name])
 
     def save(self, directory: Path, *, base: str) -> None:
         """Write it as PEFT does.
@@ -67,9 +64,15 @@ class NewAdapter:
         config = self.adapted.peft_config["default"]
         config.base_model_name_or_path = base
         partial = directory / "partial"
-        self.adapted.save_pretrained(str(partial), save_embedding_layers=False)
+        tensors = {name: parameter.detach() for name, parameter in self._trained()}
+        # Left to itself PEFT asks the whole model for its tensors, and on processors with bfloat16
+        # bitsandbytes then spoils the 4-bit layers of a base that is in use.
+        self.adapted.save_pretrained(str(partial), save_embedding_layers=False, state_dict=tensors)
         for name in ("adapter_model.safetensors", "adapter_config.json"):
             # The weights come from a temporary file, which only its owner may read.
             (partial / name).chmod((partial / "adapter_config.json").stat().st_mode)
             (partial / name).replace(directory / name)
         shutil.rmtree(partial)
+
+    def _trained(self) -> list[tuple[str, nn.Parameter]]:
+        return [(name, one) for name, one in self.adapted.named_parameters() if one.requires_grad]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # transformers sets the default dtype of torch while it builds a model, which is the whole process's, and puts
 # back what it found: of two that load at once, the second finds the first's, and leaves it there for good.
 # Source: local_torch_dtype in transformers/modeling_utils.py of transformers 5.15.
-_ONE_LOADS = Lock()
+ONE_LOADS = Lock()
 
 
 def load_weights(
@@ -56,9 +56,9 @@ def load_weights(
     # Weights that were saved in 4 bits are packed into bytes of another shape. Files of pickle have no heads.
     if heads and getattr(config, "quantization_config", None) is None:
         refuse_integers(heads)
-        with _ONE_LOADS:
+        with ONE_LOADS:
             refuse_other_shapes(directory, config, heads)
-    with _ONE_LOADS, naming(*files):
+    with ONE_LOADS, naming(*files):
         try:
             loaded, report = AutoModelForMultimodalLM.from_pretrained(
                 directory,

@@ -1,5 +1,6 @@
 """Hold the engines of this process, and find the one that a model's name means."""
 
+from gemma4_block.engine.pool.bases import find_base
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.copies import describe_own_copies
 from gemma4_block.engine.pool.factory import load_local, make_engine
@@ -22,6 +23,7 @@ __all__ = [
     "choose_auto_quantization",
     "describe_own_copies",
     "fetch",
+    "find_base",
     "find_hub_snapshot",
     "find_reference",
     "get_engine_pool",

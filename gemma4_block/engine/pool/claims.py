@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from gemma4_block.contract import LocalModel
 from gemma4_block.engine.pool.placement import Claim
@@ -44,7 +43,7 @@ class MemoryGauge:
         """Estimate what a model takes on each device.
 
         Args:
-            reference: Which one.
+            reference: Which one; adapters beside it are not counted.
             settings: The operator's.
             free: For each device, bytes that no other model may take.
 
@@ -66,7 +65,6 @@ class MemoryGauge:
             files = read_model_files(reference.directory)
         except CheckpointError:
             return ()
-        adapter_bytes = 0 if reference.adapter is None else _measure_adapter(reference.adapter)
         claims = []
         for device, free_bytes in free.items():
             machine = replace(inspect_machine(device), free_bytes=free_bytes)
@@ -75,7 +73,6 @@ class MemoryGauge:
                 machine=machine,
                 settings=settings,
                 quantization=reference.quantization,
-                adapter_bytes=adapter_bytes,
             )
             if found.footprint is None or files.weights is None:
                 continue
@@ -93,7 +90,3 @@ class MemoryGauge:
                 )
             )
         return tuple(claims)
-
-
-def _measure_adapter(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.glob("adapter_model.*"))

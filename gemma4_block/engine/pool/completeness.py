@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel, RootModel, ValidationError
 
+from gemma4_block.engine.pool.base_names import find_missing_base
 from gemma4_block.errors import CheckpointError
 
 INDEX: Final = "model.safetensors.index.json"
@@ -32,7 +33,7 @@ def find_problem(directory: Path) -> str:
     """Say what keeps a model from being loaded; empty where its files are there, and whole.
 
     Args:
-        directory: Weights, or an adapter beside its `base/`.
+        directory: Weights, or an adapter, whose base is looked at where it is beside it.
 
     Returns:
         Words that come after the directory's name.
@@ -50,7 +51,8 @@ def find_problem(directory: Path) -> str:
     if cut_off:
         return cut_off
     if not (directory / "base").is_dir():
-        return "lacks base/, the folder with the weights that its adapter_config.json was trained on"
+        missing = find_missing_base(directory)
+        return f"lacks {missing}" if missing else ""
     problem = _find_problem_of_weights(directory / "base")
     return f"{problem} in base/" if problem else ""
 

@@ -45,7 +45,7 @@ def load_local(model: LocalModel, settings: Settings) -> "LocalEngine":
     """Load a model of this machine, on the operator's device and in the operator's precision.
 
     Args:
-        model: Which one.
+        model: Which one; its adapter is put beside it later, by the engine.
         settings: The operator's.
 
     Returns:
@@ -64,8 +64,7 @@ def load_local(model: LocalModel, settings: Settings) -> "LocalEngine":
     options = LoadOptions(
         device=find_device(settings.device), dtype=settings.dtype, quantization=model.quantization
     )
-    directory = model.directory if model.adapter is None else model.adapter
-    return LocalEngine(load_checkpoint(directory, options), settings)
+    return LocalEngine(load_checkpoint(model.directory, options), settings)
 
 
 def _find_server(reference: ServedModel, settings: Settings) -> Server:

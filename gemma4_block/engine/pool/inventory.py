@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from gemma4_block.catalogue import MODEL_IDS, find_named_variant
+from gemma4_block.engine.pool.bases import find_base
 from gemma4_block.engine.pool.model_caches import list_hub_caches
-from gemma4_block.engine.pool.resolver import locate
+from gemma4_block.engine.pool.resolver import Found, locate
 from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
@@ -75,18 +76,22 @@ def _names_in_hub_caches() -> Iterator[str]:
 
 def _look_for(name: str, settings: Settings) -> StoredModel | None:
     """Return what a name finds; None where a cache holds a model of another kind."""
+    found: Found | None = None
     try:
         found = locate(name, settings)
-    except ModelNotFoundError:
+        is_adapter = (found.directory / "adapter_config.json").is_file()
+        base = find_base(found.directory, settings) if is_adapter else None
+    except ModelNotFoundError as error:
+        if found is not None:
+            return StoredModel(name=name, problem=str(error))
         return StoredModel(name=name) if find_named_variant(name) is not None else None
     except (CheckpointError, ConfigurationError) as error:
         return StoredModel(name=name, problem=str(error))
-    has_base = (found.directory / "adapter_config.json").is_file()
     return StoredModel(
         name=name,
         place=found.place,
         directory=found.directory,
-        base=(found.directory / "base").resolve() if has_base else None,
+        base=base,
         disk_bytes=_measure(found.directory),
     )
 

@@ -12,12 +12,13 @@ from typing import Final, get_args
 
 from gemma4_block.contract import Engine, KeepAlive, ModelReference, Quantization
 from gemma4_block.engine.fork import note_loading, refuse_forked
+from gemma4_block.engine.pool.adapters import adapt, check_adapter, find_base_reference
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
 from gemma4_block.engine.pool.memory import release_memory
 from gemma4_block.engine.pool.references import describe_reference, find_reference
-from gemma4_block.engine.pool.residents import EngineStatus, Resident, describe_status
+from gemma4_block.engine.pool.residents import EngineStatus, Resident, describe_status, find_lifetime
 from gemma4_block.engine.pool.room import NobodyWaitsError, RoomMaker
 from gemma4_block.errors import ConfigurationError, EngineError, EngineLoadingError
 from gemma4_block.settings import Settings, get_settings
@@ -105,7 +106,8 @@ class EnginePool:
                 which cannot be exceeded.
 
         Yields:
-            The engine, the same object for every name of the same model and precision.
+            The engine, the same object for every name of the same model and precision; with an adapter, a
+            view of its base's.
 
         Raises:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
@@ -121,11 +123,14 @@ class EnginePool:
             raise ConfigurationError(f"quantization is {quantization!r}; it must be one of {allowed}.")
         settings = get_settings() if self._settings is None else self._settings
         reference = self._find(model_version, quantization, settings)
-        resident = self._enter(model_version, reference, settings)
+        check_adapter(reference)
+        base = find_base_reference(reference)
+        resident = self._enter(model_version, base, settings)
         try:
-            yield self._await(resident, settings.max_loading_seconds)
+            with adapt(self._await(resident, settings.max_loading_seconds), reference) as engine:
+                yield engine
         finally:
-            self._leave(resident, _as_seconds(settings.keep_alive, keep_alive))
+            self._leave(resident, find_lifetime(settings.keep_alive, keep_alive))
 
     def list_engines(self) -> tuple[EngineStatus, ...]:
         """Return what is loaded, loading, closing or could not be loaded, in the order of asking."""
@@ -292,9 +297,3 @@ class EnginePool:
                 del self._residents[resident.reference]
                 self._changed.notify_all()
             _LOGGER.info("Closed %s.", describe_reference(resident.reference))
-
-
-def _as_seconds(most: KeepAlive, asked: KeepAlive | None) -> float:
-    """Return how long an engine stays, which is no longer than the operator says."""
-    limits = [most] if asked is None else [most, asked]
-    return min(math.inf if limit == "forever" else limit for limit in limits)

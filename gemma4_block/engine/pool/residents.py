@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from typing_extensions import assert_never
 
-from gemma4_block.contract import Engine, ModelReference
+from gemma4_block.contract import AdaptableEngine, Engine, KeepAlive, ModelReference
 from gemma4_block.engine.pool.placement import Claim
 from gemma4_block.engine.pool.references import label_engine
 from gemma4_block.meter import get_meter
@@ -85,6 +86,7 @@ class EngineStatus:
         nbytes: This machine's memory that it takes; None unless it is ready.
         device: Where it is, or will be; None where nobody can tell.
         claimed_bytes: What it may take there; None where nobody can tell.
+        adapters: Directories of the adapters that are beside it.
         closes_in_seconds: When it is closed if nobody asks for it; None where nothing closes it.
         failure: Why it could not be loaded; None unless it failed.
 
@@ -99,6 +101,7 @@ class EngineStatus:
     nbytes: int | None
     device: str | None
     claimed_bytes: int | None
+    adapters: tuple[Path, ...]
     closes_in_seconds: float | None
     failure: str | None
 
@@ -117,6 +120,17 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         nbytes=None if resident.engine is None else resident.engine.nbytes,
         device=None if resident.claim is None else resident.claim.device,
         claimed_bytes=None if resident.claim is None else resident.claim.footprint.needed,
+        adapters=resident.engine.adapters if isinstance(resident.engine, AdaptableEngine) else (),
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),
     )
+
+
+def find_lifetime(most: KeepAlive, asked: KeepAlive | None) -> float:
+    """Return for how many seconds an engine stays unused, which is no longer than the operator says.
+
+    >>> find_lifetime(300.0, "forever")
+    300.0
+    """
+    limits = [most] if asked is None else [most, asked]
+    return min(math.inf if limit == "forever" else limit for limit in limits)

@@ -137,7 +137,7 @@ def _unpad_images(
         known_by.update(positions[is_patch].numpy().tobytes())
         images.append(
             PreparedImage(
-                key=(known_by.digest(), tuple(own.shape), None, None),
+                key=(known_by.digest(), tuple(own.shape), None, None, None),
                 soft_tokens=image_processor.count_soft_tokens(len(own)),
                 pixel_values=own,
                 position_ids=positions[is_patch],

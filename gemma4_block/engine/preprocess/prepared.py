@@ -8,10 +8,12 @@ from itertools import takewhile
 import torch
 
 from gemma4_block.contract import ImageSeqLength, RgbImage
+from gemma4_block.engine.adapter_tag import AdapterTag
 from gemma4_block.engine.byte_cache import ByteCache
 
-ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength | None, tuple[int, int] | None]
-"""Equal for images that a checkpoint sees as the same: hash of the pixels, shape, budget, size to resize to.
+ImageKey = tuple[bytes, tuple[int, ...], ImageSeqLength | None, tuple[int, int] | None, str | None]
+"""Equal for images that look the same to a model: hash of the pixels, shape, budget, size to resize to, and
+the name of the adapter that they look otherwise to than to the base.
 
 Patches that the caller has made have no budget."""
 
@@ -41,6 +43,11 @@ class PreparedImage:
     position_ids: torch.Tensor | None = None
     features: torch.Tensor | None = None
 
+    @property
+    def adapter_name(self) -> str | None:
+        """The adapter that the tower sees it with; None for the base."""
+        return self.key[-1]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedPrompt:
@@ -60,6 +67,7 @@ class PreparedPrompt:
         lead_lengths: For each group of choices with how many tokens of the lead all of them begin.
         choice_rest: The place in every group of the alternative that stands for all else; None without one.
         needs_token_scores: Whether the answer should say how sure the model was of each token.
+        adapter: Answers it; None for the base.
 
     """
 
@@ -74,11 +82,22 @@ class PreparedPrompt:
     lead_lengths: tuple[int, ...] = ()
     choice_rest: int | None = None
     needs_token_scores: bool = False
+    adapter: AdapterTag | None = None
 
     @property
     def image_keys(self) -> tuple[ImageKey, ...]:
         """What its images are known by, in order."""
         return tuple(image.key for image in self.images)
+
+    @property
+    def adapter_name(self) -> str | None:
+        """The name of its adapter; None for the base."""
+        return None if self.adapter is None else self.adapter.name
+
+    @property
+    def batch_name(self) -> str | None:
+        """Which prompts can be in one pass with it: those with the same; None but where adapters exclude."""
+        return None if self.adapter is None or self.adapter.shares_passes else self.adapter.name
 
     def without_images(self) -> "PreparedPrompt":
         """Return the same prompt without the tensors of its images."""
@@ -86,11 +105,15 @@ class PreparedPrompt:
 
 
 def image_key(
-    image: RgbImage, image_seq_length: ImageSeqLength, image_size_wh: tuple[int, int] | None
+    image: RgbImage,
+    image_seq_length: ImageSeqLength,
+    image_size_wh: tuple[int, int] | None,
+    adapter: AdapterTag | None,
 ) -> ImageKey:
-    """Return the key of an image; images with one key have the same pixels, budget and size."""
+    """Return the key of an image; one key means the same pixels, budget, size and viewer."""
     digest = blake2b(image.tobytes(), digest_size=32).digest()
-    return digest, image.shape, image_seq_length, image_size_wh
+    viewer = None if adapter is None or adapter.sees_as_base else adapter.name
+    return digest, image.shape, image_seq_length, image_size_wh, viewer
 
 
 def count_shared(texts: Sequence[Sequence[int]]) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gemma4_block.contract import Choices, Constraint, ImageSeqLength, JsonSchema, Prompt, RgbImage
+from gemma4_block.engine.adapter_tag import AdapterTag
 from gemma4_block.engine.family import ChatTemplate, ImageProcessor, SpecialTokens
 from gemma4_block.engine.preprocess.prepared import (
     ChoiceIds,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Preprocessor:
-    """Prepares prompts for one checkpoint. May be used from many threads.
+    """Prepares prompts for one checkpoint and adapter. May be used from many threads.
 
     Args:
         template: Renders and encodes texts.
@@ -33,6 +34,7 @@ class Preprocessor:
         context_tokens: Positions that the model knows, for prompt and answer together.
         inference_config: The host's preprocessing of a fine-tuned package, or None.
         image_seq_length: Visual token budget where a prompt names none; None means the checkpoint's.
+        adapter: Answers the prompts; None for the base.
 
     """
 
@@ -45,6 +47,7 @@ class Preprocessor:
         context_tokens: int,
         inference_config: "InferenceConfig | None",
         image_seq_length: ImageSeqLength | None,
+        adapter: AdapterTag | None = None,
     ) -> None:
         self._template = template
         self._image_processor = image_processor
@@ -52,6 +55,7 @@ class Preprocessor:
         self._context_tokens = context_tokens
         self._inference_config = inference_config
         self._image_seq_length = image_seq_length
+        self._adapter = adapter
 
     def prepare(
         self,
@@ -101,6 +105,7 @@ class Preprocessor:
             prefix_length=find_prefix(conversation.input_ids, self._special_tokens.image_id),
             schema=prompt.constraint.text if isinstance(prompt.constraint, JsonSchema) else None,
             needs_token_scores=prompt.needs_token_scores,
+            adapter=self._adapter,
         )
         return self._add_choices(prepared, prompt.constraint)
 
@@ -127,7 +132,7 @@ class Preprocessor:
         features: FeatureCache | None,
     ) -> PreparedImage:
         image = to_rgb(image, "rgb")
-        key = image_key(image, length, image_size_wh)
+        key = image_key(image, length, image_size_wh, self._adapter)
         seen = None if features is None else features.find(key)
         if seen is not None:
             return PreparedImage(key=key, soft_tokens=len(seen), features=seen)

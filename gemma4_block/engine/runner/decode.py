@@ -57,7 +57,8 @@ class RunningBatch:
         """Decode one token of every sequence, and drop those that ended."""
         assert self._batch is not None, "a step needs sequences"
         if self._logits is None:
-            self._logits = self._read(self._batch)
+            with self._passes.for_rows(one.prompt for one in self.sequences):
+                self._logits = self._read(self._batch)
         choose_tokens(self.sequences, self._logits)
         self._logits = None
         self.drop_stopped()

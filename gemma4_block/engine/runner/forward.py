@@ -1,11 +1,13 @@
 """Forward passes over a batch with a KV cache: whole prompts first, then more text for each sequence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 
 from gemma4_block.engine.family import AttentionMasks, LanguageModel
-from gemma4_block.engine.preprocess import pad_texts
+from gemma4_block.engine.loading import AdapterBank
+from gemma4_block.engine.preprocess import PreparedPrompt, pad_texts
 from gemma4_block.engine.runner.kv_cache import BatchCache, Prefix
 from gemma4_block.engine.runner.masks import build_masks
 
@@ -29,16 +31,23 @@ class ForwardPasses:
         model: The loaded model.
         pad_id: Pads shorter sequences; an id that the model knows.
         image_id: The placeholder of a soft token.
+        adapters: Of the model.
 
     Attributes:
         model: As given.
+        adapters: As given.
 
     """
 
-    def __init__(self, model: LanguageModel, *, pad_id: int, image_id: int) -> None:
+    def __init__(self, model: LanguageModel, *, pad_id: int, image_id: int, adapters: AdapterBank) -> None:
         self.model = model
+        self.adapters = adapters
         self._pad_id = pad_id
         self._image_id = image_id
+
+    def for_rows(self, prompts: Iterable[PreparedPrompt]) -> AbstractContextManager[None]:
+        """Let the passes inside use the adapter of each row's prompt; no pass is outside of this context."""
+        return self.adapters.rows([prompt.adapter_name for prompt in prompts])
 
     def prefill(
         self,

@@ -13,8 +13,8 @@ from gemma4_block.engine.runner.vision import encode_images
 from gemma4_block.engine.scheduler import Sequence
 from gemma4_block.meter import get_meter
 
-PrefixKey = tuple[tuple[int, ...], tuple[ImageKey, ...]]
-"""Equal for equal prefixes of prompts: their tokens, and the images in them."""
+PrefixKey = tuple[tuple[int, ...], tuple[ImageKey, ...], str | None]
+"""Equal for equal prefixes of prompts: their tokens, the images in them, and the adapter that read them."""
 
 PrefixCache = ByteCache[PrefixKey, Prefix]
 """The KV caches of the prefixes that were used last."""
@@ -91,8 +91,9 @@ class Prefiller:
         self, sequences: list[Sequence], is_shared: list[bool]
     ) -> tuple[Prefilled, list[Prefix | None]]:
         images = [image for one in sequences for image in one.prompt.images]
-        features = encode_images(self._passes.model, images, self._features, self._clock)
-        with self._clock.measure("prefill", len(sequences)):
+        features = encode_images(self._passes, images, self._features, self._clock)
+        rows = self._passes.for_rows(one.prompt for one in sequences)
+        with self._clock.measure("prefill", len(sequences)), rows:
             measure = self._passes.model.measure_cache
             lengths = [
                 one.prompt.prefix_length
@@ -109,7 +110,8 @@ class Prefiller:
         return Prefilled(batch=batch, logits=logits), prefixes
 
     def _prefill_after(self, sequences: list[Sequence], prefixes: list[Prefix]) -> Prefilled:
-        with self._clock.measure("prefill", len(sequences)):
+        rows = self._passes.for_rows(one.prompt for one in sequences)
+        with self._clock.measure("prefill", len(sequences)), rows:
             batch = begin_from_prefixes(self._passes.model.make_cache, prefixes)
             own = [one.prefill_ids[one.prompt.prefix_length :] for one in sequences]
             return Prefilled(batch=batch, logits=self._passes.extend(batch, own))
@@ -129,4 +131,4 @@ def _prefix_key(sequence: Sequence) -> PrefixKey | None:
     prompt = sequence.prompt
     if not prompt.prefix_length:
         return None
-    return prompt.input_ids[: prompt.prefix_length], prompt.image_keys
+    return prompt.input_ids[: prompt.prefix_length], prompt.image_keys, prompt.adapter_name

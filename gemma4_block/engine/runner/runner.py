@@ -18,7 +18,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class ModelRunner:
-    """A `Worker` of the scheduler, from whose thread alone it is called.
+    """A `Worker` of the scheduler, from whose thread alone it is called where nothing else is said.
 
     Args:
         passes: Of the model.
@@ -35,20 +35,24 @@ class ModelRunner:
         self._features = features
         self._prefixes = prefixes
         self._prefiller = Prefiller(passes, features=features, prefixes=prefixes, clock=clock)
-        self._running = RunningBatch(passes)
+        # By what goes together in one pass, see `PreparedPrompt.batch_name`.
+        self._running: dict[str | None, RunningBatch] = {}
         self._clock = clock
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> None:
         """Prefill prompts and choose the first token of each; those that go on join the running batch."""
-        self._running.add(self._prefiller.read(sequences), sequences)
+        prefilled = self._prefiller.read(sequences)
+        (name,) = {one.prompt.batch_name for one in sequences}
+        self._running.setdefault(name, RunningBatch(self._passes)).add(prefilled, sequences)
 
     @torch.inference_mode()
     def score(self, sequences: list[Sequence]) -> None:
         """Prefill prompts and score their choices."""
         prefilled = self._prefiller.read(sequences)
         texts = [_texts_of(one.prompt) for one in sequences]
-        with self._clock.measure("score", len(sequences)):
+        rows = self._passes.for_rows(one.prompt for one in sequences)
+        with self._clock.measure("score", len(sequences)), rows:
             found = score_texts(self._passes.model, prefilled, texts)
         for sequence, scores in zip(sequences, found, strict=True):
             if any(math.isnan(score) for score in scores):
@@ -58,14 +62,17 @@ class ModelRunner:
 
     @torch.inference_mode()
     def decode(self) -> None:
-        """Generate a token for every running sequence; where that fails, leave all of them as they were."""
-        with self._clock.measure("decode", len(self._running.sequences)):
-            self._running.step()
+        """Generate a token for every running sequence; where that fails, some may not have theirs yet."""
+        self._running = {name: batch for name, batch in self._running.items() if batch.sequences}
+        for batch in self._running.values():
+            with self._clock.measure("decode", len(batch.sequences)):
+                batch.step()
 
     @torch.inference_mode()
     def drop_stopped(self) -> None:
         """Drop sequences that are not running any more."""
-        self._running.drop_stopped()
+        for batch in self._running.values():
+            batch.drop_stopped()
 
     def clear(self) -> None:
         """Drop all sequences, and free their memory."""
@@ -81,6 +88,11 @@ class ModelRunner:
         """Drop what is kept of earlier prompts, and return whether that was anything."""
         dropped = [self._features.clear(), self._prefixes.clear()]
         return any(dropped)
+
+    def forget_adapter(self, name: str) -> None:
+        """Drop what is kept of the prompts of an adapter that was removed; from any thread."""
+        self._features.drop(lambda key: key[-1] == name)
+        self._prefixes.drop(lambda key: key[-1] == name)
 
 
 def _texts_of(prompt: PreparedPrompt) -> list[ScoredText]:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from gemma4_block.engine.family import LanguageModel
 from gemma4_block.engine.preprocess import FeatureCache, ImageKey, PreparedImage
 from gemma4_block.engine.profiling import StageClock
+from gemma4_block.engine.runner.forward import ForwardPasses
 from gemma4_block.meter import get_meter
 
 # Most patches of a pass on a GPU: eight images at a budget of 280, our choice. On a CPU a pass takes one,
@@ -16,15 +16,16 @@ _MOST_PATCHES = 8 * 280 * 9
 
 
 def encode_images(
-    model: LanguageModel, images: Sequence[PreparedImage], cache: FeatureCache, clock: StageClock
+    passes: ForwardPasses, images: Sequence[PreparedImage], cache: FeatureCache, clock: StageClock
 ) -> list[torch.Tensor]:
     """Return the features of every image, `(soft_tokens, hidden)` on the model's device.
 
     Equal images are encoded once. None is padded, because the time of the tower grows with the square of the
-    number of patches; on a GPU images with equally many patches are encoded together.
+    number of patches; on a GPU images with equally many patches are encoded together, those that an adapter
+    sees otherwise apart.
 
     Args:
-        model: Has the tower.
+        passes: Of the model that has the tower.
         images: Any number.
         cache: Gets the new features.
         clock: Measures the tower, where it runs.
@@ -40,12 +41,14 @@ def encode_images(
         get_meter().note_lookup("vision", is_hit=seen is not None)
         if seen is not None:
             found[image.key] = seen
+    model = passes.model
     new = {image.key: image for image in images if image.key not in found}
     for group in _group(list(new.values()), model.device):
         with clock.measure("vision", len(group)):
             pixels = [image.pixel_values for image in group if image.pixel_values is not None]
             positions = [image.position_ids for image in group if image.position_ids is not None]
-            encoded = model.encode_images(torch.stack(pixels), torch.stack(positions))
+            with passes.adapters.rows([image.adapter_name for image in group]):
+                encoded = model.encode_images(torch.stack(pixels), torch.stack(positions))
         for image, shared in zip(group, encoded, strict=True):
             # A slice would keep the features of its whole group in memory.
             found[image.key] = features = shared.clone()
@@ -54,11 +57,11 @@ def encode_images(
 
 
 def _group(images: Sequence[PreparedImage], device: torch.device) -> Iterator[list[PreparedImage]]:
-    groups: dict[int, list[PreparedImage]] = {}
+    groups: dict[tuple[int, str | None], list[PreparedImage]] = {}
     for image in images:
         assert image.pixel_values is not None, "an image has pixels or features"
-        groups.setdefault(len(image.pixel_values), []).append(image)
-    for patches, group in groups.items():
+        groups.setdefault((len(image.pixel_values), image.adapter_name), []).append(image)
+    for (patches, _), group in groups.items():
         most = 1 if device.type == "cpu" else max(1, _MOST_PATCHES // patches)
         for start in range(0, len(group), most):
             yield group[start : start + most]

@@ -114,8 +114,9 @@ class Admission:
 
 
 def can_begin_together(sequences: list[Sequence]) -> bool:
-    """Say whether sequences can be prefilled as one batch: they are of one kind and of similar length."""
-    return len({one.is_scoring for one in sequences}) == 1 and _is_dense(sequences)
+    """Say whether sequences can be prefilled as one batch: of one kind, similar length, and one pass."""
+    kinds = {(one.is_scoring, one.prompt.batch_name) for one in sequences}
+    return len(kinds) == 1 and _is_dense(sequences)
 
 
 def is_out_of_memory(error: Exception) -> bool:

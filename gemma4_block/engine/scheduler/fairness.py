@@ -20,7 +20,8 @@ class Pacer:
     sequence is decoded meanwhile. If all prompts were prefilled first, all callers would wait for the last.
     So the prompts of several requests are prefilled a few at a time, and then sequences are decoded for as
     long as that took. Prompts of one request alone are not held back, and neither are those about images that
-    a sequence at work was asked about. Where prefill is fast, as on a GPU, this changes little.
+    a sequence at work was asked about, by the same adapter. Where prefill is fast, as on a GPU, this changes
+    little.
 
     Args:
         now: Seconds of a clock that never goes back.
@@ -41,7 +42,9 @@ class Pacer:
         # The tower and the prefix cache have its images already, so that its prefill takes no time to speak
         # of.
         if sequence.prompt.image_keys and any(
-            other.prompt.image_keys == sequence.prompt.image_keys for other in others
+            (other.prompt.image_keys, other.prompt.adapter)
+            == (sequence.prompt.image_keys, sequence.prompt.adapter)
+            for other in others
         ):
             return True
         if running and self._owed_s > 0:

@@ -29,7 +29,7 @@ class Worker(Protocol):
         """Prefill prompts and score their choices."""
 
     def decode(self) -> None:
-        """Generate a token for every running sequence; where that fails, leave all of them as they were."""
+        """Generate a token for every running sequence; where that fails, some may not have theirs yet."""
 
     def drop_stopped(self) -> None:
         """Drop sequences that are not running any more."""
@@ -84,7 +84,9 @@ class ModelLoop:
         self._tell_running()
 
     def turn(self) -> None:
-        """Drop sequences that ended, begin those that may begin, and decode the running ones by one token."""
+        """Run errands, drop sequences that ended, begin those that may, and decode those running by one."""
+        for errand in self._queue.take_errands():
+            errand.run()
         self._queue.end_over(self._running)
         self._let_go()
         if picked := self._admit():

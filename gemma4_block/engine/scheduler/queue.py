@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from threading import Condition
-from typing import Literal
+from typing import Any, Literal
 
+from gemma4_block.engine.scheduler.errand import Errand
 from gemma4_block.engine.scheduler.request import Outcome, Request
 from gemma4_block.engine.scheduler.sequence import Sequence
 from gemma4_block.errors import EngineError
@@ -20,6 +21,7 @@ class RequestQueue:
     def __init__(self) -> None:
         self._changed = Condition()
         self._requests: list[Request] = []
+        self._errands: list[Errand[Any]] = []
         self._refusal: str | None = None
         self._turns = count()
 
@@ -145,10 +147,33 @@ class RequestQueue:
                     line.append(request)
         return picked
 
-    def await_work(self, looks_every_s: float) -> None:
-        """Wait until a sequence waits, or so long where a request is served whose time may be up."""
+    def send(self, errand: Errand[Any]) -> None:
+        """Have an errand run between two passes.
+
+        Args:
+            errand: One that was never sent.
+
+        Raises:
+            EngineError: The queue is closed.
+
+        """
         with self._changed:
-            if self._refusal is None and not any(request.waiting for request in self._requests):
+            if self._refusal is not None:
+                raise EngineError(self._refusal)
+            self._errands.append(errand)
+            self._changed.notify_all()
+
+    def take_errands(self) -> list[Errand[Any]]:
+        """Return the errands that wait, in order; each is run by who takes them."""
+        with self._changed:
+            taken, self._errands = self._errands, []
+            return taken
+
+    def await_work(self, looks_every_s: float) -> None:
+        """Wait until a sequence or errand waits, or so long where a served request's time may be up."""
+        with self._changed:
+            has_work = bool(self._errands) or any(request.waiting for request in self._requests)
+            if self._refusal is None and not has_work:
                 self._changed.wait(looks_every_s if self._requests else None)
 
     def shut(self, refusal: str) -> None:
@@ -157,6 +182,8 @@ class RequestQueue:
             self._refusal = refusal
             for request in self._requests:
                 self.fail(request, EngineError(refusal))
+            for errand in self.take_errands():
+                errand.refuse(EngineError(refusal))
             self._changed.notify_all()
 
     def fail_all(self, explain: Callable[[], EngineError]) -> None:

@@ -12,6 +12,7 @@ from weakref import WeakSet, finalize
 from gemma4_block.engine.fork import FORKED
 from gemma4_block.engine.profiling import StageClock
 from gemma4_block.engine.scheduler.admission import Admission
+from gemma4_block.engine.scheduler.errand import Errand, Result
 from gemma4_block.engine.scheduler.fairness import Pacer
 from gemma4_block.engine.scheduler.loop import ModelLoop, Worker
 from gemma4_block.engine.scheduler.queue import RequestQueue
@@ -95,6 +96,24 @@ class Scheduler:
         request.done.wait()
         if request.error is not None:
             raise request.error
+
+    def between_passes(self, work: Callable[[], Result]) -> Result:
+        """Have the model's thread do something between two passes, and wait until it is done.
+
+        Args:
+            work: Changes the model; every request waits meanwhile.
+
+        Returns:
+            What it returns; what it raises is raised here.
+
+        Raises:
+            EngineError: The scheduler is closed.
+
+        """
+        errand = Errand(work)
+        self._queue.send(errand)
+        self._start()
+        return errand.wait()
 
     def close(self) -> None:
         """End the thread after the pass that is under way; requests that wait fail, and so do later ones."""

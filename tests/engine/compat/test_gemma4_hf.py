@@ -20,6 +20,7 @@ from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import Settings, get_generation_defaults
 from tests.engine.conftest import DEMO_CHECKPOINT
 from tests.engine.rooms import make_inputs, prepare
+from tests.miniatures import save_adapter
 
 COUNT = "How many shapes are there?"
 
@@ -604,3 +605,14 @@ def test_a_number_of_tokens_cannot_be_left_open() -> None:
     """Only fields whose default is None may be None."""
     with pytest.raises(ConfigurationError, match="max_new_tokens is None; it must be a whole number"):
         GenerationConfig(max_new_tokens=None)  # type: ignore[arg-type]
+
+
+def test_an_adapter_loads_without_a_folder_of_its_base(tmp_path: Path, picture: RgbImage) -> None:
+    """What peft writes is enough where its config names a base that is here."""
+    save_adapter(DEMO_CHECKPOINT, tmp_path, base_name="gemma-4-demo", lora_alpha=256)
+    prompt = Prompt(text="Describe the image.", images=(picture,))
+    answers = [
+        Gemma4HF.from_pretrained(directory, device="cpu").answer([prompt], GenerationConfig(max_new_tokens=9))
+        for directory in (tmp_path, DEMO_CHECKPOINT)
+    ]
+    assert answers[0] != answers[1]

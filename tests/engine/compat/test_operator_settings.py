@@ -147,6 +147,7 @@ def test_the_page_says_of_every_variable_whether_it_holds() -> None:
     assert sorted(name for name, words in rows.items() if words.startswith("For requests only")) == [
         "ALLOW_DOWNLOADS",
         "KEEP_ALIVE",
+        "MAX_ADAPTERS",
         "MAX_CLASSES",
         "MAX_IMAGES_PER_PROMPT",
         "MAX_LOADING_SECONDS",

@@ -132,18 +132,6 @@ def test_main_memory_must_hold_a_whole_batch(machine: Machine, prompts: int) -> 
     assert found.footprint.kv_cache == copies * prompts * files.shape.count_cached(tokens) * 2
 
 
-def test_an_adapter_is_put_on_top() -> None:
-    """What it is merged into does not stay in the files."""
-    files = files_of("gemma-4-e2b-it")
-    settings = Settings(dtype="bfloat16")
-    alone = forecast(files, machine=CPU, settings=settings).footprint
-    adapted = forecast(files, machine=CPU, settings=settings, adapter_bytes=1_000_000).footprint
-    assert alone is not None
-    assert adapted is not None
-    assert adapted.weights == alone.weights + alone.left_in_files + 1_000_000
-    assert not adapted.are_weights_mapped
-
-
 def test_people_read_the_parts() -> None:
     """In units of 10**9 bytes."""
     assert str(take("gemma-4-31b-it", torch.bfloat16, machine=GPU)) == (

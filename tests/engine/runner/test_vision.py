@@ -82,7 +82,7 @@ def test_features_without_padding_are_those_of_the_padded_image(shape: Shape, tm
             return_dict=True,
         ).pooler_output
     ask(engine, Prompt(text="Hello", images=(image,), image_seq_length=280))
-    found = engine.engine._features.find(image_key(image, 280, None))
+    found = engine.engine._features.find(image_key(image, 280, None, None))
 
     assert found is not None
     # Measured: below 1e-6; what is unpadded adds up in another order.

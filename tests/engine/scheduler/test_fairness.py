@@ -119,7 +119,9 @@ def test_another_question_about_a_known_image_is_not_held_back() -> None:
     """Its prefill is short: the first two are read alone, and those about the same image right after them."""
     model = SlowModel(read_s=3.0, step_s=0.1)
     bench = Bench(model, max_sequences=16, now=lambda: model.now_s)
-    frames = [PreparedImage(key=(bytes([place]), (1, 1), 70, None), soft_tokens=1) for place in range(2)]
+    frames = [
+        PreparedImage(key=(bytes([place]), (1, 1), 70, None, None), soft_tokens=1) for place in range(2)
+    ]
     asked = [make_request(1, tokens=100) for _ in range(4)]
     for request, frame in zip(asked, (frames[0], frames[0], frames[0], frames[1]), strict=True):
         sequence = request.waiting[0]
