@@ -314,7 +314,7 @@ BAD_MODELS = [
     pytest.param(
         BadModel(
             damage=lambda model: _cut_in_half(model / "model.safetensors"),
-            words=("<root>/model/model.safetensors cannot be used", "fetch it again"),
+            words=("<root>/model holds files that were cut off: model.safetensors", "Finish the copy"),
         ),
         id="weights cut in half",
     ),

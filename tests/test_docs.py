@@ -32,7 +32,9 @@ from gemma4_block.contract import GenerationConfig
 from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
 from gemma4_block.demo.evaluation.scoring import Row as EvaluationRow
 from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.demo.training.adapters import ADAPTERS, draw_dataset
 from gemma4_block.engine.pool import EnginePool
+from gemma4_block.finetuning import Plan
 from gemma4_block.servers import Server, parse_servers
 from gemma4_block.settings import GenerationDefaults, Settings
 from gemma4_block.tasks import TASKS, Task
@@ -428,6 +430,40 @@ def test_the_workflow_commands_of_the_terminal_work(tmp_path: Path) -> None:
         assert (tmp_path / output / "film" / "source_0_output_picture_preview.mp4").is_file()
 
 
+@pytest.mark.slow
+def test_the_commands_of_fine_tuning_work(tmp_path: Path) -> None:
+    """One after the other: the adapter that the first trains answers the second."""
+    draw_dataset(tmp_path / "dataset", ADAPTERS["codes"], scenes={"train": 2, "valid": 1})
+    scene = draw_scene(np.random.default_rng(0), shape_count=2)
+    cv2.imwrite(str(tmp_path / "picture.png"), scene.image[..., ::-1])
+    environment = dict(os.environ)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    blocks = re.findall(r"```sh\n(.*?)```", PAGES["docs/fine-tuning.md"], flags=re.DOTALL)
+    shown = []
+    for block in blocks:
+        done = subprocess.run(  # noqa: S603 - commands of our own page
+            ["/bin/sh", "-ec", block],
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        shown.append(done.stdout)
+
+    assert len(shown) == 2
+    assert "before" in shown[0]
+    assert shown[1].strip()
+
+
+def test_the_defaults_of_fine_tuning_are_those_of_the_plan() -> None:
+    """The table names every field of it."""
+    told = {row.split("`")[1]: row.split(" | ")[1] for row in _table("option of `finetune`")}
+    for field in fields(Plan):
+        assert float(told[f"--{field.name.replace('_', '-')}"]) == field.default
+
+
 def mask(text: str) -> list[str]:
     """Return lines without the figures, which differ from run to run, and without the blanks around them."""
     plural = re.sub(r"\bpass\b", "passes", text)
@@ -452,7 +488,10 @@ def test_the_debug_log_is_what_a_server_writes(caplog: pytest.LogCaptureFixture)
             runner.run({"image": picture, "question": "How many shapes are there?"})
     shown = re.findall(r"^Prompts answered: .*$", TEXT, re.MULTILINE)
 
-    assert mask("\n".join(shown)) == mask("\n".join(caplog.messages))
+    written = [message for message in caplog.messages if message.startswith("Prompts answered: ")]
+
+    assert len(written) == 2
+    assert mask("\n".join(shown)) == mask("\n".join(written))
 
 
 def test_the_types_on_the_way_of_a_request_exist() -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
+from gemma4_block.contract import Engine, LocalModel, ModelReference, Quantization, ServedModel
 from gemma4_block.engine.pool import EnginePool
 from gemma4_block.errors import CheckpointError
 from gemma4_block.hosting.operator_routes import OperatorRoutes
@@ -22,17 +23,26 @@ _SETTINGS = Settings(device="cpu")
 _HERE = ("127.0.0.1", 4321)
 
 
+class _EngineWithAdapter(ScriptedEngine):
+    adapters = (Path("/models/mine/1"),)
+
+    def adapted(self, adapter: Path) -> AbstractContextManager[Engine]:
+        raise NotImplementedError(adapter)
+
+
 def _find(model_version: str, quantization: Quantization, settings: Settings) -> ModelReference:  # noqa: ARG001 - the signature is given
     if model_version == "elsewhere":
         return ServedModel(server="elsewhere", model="org/name")
     if model_version == "mine/1":
-        return LocalModel(directory=Path("/models/base"), quantization="none", adapter=Path("/models/mine/1"))
+        return LocalModel(directory=Path("/models/base"), quantization="none")
     return LocalModel(directory=Path("/models") / model_version, quantization=quantization)
 
 
 def _make(reference: ModelReference, settings: Settings) -> ScriptedEngine:  # noqa: ARG001 - the signature is given
     if reference == LocalModel(directory=Path("/models/broken"), quantization="none"):
         raise CheckpointError("It is damaged.")
+    if reference == LocalModel(directory=Path("/models/base"), quantization="none"):
+        return _EngineWithAdapter("yes")
     return ScriptedEngine("yes")
 
 
@@ -97,7 +107,7 @@ def test_engines_are_listed_with_what_an_operator_asks(pool: EnginePool) -> None
     assert {name: value for name, value in local.items() if name not in times} == {
         "model": "mine/1",
         "precision": "none",
-        "device": "cpu",
+        "device": None,
         "adapters": ["/models/mine/1"],
         "where": "/models/base",
         "state": "ready",

@@ -11,6 +11,9 @@ from gemma4_block.engine.pool import find_reference
 from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
 
+# A file of safetensors without tensors: a shorter one would be taken for one that was cut off.
+EMPTY = (2).to_bytes(8, "little") + b"{}"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -24,7 +27,7 @@ def write_model(directory: Path) -> Path:
     """Write what looks like a model."""
     directory.mkdir(parents=True)
     (directory / "config.json").write_text("{}", encoding="utf-8")
-    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "model.safetensors").write_bytes(EMPTY)
     return directory
 
 
@@ -33,7 +36,7 @@ def write_adapter(directory: Path, base_name: object = None) -> Path:
     directory.mkdir(parents=True)
     content = {"base_model_name_or_path": base_name}
     (directory / "adapter_config.json").write_text(json.dumps(content), encoding="utf-8")
-    (directory / "adapter_model.safetensors").write_bytes(b"weights")
+    (directory / "adapter_model.safetensors").write_bytes(EMPTY)
     return directory
 
 
@@ -129,7 +132,7 @@ def test_a_base_that_is_not_here_is_named(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     write_adapter(root / "tuned", "google/gemma-4-31B-it")
-    with pytest.raises(ModelNotFoundError, match=r"hf download google/gemma-4-31B-it.*or a link to it"):
+    with pytest.raises(ModelNotFoundError, match=r"gemma4-block pull gemma-4-31b-it.*or a link to it"):
         find("tuned", root)
 
 
