@@ -242,12 +242,12 @@ def _check_that_nothing_is_left(local: LocalEngine, images: list[weakref.ref[np.
         gc.collect()
         running, queue = local._runner._running, local._scheduler._queue
         left = (
-            running.sequences,
-            running._batch,
+            [one for batch in running.values() for one in batch.sequences],
+            [batch for batch in running.values() if batch._batch is not None],
             queue._requests,
             [one for one in images if one() is not None],
         )
-        if left == ([], None, [], []):
+        if left == ([], [], [], []):
             return
         time.sleep(0.05)
     raise AssertionError(f"left are {left}")
