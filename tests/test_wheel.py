@@ -90,9 +90,10 @@ def test_it_lists_its_commands(command: Callable[..., str]) -> None:
 
 def test_doctor_finds_the_model_that_came_with_it(command: Callable[..., str]) -> None:
     """The demo model is in the wheel."""
-    (line,) = [one for one in command("doctor").splitlines() if one.startswith("gemma-4-demo")]
+    lines = [one for one in command("doctor").splitlines() if one.startswith("gemma-4-demo")]
 
-    assert line.split()[1] == "ok"
+    # The table of memory below names it again.
+    assert lines[0].split()[1] == "ok"
 
 
 def test_it_answers(command: Callable[..., str], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_model_is_fetched_to_where_it_is_found(tmp_path: Path, hub: Hub, name:
     size = sum(path.stat().st_size for path in _demo().iterdir())
     assert (rows[name]["directory"], rows[name]["disk_bytes"]) == (str(snapshot), size)
     assert (rows[name]["fits"], rows[name]["loaded"], rows[name]["problem"]) == (True, None, None)
-    assert 6e6 < rows[name]["weights_bytes"] < 15e6
+    assert 6e6 < rows[name]["needed_bytes"] < 2e9
 
     sent = len(hub.fetched)
     assert _run(tmp_path, "pull", name, HF_ENDPOINT=hub.url).returncode == 0

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from gemma4_block.engine.footprint import Footprint, Workload, estimate, find_pu
 from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading import ModelFiles, Precision
 from gemma4_block.settings import Settings
-from tests.benchmarks.endless import build_endless
 from tests.benchmarks.footprint import compare
 from tests.engine.conftest import DEMO_CHECKPOINT
 
@@ -52,17 +50,6 @@ def test_the_demo_takes_what_was_estimated(dtype: str) -> None:
     """Within 15 % at the peak, in a process of its own, above the imported libraries."""
     found = compare(DEMO_CHECKPOINT, dtype, 70, 1)
     assert found.peak_ratio == pytest.approx(1, abs=0.15), found
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="Memory is read from Linux's files.")
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_a_checkpoint_of_e2b_s_width_takes_what_was_estimated(dtype: str, tmp_path: Path) -> None:
-    """Within 15 % at the peak of loading and answering, and of answering alone."""
-    directory = build_endless("e2b-width", tmp_path / "e2b-width", dtype=torch.bfloat16)
-    found = compare(directory, dtype, 70, 1)
-    assert found.peak_ratio == pytest.approx(1, abs=0.15), found
-    assert found.answering_ratio == pytest.approx(1, abs=0.15), found
 
 
 @pytest.mark.parametrize(
