@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gemma4_block.contract import Prompt
+from gemma4_block.engine.adapted import make_preprocessor
 from gemma4_block.engine.loading import Checkpoint
-from gemma4_block.engine.preprocess import FeatureCache, Preprocessor
+from gemma4_block.engine.preprocess import FeatureCache
 from gemma4_block.errors import ConfigurationError, Gemma4BlockError
 from gemma4_block.finetuning.dataset import Example
 from gemma4_block.finetuning.rows import Row
@@ -50,14 +51,7 @@ class Lessons:
         self._checkpoint = checkpoint
         self._wording = wording
         self._max_pixels = max_pixels
-        self._preprocessor = Preprocessor(
-            checkpoint.template,
-            checkpoint.image_processor,
-            checkpoint.special_tokens,
-            context_tokens=checkpoint.context_tokens,
-            inference_config=checkpoint.inference_config,
-            image_seq_length=None,
-        )
+        self._preprocessor = make_preprocessor(checkpoint, None)
         self.features = FeatureCache(vision_cache_bytes)
 
     def word(self, example: Example) -> Lesson:
