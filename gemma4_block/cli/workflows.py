@@ -114,12 +114,8 @@ def stock_model_parameters() -> dict[str, object]:
 def terminal_manners() -> Iterator[None]:
     """Keep the host quiet, and end our errors and the host's in one line and exit code 1."""
     prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
-    # A bar for each file of weights would tear the command's own lines apart.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    # Whoever sits at a terminal waits until the model is loaded; nobody else does.
-    os.environ.setdefault("GEMMA4_BLOCK_MAX_LOADING_SECONDS", "0")
     try:
-        with quiet():
+        with _environment_of_a_terminal(), quiet():
             yield
     except Gemma4BlockError as error:
         refuse(in_terminal_words(str(error)), error)
@@ -129,6 +125,24 @@ def terminal_manners() -> Iterator[None]:
         if host_errors is None or not isinstance(error, host_errors.WorkflowError):
             raise
         refuse(_plain_message(error), error)
+
+
+@contextmanager
+def _environment_of_a_terminal() -> Iterator[None]:
+    """Set what a terminal needs and nobody has set, and leave the environment as it was found."""
+    defaults = {
+        # A bar for each file of weights would tear the command's own lines apart.
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # Whoever sits at a terminal waits until the model is loaded; nobody else does.
+        "GEMMA4_BLOCK_MAX_LOADING_SECONDS": "0",
+    }
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -310,4 +310,4 @@ def test_whoever_sits_at_a_terminal_waits_until_the_model_is_loaded(monkeypatch:
     monkeypatch.delenv("GEMMA4_BLOCK_MAX_LOADING_SECONDS", raising=False)
     with terminal_manners():
         assert Settings().max_loading_seconds == 0
-    monkeypatch.delenv("GEMMA4_BLOCK_MAX_LOADING_SECONDS")
+    assert Settings().max_loading_seconds > 0
