@@ -22,7 +22,7 @@ class Plan:
 
     """
 
-    tower_steps: int = 1500
+    tower_steps: int = 2500
     tower_curriculum_steps: int = 500
     curriculum_steps: int = 400
     warm_up_steps: int = 100
