@@ -18,8 +18,9 @@ help: ## Show this list
 demo: $(INSTALLED) ## Run every block on the embedded model
 	.venv/bin/gemma4-block demo
 
+# Two processes, because each loads models and servers of its own; a file's tests share theirs.
 test: $(INSTALLED) ## Run the tests
-	.venv/bin/pytest
+	.venv/bin/pytest --numprocesses=2 --dist=loadfile
 
 test-vllm: $(INSTALLED) .venv-vllm/.installed ## Compare answers with those of vLLM; installs it first, 6 GB
 	.venv/bin/pytest --capture=no tests/parity

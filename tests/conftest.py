@@ -1,5 +1,6 @@
 """What every test shares: the host's environment, and one server for all tests over HTTP."""
 
+import atexit
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from gemma4_block.hosting import prepare_host_environment
 # The host reads the environment once, at its first import. Nobody's own cache is touched, and idle
 # threads leave the cores alone.
 _CACHE = tempfile.TemporaryDirectory(prefix="gemma4-block-tests-")
+atexit.register(_CACHE.cleanup)
 os.environ["MODEL_CACHE_DIR"] = str(Path(_CACHE.name, "models"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 prepare_host_environment(allow_local_packages=True, allow_file_sinks=True)
