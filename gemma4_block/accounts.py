@@ -6,6 +6,7 @@ from typing import Final
 
 from gemma4_block.contract import Answer
 from gemma4_block.errors import PromptError
+from gemma4_block.log_line import log_line
 from gemma4_block.meter import get_meter
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -28,10 +29,12 @@ def account_for(results: Sequence[Answer | PromptError], seconds: float) -> None
     if refused:
         meter.note_refusal(PromptError.__name__, refused)
     _LOGGER.info(
-        "Request: answers=%d refused=%d input_tokens=%d output_tokens=%d seconds=%.3f",
-        len(answers),
-        refused,
-        read,
-        written,
-        seconds,
+        log_line(
+            "Request",
+            answers=len(answers),
+            refused=refused,
+            input_tokens=read,
+            output_tokens=written,
+            seconds=seconds,
+        )
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gemma4_block.engine.adapter_tag import AdapterTag
 from gemma4_block.engine.loading import Adapter, AdapterBank, AdapterFiles, load_inference_config
 from gemma4_block.engine.scheduler import Scheduler
+from gemma4_block.log_line import log_line
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
@@ -131,7 +132,14 @@ class AdapterResidency:
         resident = _Resident(loaded=loaded, users=1)
         with self._lock:
             self._residents[adapter.files] = resident
-        _LOGGER.info("Loaded the adapter %s in %.1f s.", loaded.directory, time.monotonic() - started)
+        _LOGGER.info(
+            log_line(
+                "Load",
+                adapter=str(loaded.directory),
+                outcome="loaded",
+                seconds=time.monotonic() - started,
+            )
+        )
         return resident
 
     def _make_room(self) -> None:
@@ -147,4 +155,4 @@ class AdapterResidency:
             name = resident.loaded.tag.name
             self._scheduler.between_passes(partial(self._bank.remove, name))
             self._forget(name)
-            _LOGGER.info("Removed the adapter %s.", resident.loaded.directory)
+            _LOGGER.info(log_line("Close", adapter=str(resident.loaded.directory)))

@@ -129,11 +129,16 @@ def test_the_log_has_a_line_for_each_event_and_no_prompt(server: Server) -> None
     assert server.process.wait(20) == 0
     assert server.process.stderr is not None
     log = server.process.stderr.read()
-    assert re.search(r"Loaded \S+/demo/checkpoint in [\d.]+ s; it takes 0\.01 GB\.", log)
+    assert re.search(
+        r"Admission: model=gemma-4-demo outcome=granted device=cpu bytes=\d+ parts=\".+\"$", log, re.MULTILINE
+    )
+    assert re.search(
+        r"Load: model=\S+/demo/checkpoint outcome=loaded seconds=[\d.]+ bytes=\d+$", log, re.MULTILINE
+    )
     assert re.search(
         r"Request: answers=1 refused=0 input_tokens=\d+ output_tokens=\d+ seconds=\d+\.\d{3}$",
         log,
         re.MULTILINE,
     )
-    assert re.search(r"Closed \S+/demo/checkpoint\.", log)
+    assert re.search(r"Close: model=\S+/demo/checkpoint$", log, re.MULTILINE)
     assert "What shapes" not in log

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from threading import TIMEOUT_MAX, Condition, Lock, Thread, main_thread
+from threading import TIMEOUT_MAX, Condition, Lock, Thread
 from typing import Final, get_args
 
 from gemma4_block.contract import Engine, KeepAlive, ModelReference, Quantization
@@ -21,6 +21,7 @@ from gemma4_block.engine.pool.references import describe_reference, find_referen
 from gemma4_block.engine.pool.residents import EngineStatus, Resident, describe_status, find_lifetime
 from gemma4_block.engine.pool.room import NobodyWaitsError, RoomMaker
 from gemma4_block.errors import ConfigurationError, EngineError, EngineLoadingError
+from gemma4_block.log_line import log_line
 from gemma4_block.settings import Settings, get_settings
 
 ReferenceFinder = Callable[[str, Quantization, Settings], ModelReference]
@@ -219,10 +220,9 @@ class EnginePool:
             self._changed.notify_all()
 
     def _load(self, resident: Resident, settings: Settings) -> None:
-        name = describe_reference(resident.reference)
         set_log_level(settings.log_level)
         note_loading()
-        _LOGGER.info("Loading %s.", name)
+        _LOGGER.info(log_line("Load", model=describe_reference(resident.reference), outcome="begun"))
         try:
             engine = self._make(resident.reference, self._room.make(resident, settings))
         except NobodyWaitsError:
@@ -239,16 +239,9 @@ class EnginePool:
                 resident.expires_at = now + self._choose_pause(now - resident.since)
                 resident.change("failed", now)
                 self._changed.notify_all()
-            # A program that ends keeps torch from reading on, which is no fault of the files.
-            if main_thread().is_alive():
-                # Whoever waits gets the failure itself, so that the log need not have where it was raised.
-                _LOGGER.warning("%s could not be loaded: %s", name, failure)
             return
         with self._changed:
             now = time.monotonic()
-            _LOGGER.info(
-                "Loaded %s in %.1f s; it takes %.2f GB.", name, now - resident.since, engine.nbytes / 1e9
-            )
             resident.engine = engine
             resident.used_at = now
             resident.change("ready", now)
@@ -296,4 +289,4 @@ class EnginePool:
             with self._changed:
                 del self._residents[resident.reference]
                 self._changed.notify_all()
-            _LOGGER.info("Closed %s.", describe_reference(resident.reference))
+            _LOGGER.info(log_line("Close", model=describe_reference(resident.reference)))

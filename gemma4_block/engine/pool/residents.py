@@ -1,19 +1,24 @@
 """What the pool knows of one engine, from the first request for it until it is closed."""
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from threading import main_thread
+from typing import Final, Literal
 
 from typing_extensions import assert_never
 
 from gemma4_block.contract import AdaptableEngine, Engine, KeepAlive, ModelReference
 from gemma4_block.engine.pool.placement import Claim
-from gemma4_block.engine.pool.references import label_engine
-from gemma4_block.meter import get_meter
+from gemma4_block.engine.pool.references import describe_reference, label_engine
+from gemma4_block.log_line import log_line
+from gemma4_block.meter import Outcome, get_meter
 
 State = Literal["loading", "ready", "failed", "closing"]
 """`failed`: it could not be loaded, and is tried again after a pause; `closing`: its memory is given back."""
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -58,11 +63,19 @@ class Resident:
         return self.state == "ready" and self.leases == 0
 
     def change(self, state: State, now: float) -> None:
-        """Enter a state, and tell the operator's monitoring."""
+        """Enter a state, and tell the log and the operator's monitoring of it.
+
+        Args:
+            state: The new one; what comes with it, an engine or a failure, is there already.
+            now: Time.
+
+        """
         label, meter = label_engine(self.reference, self.name), get_meter()
         match state:
             case "ready" | "failed":
-                meter.note_load(label, "loaded" if state == "ready" else "failed", now - self.since)
+                outcome: Outcome = "loaded" if state == "ready" else "failed"
+                meter.note_load(label, outcome, now - self.since)
+                self._log_load(outcome, now - self.since)
             case "closing":
                 meter.note_close(label)
             case "loading":
@@ -70,6 +83,17 @@ class Resident:
             case _:
                 assert_never(state)
         self.state, self.since = state, now
+
+    def _log_load(self, outcome: Outcome, seconds: float) -> None:
+        model = describe_reference(self.reference)
+        if self.engine is not None:
+            nbytes = self.engine.nbytes
+            _LOGGER.info(log_line("Load", model=model, outcome=outcome, seconds=seconds, bytes=nbytes))
+        # A program that ends keeps torch from reading on, which is no fault of the files.
+        elif main_thread().is_alive():
+            # Whoever waits gets the failure itself, so that the log need not have where it was raised.
+            reason = str(self.failure)
+            _LOGGER.warning(log_line("Load", model=model, outcome=outcome, seconds=seconds, reason=reason))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.placement import Claim, Close, Enter, Holding, Refuse, Wait, decide
 from gemma4_block.engine.pool.residents import Resident
 from gemma4_block.engine.pool.suggestions import explain_refusal
+from gemma4_block.log_line import log_line
 from gemma4_block.settings import Settings
 
 # Other programs give memory back without telling.
@@ -75,9 +76,7 @@ class RoomMaker:
                 match decide(claims, free, self._list_holdings(resident)):
                     case Enter(claim=claim):
                         resident.claim, resident.waits_for = claim, ""
-                        _LOGGER.info(
-                            "%s takes up to %s, on %s.", resident.name, claim.footprint, claim.device
-                        )
+                        _log("granted", resident.name, claim)
                         return claim.settings
                     case Close(reference=reference):
                         victim = self._residents[reference]
@@ -89,12 +88,10 @@ class RoomMaker:
                     case Refuse() as refusal:
                         pass
             if refusal is not None:
+                _log("refused", resident.name, refusal.claim)
                 raise explain_refusal(resident.name, model, settings, refusal)
             _LOGGER.info(
-                "Closing %s, which nobody has used for %.0f s, to make room for %s.",
-                victim.name,
-                idle_s,
-                resident.name,
+                log_line("Admission", model=resident.name, closes=victim.name, unused_seconds=idle_s)
             )
             self._close(victim)
 
@@ -115,7 +112,7 @@ class RoomMaker:
         if resident.leases == 0:
             raise NobodyWaitsError
         if not resident.waits_for:
-            _LOGGER.info("%s waits for room on %s.", resident.name, wait.claim.device)
+            _log("waits", resident.name, wait.claim)
         resident.waits_for = (
             f"it needs {format_gb(wait.claim.footprint.needed)} GB on {wait.claim.device}, where "
             f"{format_gb(wait.left)} GB are left beside models that are in use"
@@ -129,6 +126,20 @@ class RoomMaker:
             for one in self._residents.values()
             if one is not newcomer and one.claim is not None and one.state != "failed"
         ]
+
+
+def _log(outcome: str, model: str, claim: Claim) -> None:
+    footprint = claim.footprint
+    _LOGGER.info(
+        log_line(
+            "Admission",
+            model=model,
+            outcome=outcome,
+            device=claim.device,
+            bytes=footprint.needed,
+            parts=str(footprint),
+        )
+    )
 
 
 def _hold(resident: Resident, claim: Claim) -> Holding:
