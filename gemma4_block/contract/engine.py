@@ -118,13 +118,27 @@ class Engine(Protocol):
         """Give back memory, threads and connections; calls under way fail, later ones are refused."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldAdapter:
+    """An adapter that is loaded beside its base.
+
+    Attributes:
+        directory: Where its files are.
+        nbytes: Its size in memory.
+
+    """
+
+    directory: Path
+    nbytes: int
+
+
 @runtime_checkable
 class AdaptableEngine(Engine, Protocol):
     """An engine that can have adapters beside its weights."""
 
     @property
-    def adapters(self) -> tuple[Path, ...]:
-        """Directories of the adapters that are loaded."""
+    def adapters(self) -> tuple[HeldAdapter, ...]:
+        """The adapters that are loaded; their sizes are a part of `nbytes`."""
 
     def adapted(self, adapter: Path) -> AbstractContextManager[Engine]:
         """Lend this engine with an adapter, which is not removed before the context is left.

@@ -10,19 +10,22 @@ from threading import Event
 
 import torch
 
-from gemma4_block.contract import Answer, Capabilities, Engine, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.contract import (
+    Answer,
+    Capabilities,
+    Engine,
+    GenerationConfig,
+    HeldAdapter,
+    ImageSeqLength,
+    Prompt,
+)
 from gemma4_block.engine.adapted import AdaptedEngine, make_preprocessor
 from gemma4_block.engine.byte_cache import ByteCache
 from gemma4_block.engine.family import DecodedReply
 from gemma4_block.engine.hardware import read_free_memory
 from gemma4_block.engine.loading import Checkpoint
 from gemma4_block.engine.postprocess import AnswerReader
-from gemma4_block.engine.preprocess import (
-    FeatureCache,
-    Preprocessor,
-    make_model_inputs,
-    read_model_inputs,
-)
+from gemma4_block.engine.preprocess import FeatureCache, Preprocessor, make_model_inputs, read_model_inputs
 from gemma4_block.engine.profiling import Profile, StageClock
 from gemma4_block.engine.residency import AdapterResidency
 from gemma4_block.engine.runner import ForwardPasses, ModelRunner, PrefixCache
@@ -69,14 +72,10 @@ class LocalEngine:
         self.preprocessor = make_preprocessor(checkpoint, image_seq_length)
         model, tokens = checkpoint.model, checkpoint.special_tokens
         clock = StageClock(model.device)
-        self._runner = ModelRunner(
-            ForwardPasses(
-                model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
-            ),
-            features=self._features,
-            prefixes=self._prefixes,
-            clock=clock,
+        passes = ForwardPasses(
+            model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
         )
+        self._runner = ModelRunner(passes, features=self._features, prefixes=self._prefixes, clock=clock)
         admission = Admission(
             settings.max_batch_size,
             measure=model.measure_cache,
@@ -110,9 +109,9 @@ class LocalEngine:
         return weights + self._features.nbytes + self._prefixes.nbytes
 
     @property
-    def adapters(self) -> tuple[Path, ...]:
-        """Directories of the adapters that are loaded."""
-        return self._adapters.directories
+    def adapters(self) -> tuple[HeldAdapter, ...]:
+        """The adapters that are loaded, in the order of loading."""
+        return self._adapters.held
 
     @contextmanager
     def adapted(self, adapter: Path) -> Iterator[Engine]:

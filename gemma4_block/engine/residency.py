@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from gemma4_block.contract import HeldAdapter
 from gemma4_block.engine.adapter_tag import AdapterTag
 from gemma4_block.engine.loading import Adapter, AdapterBank, AdapterFiles, load_inference_config
 from gemma4_block.engine.scheduler import Scheduler
@@ -77,10 +78,13 @@ class AdapterResidency:
         self._loading = Lock()
 
     @property
-    def directories(self) -> tuple[Path, ...]:
-        """Where those that are loaded come from, in the order of loading."""
+    def held(self) -> tuple[HeldAdapter, ...]:
+        """Those that are loaded, in the order of loading."""
         with self._lock:
-            return tuple(resident.loaded.directory for resident in self._residents.values())
+            loaded = [resident.loaded for resident in self._residents.values()]
+        return tuple(
+            HeldAdapter(directory=one.directory, nbytes=self._bank.measure(one.tag.name)) for one in loaded
+        )
 
     @contextmanager
     def borrow(self, directory: Path) -> Iterator[LoadedAdapter]:

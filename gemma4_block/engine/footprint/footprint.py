@@ -25,14 +25,14 @@ class Footprint:
     """
 
     weights: int
-    left_in_files: int
-    read_pages: int
-    are_weights_mapped: bool
-    kv_cache: int
-    work: int
-    images: int
-    caches: int
-    framework: int
+    left_in_files: int = 0
+    read_pages: int = 0
+    are_weights_mapped: bool = False
+    kv_cache: int = 0
+    work: int = 0
+    images: int = 0
+    caches: int = 0
+    framework: int = 0
 
     @property
     def needed(self) -> int:

@@ -52,6 +52,10 @@ class AdapterBank:
         """Size of all adapters in memory."""
         return sum(list(self._nbytes.values()))
 
+    def measure(self, name: str) -> int:
+        """Return the size of an adapter in memory; 0 once it is removed."""
+        return self._nbytes.get(name, 0)
+
     def check(self, directory: Path) -> Adapter:
         """Return an adapter that fits this base; see `read_adapter`."""
         return read_adapter(directory, self._base)

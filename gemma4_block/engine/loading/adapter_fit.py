@@ -1,5 +1,6 @@
 """Say whether an adapter fits a base, from their files alone, before memory is taken for either."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Adapter:
         config: How peft puts it on; its `target_modules` are whole names.
         changes_vision: Whether images look otherwise to it than to the base.
         is_per_row: Whether it can be used for some rows of a pass and not for others.
+        elements: How many numbers it has.
 
     """
 
@@ -49,6 +51,7 @@ class Adapter:
     config: "LoraConfig"
     changes_vision: bool
     is_per_row: bool
+    elements: int
 
 
 _FOUND: Final[LRUCache[tuple[AdapterFiles, Path], Adapter]] = LRUCache(_REMEMBERED)
@@ -109,6 +112,7 @@ def _read(files: AdapterFiles, base: Path) -> Adapter:
         config=config,
         changes_vision=changes_vision(touched),
         is_per_row=is_per_row(touched) and not rules.use_dora,
+        elements=sum(map(math.prod, held.values())),
     )
 
 

@@ -36,6 +36,19 @@ def find_base(adapter: Path, settings: Settings) -> Path:
     return base
 
 
+def find_variant_of(directory: Path) -> Variant | None:
+    """Return the variant whose weights a directory holds; None where it is none that is known here.
+
+    Args:
+        directory: Absolute, links followed.
+
+    Returns:
+        The variant.
+
+    """
+    return next((one for one in VARIANTS if str(directory) in _known_paths(one)), None)
+
+
 def _find_named(adapter: Path, settings: Settings) -> Path:
     name = read_base_name(adapter)
     if name is None:

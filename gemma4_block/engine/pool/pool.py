@@ -12,7 +12,7 @@ from typing import Final, get_args
 
 from gemma4_block.contract import Engine, KeepAlive, ModelReference, Quantization
 from gemma4_block.engine.fork import note_loading, refuse_forked
-from gemma4_block.engine.pool.adapters import adapt, check_adapter, find_base_reference
+from gemma4_block.engine.pool.adapters import adapt, check_adapter, find_base_reference, name_engine
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.factory import make_engine
 from gemma4_block.engine.pool.log_level import set_log_level
@@ -114,7 +114,7 @@ class EnginePool:
             ConfigurationError: The id is unknown or may not be used, or the precision cannot work.
             CheckpointError: The weights are missing, incomplete or damaged.
             EngineLoadingError: The engine is still loading.
-            OutOfMemoryError: Memory never holds the model.
+            OutOfMemoryError: Memory never holds the model, or now not its adapter.
             EngineError: This process was forked from one that had loaded a model.
 
         """
@@ -124,12 +124,14 @@ class EnginePool:
             raise ConfigurationError(f"quantization is {quantization!r}; it must be one of {allowed}.")
         settings = get_settings() if self._settings is None else self._settings
         reference = self._find(model_version, quantization, settings)
-        check_adapter(reference)
+        elements = check_adapter(reference)
         base = find_base_reference(reference)
-        resident = self._enter(model_version, base, settings)
+        resident = self._enter(name_engine(reference, model_version), base, settings)
         try:
-            with adapt(self._await(resident, settings.max_loading_seconds), reference) as engine:
-                yield engine
+            engine = self._await(resident, settings.max_loading_seconds)
+            room = self._room.admit_adapter(resident, model_version, elements)
+            with adapt(engine, reference, room) as adapted:
+                yield adapted
         finally:
             self._leave(resident, find_lifetime(settings.keep_alive, keep_alive))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
-from gemma4_block.catalogue import VARIANTS, Variant, find_named_variant
+from gemma4_block.catalogue import Variant, find_named_variant
 from gemma4_block.contract import LocalModel, ModelReference, Quantization, ServedModel
-from gemma4_block.engine.pool.bases import find_base
+from gemma4_block.engine.pool.bases import find_base, find_variant_of
 from gemma4_block.engine.pool.downloads import DOWNLOADS
 from gemma4_block.engine.pool.resolver import is_two_parts, resolve
 from gemma4_block.errors import ConfigurationError, ModelNotFoundError
@@ -46,18 +46,12 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
     adapter: Path | None = None
     if (directory / "adapter_config.json").is_file():
         adapter, directory = directory, find_base(directory, settings)
-        variant = _find_embedded(directory)
+        variant = find_variant_of(directory)
     if variant is not None and variant.why_whole:
         quantization = _keep_whole(variant, quantization)
     elif quantization == "auto":
         quantization = choose_auto_quantization(directory, settings)
     return LocalModel(directory=directory, quantization=quantization, adapter=adapter)
-
-
-def _find_embedded(directory: Path) -> Variant | None:
-    """Return the variant whose files come with the package, where these are they."""
-    embedded = (one for one in VARIANTS if one.directory is not None and one.directory.resolve() == directory)
-    return next(embedded, None)
 
 
 def _find_directory(model_version: str, variant: Variant | None, settings: Settings) -> Path:

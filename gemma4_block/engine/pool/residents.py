@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from typing_extensions import assert_never
 
-from gemma4_block.contract import AdaptableEngine, Engine, KeepAlive, ModelReference
+from gemma4_block.contract import AdaptableEngine, Engine, HeldAdapter, KeepAlive, ModelReference
 from gemma4_block.engine.pool.placement import Claim
 from gemma4_block.engine.pool.references import describe_reference, label_engine
 from gemma4_block.log_line import log_line
@@ -39,6 +39,7 @@ class Resident:
         is_unwanted: Whether it is to be closed as soon as nobody uses it.
         claim: The memory that it may take; None where nobody can tell, or before there was room for it.
         waits_for: What keeps it from being loaded, in words; empty where nothing does.
+        arriving_bytes: Memory that is kept for adapters that are being loaded.
         used_at: When somebody last stopped using it, or waiting for it; minus infinity before.
 
     """
@@ -55,6 +56,7 @@ class Resident:
     is_unwanted: bool = False
     claim: Claim | None = None
     waits_for: str = ""
+    arriving_bytes: int = 0
     used_at: float = -math.inf
 
     @property
@@ -130,6 +132,11 @@ class EngineStatus:
     failure: str | None
 
 
+def list_adapters(resident: Resident) -> tuple[HeldAdapter, ...]:
+    """Return the adapters that an engine has beside it."""
+    return resident.engine.adapters if isinstance(resident.engine, AdaptableEngine) else ()
+
+
 def describe_status(resident: Resident, now: float) -> EngineStatus:
     """Return what an operator sees of an engine."""
     unused = now - resident.used_at if math.isfinite(resident.used_at) else None
@@ -144,7 +151,7 @@ def describe_status(resident: Resident, now: float) -> EngineStatus:
         nbytes=None if resident.engine is None else resident.engine.nbytes,
         device=None if resident.claim is None else resident.claim.device,
         claimed_bytes=None if resident.claim is None else resident.claim.footprint.needed,
-        adapters=resident.engine.adapters if isinstance(resident.engine, AdaptableEngine) else (),
+        adapters=tuple(one.directory for one in list_adapters(resident)),
         closes_in_seconds=max(0.0, resident.expires_at - now) if is_expiring else None,
         failure=None if resident.failure is None else str(resident.failure),
     )

@@ -2,15 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from threading import Condition
 from typing import Final
 
 from gemma4_block.contract import LocalModel, ModelReference
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.placement import Claim, Close, Enter, Holding, Refuse, Wait, decide
-from gemma4_block.engine.pool.residents import Resident
+from gemma4_block.engine.pool.residents import Resident, list_adapters
 from gemma4_block.engine.pool.suggestions import explain_refusal
+from gemma4_block.errors import OutOfMemoryError
 from gemma4_block.log_line import log_line
 from gemma4_block.settings import Settings
 
@@ -90,10 +93,63 @@ class RoomMaker:
             if refusal is not None:
                 _log("refused", resident.name, refusal.claim)
                 raise explain_refusal(resident.name, model, settings, refusal)
-            _LOGGER.info(
-                log_line("Admission", model=resident.name, closes=victim.name, unused_seconds=idle_s)
-            )
-            self._close(victim)
+            self._close_for(resident.name, victim, idle_s)
+
+    @contextmanager
+    def admit_adapter(self, resident: Resident, name: str, elements: int) -> Iterator[None]:
+        """Keep room for an adapter beside its base while the context loads it.
+
+        What nobody uses is closed for it.
+
+        Args:
+            resident: Of the base; it is ready, and in use.
+            name: What the adapter was asked for as.
+            elements: How many numbers it has.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            OutOfMemoryError: There is no room now.
+
+        """
+        base = resident.claim
+        if base is None:
+            yield
+            return
+        claim = _claim_adapter(base, elements)
+        self._enter(name, resident, claim)
+        try:
+            yield
+        finally:
+            with self._changed:
+                resident.arriving_bytes -= claim.footprint.needed
+
+    def _enter(self, name: str, base: Resident, claim: Claim) -> None:
+        needed = claim.footprint.needed
+        while True:
+            with self._changed:
+                free = self._gauge.read_free(claim.device)
+                match decide([claim], {claim.device: free}, self._list_holdings(None)):
+                    case Enter():
+                        base.arriving_bytes += needed
+                        return
+                    case Close(reference=reference):
+                        victim = self._residents[reference]
+                        idle_s = time.monotonic() - victim.used_at
+                        victim.change("closing", time.monotonic())
+                    case Wait() | Refuse():
+                        raise OutOfMemoryError(
+                            f"{name} needs {needed / 1e6:.1f} MB on {claim.device} beside its base, and the "
+                            "models in use there may take all the rest. Lower GEMMA4_BLOCK_MAX_ADAPTERS, "
+                            "GEMMA4_BLOCK_MAX_BATCH_SIZE or GEMMA4_BLOCK_PREFIX_CACHE_BYTES, or free memory "
+                            "of other programs."
+                        )
+            self._close_for(name, victim, idle_s)
+
+    def _close_for(self, newcomer: str, victim: Resident, idle_s: float) -> None:
+        _LOGGER.info(log_line("Admission", model=newcomer, closes=victim.name, unused_seconds=idle_s))
+        self._close(victim)
 
     def _claim(self, resident: Resident, model: LocalModel, settings: Settings) -> tuple[Claim, ...]:
         devices = self._gauge.list_devices(settings)
@@ -119,13 +175,23 @@ class RoomMaker:
         )
         self._changed.wait(_LOOKS_EVERY_S)
 
-    def _list_holdings(self, newcomer: Resident) -> list[Holding]:
+    def _list_holdings(self, newcomer: Resident | None) -> list[Holding]:
         """Return what the others have; the lock is held."""
         return [
             _hold(one, one.claim)
             for one in self._residents.values()
             if one is not newcomer and one.claim is not None and one.state != "failed"
         ]
+
+
+def _claim_adapter(base: Claim, elements: int) -> Claim:
+    """Claim an adapter's memory, on the device and in the precision of its base."""
+    import torch
+
+    from gemma4_block.engine.footprint import Footprint
+
+    dtype: torch.dtype = getattr(torch, base.settings.dtype)
+    return replace(base, footprint=Footprint(weights=elements * dtype.itemsize))
 
 
 def _log(outcome: str, model: str, claim: Claim) -> None:
@@ -144,15 +210,16 @@ def _log(outcome: str, model: str, claim: Claim) -> None:
 
 def _hold(resident: Resident, claim: Claim) -> Holding:
     footprint = claim.footprint
+    needed = footprint.needed + sum(one.nbytes for one in list_adapters(resident))
     taken = 0
     if resident.engine is not None:
         # The system counts mapped weights as free, though they are needed.
         mapped = footprint.weights + footprint.left_in_files if footprint.are_weights_mapped else 0
-        taken = min(footprint.needed, max(0, resident.engine.nbytes - mapped))
+        taken = min(needed, max(0, resident.engine.nbytes - mapped))
     return Holding(
         reference=resident.reference,
         device=claim.device,
-        needed=footprint.needed,
+        needed=needed + resident.arriving_bytes,
         taken=taken,
         is_idle=resident.is_idle,
         is_changing=resident.state != "ready",

@@ -45,6 +45,8 @@ def test_a_released_model_is_known_without_its_files(variant: Variant, tmp_path:
             if name.startswith(("model.audio_tower", "model.embed_audio"))
         ),
     )
+    if variant.nf4_gb is not None:
+        assert round(weights.measure(torch.bfloat16, "nf4") / 1e9, 2) == variant.nf4_gb
     cache = Gemma4Model(model).measure_cache
     assert [
         known.shape.count_cached(tokens) * config.get_text_config().dtype.itemsize for tokens in (10, 5000)
