@@ -1,7 +1,6 @@
 """Serve workflows over HTTP with the stock inference server and this plugin, without Docker."""
 
 import base64
-import gc
 import os
 import secrets
 import signal
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from gemma4_block.cli.ending import QuickEnd
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION
 from gemma4_block.cli.workflows import one_step_workflow, refuse
 from gemma4_block.engine.pool import get_engine_pool, resolve
@@ -75,6 +75,7 @@ def serve(  # noqa: PLR0917 - typer's options have no order
     ] = None,
 ) -> None:
     """Serve workflows over HTTP until Ctrl-C."""
+    ending = QuickEnd()
     # Also reads .env, where the operator's settings may be.
     prepare_host_environment(allow_local_packages=allow_local_packages)
     # The requests of others would be refused for what only the operator can mend.
@@ -117,8 +118,7 @@ def serve(  # noqa: PLR0917 - typer's options have no order
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         pool.close()
-        # The last collections of garbage would walk through all of the host, for seconds.
-        gc.freeze()
+        ending.want()
         typer.echo("Stopped.")
 
 
