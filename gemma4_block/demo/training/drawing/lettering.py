@@ -44,6 +44,12 @@ def training_fonts() -> tuple[Path, ...]:
     return tuple(path for path in list_fonts() if not any(name in str(path) for name in HELD_OUT_FONTS))
 
 
+@lru_cache(maxsize=1)
+def held_out_fonts() -> tuple[Path, ...]:
+    """Return the fonts that only the evaluation writes in."""
+    return tuple(path for path in list_fonts() if path not in training_fonts())
+
+
 @lru_cache(maxsize=512)
 def load_font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     """Load a font at a size in pixels."""
