@@ -78,7 +78,7 @@ def test_the_rate_rises_stays_and_falls_once_an_end_is_set(
     step: int, end: int | None, expected: float
 ) -> None:
     """Warm-up at the start of both stages, then constant; over the last 2,000 steps down to nothing."""
-    assert Plan().rate(step, end, 2_000) == pytest.approx(expected)
+    assert Plan(tower_steps=1500).rate(step, end, 2_000) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_rate_rises_stays_and_falls_once_an_end_is_set(
 )
 def test_pictures_get_harder_in_both_stages(step: int, expected: float) -> None:
     """From one large thing to everything; the second stage begins with few things."""
-    assert Plan().difficulty(step) == pytest.approx(expected)
+    assert Plan(tower_steps=1500).difficulty(step) == pytest.approx(expected)
 
 
 @pytest.mark.slow
