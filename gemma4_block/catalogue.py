@@ -18,6 +18,8 @@ class Variant:
         nf4_gb: Weights in 10**9 bytes with 4-bit linear layers and whole towers; None where 4 bits are
             refused.
         why_whole: Why 4 bits are refused; empty where they are not.
+        caution: What users should know before they trust its answers, and what to take instead, in one
+            sentence; empty where there is nothing to say.
         context_tokens: Most tokens of prompt and answer together.
         license: The terms of the weights, and where they are written.
 
@@ -31,6 +33,7 @@ class Variant:
     parameters: int
     nf4_gb: float | None
     why_whole: str = ""
+    caution: str = ""
     context_tokens: int
     license: str
 
@@ -115,6 +118,8 @@ VARIANTS: tuple[Variant, ...] = (
         "shapes. It comes with this package, shows that everything works, and is of no use on photographs.",
         parameters=3_449_328,
         nf4_gb=None,
+        caution="gemma-4-demo knows drawn things only, and what it says about photographs is made up: take "
+        "gemma-4-e2b-it or a larger one for those (gemma4-block pull gemma-4-e2b-it).",
         why_whole="it takes 7 MB as it is, and what it can do was measured with whole weights only",
         context_tokens=8_192,
         license="Apache-2.0; the terms are in this package's LICENSE",

@@ -93,7 +93,8 @@ class ModelStepManifest(StepManifest):
     model_version: _VariantId | ModelIdSelector | str = Field(
         default=MODEL_IDS[0],
         title="Model",
-        description="Which Gemma 4 answers: larger ones see and know more, and need a larger GPU. A "
+        description="Which Gemma 4 answers: larger ones see and know more, and need a larger GPU. "
+        "gemma-4-demo knows drawn things only: for photographs take gemma-4-e2b-it or a larger one. A "
         f"fine-tuned model is named by its id, such as my-project/3. {other_names('model_version')}",
         examples=["gemma-4-e4b-it", "my-project/3", "$inputs.model_version"],
         json_schema_extra={"values_metadata": _MODEL_VERSIONS, "always_visible": True},
@@ -111,7 +112,8 @@ class ModelStepManifest(StepManifest):
         title="Visual Tokens per Image",
         description="How closely the model looks: the most tokens that an image may become. 70 and 140 are "
         "fast and do for captions and classes, 560 and 1120 are slower and show small print and small "
-        "objects. auto suits the task, and takes less for an image so small that less shows all of it. "
+        "objects. auto suits the task, and takes less for an image so small that less shows all of it. A "
+        "model that was not trained for a number takes the nearest that it was trained for. "
         f"{other_names('image_seq_length')}",
         examples=["auto", 280, "$inputs.image_seq_length"],
     )

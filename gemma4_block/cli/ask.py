@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from gemma4_block.cli.answers import LinePrinter, PagePrinter, Printer
+from gemma4_block.cli.caution import print_cautions
 from gemma4_block.cli.inquiry import QUESTION_ARGUMENT, Inquiry, Options, check_options
 from gemma4_block.cli.options import (
     DEFAULT_MODEL_VERSION,
@@ -115,6 +116,7 @@ def ask(
             else PagePrinter(inquiry.task, names_pictures=len(paths) > 1, output=folder)
         )
         has_failed = answer_all(inquiry, paths, printer)
+        print_cautions()
     if has_failed:
         raise typer.Exit(code=1)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from gemma4_block.cli.caution import print_cautions
 from gemma4_block.cli.gallery import write_gallery
 from gemma4_block.cli.options import DEFAULT_MODEL_VERSION, ModelVersion
 from gemma4_block.cli.workflows import (
@@ -66,6 +67,7 @@ def demo(
             if image is not None:
                 raise ConfigurationError("--gallery draws its own pictures. Leave --image out.")
             write_gallery(output, model_version, console)
+            print_cautions()
             return
         picture = draw_picture() if image is None else Picture(pixels=read_bgr(image), scene=None)
         with console.status("Starting the Workflows engine ..."):
@@ -83,6 +85,7 @@ def demo(
             took_ms = round(1000 * (time.perf_counter() - start_s))
         console.print(_table(row, picture, took_ms))
         _save(row, output / f"{_EXAMPLE}.png", console)
+        print_cautions()
 
 
 def read_bgr(path: Path) -> "npt.NDArray[np.uint8]":

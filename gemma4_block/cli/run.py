@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from gemma4_block.cli.caution import print_cautions
 from gemma4_block.cli.workflows import Specification, load_example, terminal_manners
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.reading import JsonValue
@@ -59,6 +60,7 @@ def run(
             assert video is not None, "one of the two is given"
             _check_video(video)
             failures = run_on_video(job, video, output)
+        print_cautions()
     for failure in failures:
         typer.echo(" ".join(failure.split()), err=True)
     typer.echo(f"The results are in {output}")

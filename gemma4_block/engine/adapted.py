@@ -99,6 +99,7 @@ def make_preprocessor(
         checkpoint.template,
         checkpoint.image_processor,
         checkpoint.special_tokens,
+        checkpoint.budgets,
         context_tokens=checkpoint.context_tokens,
         inference_config=checkpoint.inference_config if adapter is None else adapter.inference_config,
         image_seq_length=image_seq_length,

@@ -100,7 +100,7 @@ class LocalEngine:
     @property
     def capabilities(self) -> Capabilities:
         """All that an engine can do, with the budgets that the checkpoint was trained for."""
-        return Capabilities(image_seq_lengths=self.checkpoint.image_seq_lengths)
+        return Capabilities(image_seq_lengths=self.checkpoint.budgets.trained)
 
     @property
     def nbytes(self) -> int:

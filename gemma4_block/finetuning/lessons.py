@@ -76,7 +76,7 @@ class Lessons:
                     image_seq_length=self._wording.image_seq_length
                     if self._wording.image_seq_length is not None
                     else fit_image_seq_length(
-                        self._wording.task.image_seq_length, self._checkpoint.image_seq_lengths, [image]
+                        self._wording.task.image_seq_length, self._checkpoint.budgets.trained, [image]
                     ),
                     prompt=example.prefix,
                     system_prompt=self._wording.system_prompt,

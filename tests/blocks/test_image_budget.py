@@ -1,8 +1,5 @@
 """How closely the embedded model looks at images of different sizes, through the Workflows engine."""
 
-import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 # The host's settings must be installed before roboflow_workflows freezes its own.
@@ -11,11 +8,10 @@ import numpy as np
 import pytest
 from roboflow_workflows.execution_engine.core import ExecutionEngine
 
-import gemma4_block.demo
 from gemma4_block.engine.pool.pool import EnginePool
 from gemma4_block.settings import Settings
+from tests.demo_copies import copy_demo
 
-DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 # Width and height: a small crop, a large one, a frame.
 SIZES_WH = [(64, 64), (400, 400), (640, 480)]
 
@@ -24,9 +20,8 @@ SIZES_WH = [(64, 64), (400, 400), (640, 480)]
 def pool(tmp_path_factory: pytest.TempPathFactory) -> EnginePool:
     """A pool that knows the embedded model as one that was trained for all budgets, as Google's are."""
     root = tmp_path_factory.mktemp("models")
-    shutil.copytree(DEMO_CHECKPOINT, root / "demo")
-    config = root / "demo" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"trained_image_seq_lengths": None}))
+    copy_demo(root / "demo")
+    copy_demo(root / "small", (70, 140))
     return EnginePool(Settings(device="cpu", model_roots=(root,)))
 
 
@@ -66,9 +61,16 @@ def test_a_small_crop_becomes_few_tokens(pool: EnginePool) -> None:
     assert ask(pool, "gemma4@v1", SIZES_WH) == [64, 121, 266]
 
 
-def test_a_number_is_taken_as_it_is(pool: EnginePool) -> None:
+def test_a_trained_number_is_taken_as_it_is(pool: EnginePool) -> None:
     """Whoever asks for more tokens than a crop needs gets them."""
     assert ask(pool, "gemma4@v1", SIZES_WH, image_seq_length=280) == [256, 256, 266]
+
+
+def test_another_number_becomes_the_nearest(pool: EnginePool) -> None:
+    """A model that was trained for 70 and 140 is not asked at 1120."""
+    asked = {"image_seq_length": 1120, "model_version": "small"}
+    assert ask(pool, "gemma4@v1", SIZES_WH[1:], **asked) == [121, 130]
+    assert ask(pool, "gemma4_multi_image@v1", SIZES_WH[1:], **asked) == [121 + 130]
 
 
 def test_the_largest_image_of_a_question_decides(pool: EnginePool) -> None:

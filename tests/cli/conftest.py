@@ -7,6 +7,12 @@ import pytest
 
 from gemma4_block.cli import app
 
+CAUTION = (
+    "gemma-4-demo knows drawn things only, and what it says about photographs is made up: take "
+    "gemma-4-e2b-it or a larger one for those (gemma4-block pull gemma-4-e2b-it)."
+)
+"""What stderr says wherever the embedded model has answered."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:

@@ -17,7 +17,7 @@ from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.fields import GenerationFields
 from gemma4_block.settings import Settings
 
-from .conftest import Ended
+from .conftest import CAUTION, Ended
 
 SCENE = draw_scene(np.random.default_rng(0), shape_count=2)
 
@@ -34,6 +34,12 @@ def test_the_answer_is_the_only_thing_on_stdout(run: Callable[..., Ended], image
     """A question about a scene prints the true answer and nothing else."""
     result = run("ask", image, "How many shapes are there?")
     assert (result.exit_code, result.stdout) == (0, "2\n")
+
+
+def test_the_embedded_model_says_what_it_is_not_for(run: Callable[..., Ended], folder: Path) -> None:
+    """One line of stderr, however many pictures and whatever the form of the answers."""
+    result = run("ask", f"{folder}/[ad].png", "How many shapes are there?", "--json")
+    assert (result.stdout, result.stderr) == ('"2"\n"2"\n', f"{CAUTION}\n")
 
 
 def test_a_task_that_brings_its_question_needs_none(run: Callable[..., Ended], image: str) -> None:
@@ -82,7 +88,7 @@ def test_counts_are_a_table_for_people_and_json_for_programs(run: Callable[..., 
     truth = {label: sum(shape.label == label for shape in SCENE.shapes) for label in LABELS}
     options = ("--task-type", "counting", "--classes", CLASSES)
     printed = run("ask", image, *options)
-    assert (printed.exit_code, printed.stderr) == (0, "")
+    assert (printed.exit_code, printed.stderr) == (0, f"{CAUTION}\n")
     expected = [["class", "count"], *([label, str(count)] for label, count in truth.items())]
     assert table(printed.stdout) == expected
     as_json = run("ask", image, *options, "--json")
@@ -111,7 +117,7 @@ def test_boxes_are_drawn_into_a_copy(
     result = run("ask", "scene.png", "--task-type", "object-detection", "--classes", ",".join(LABELS))
     *lines, where = result.stdout.splitlines()
     headings, *rows = table("\n".join(lines))
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"{CAUTION}\n")
     assert headings == ["class", "confidence", "left", "top", "right", "bottom"]
     assert sorted(row[0] for row in rows) == sorted(shape.label for shape in SCENE.shapes)
     for name, _, *box in rows:
@@ -189,6 +195,7 @@ def test_a_picture_that_cannot_be_read_costs_its_own_answer_only(
     assert [line.split(" cannot")[0] for line in result.stderr.splitlines()] == [
         str(folder / "b.png"),
         str(folder / "c.jpg"),
+        CAUTION,
     ]
 
 

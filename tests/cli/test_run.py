@@ -14,7 +14,7 @@ from gemma4_block.cli.run import PICTURE_ENDINGS, read_job
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.errors import ConfigurationError
 
-from .conftest import Ended
+from .conftest import CAUTION, Ended
 
 QUESTION = "--set", "question=How many shapes are there?"
 
@@ -44,11 +44,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_picture_of_a_folder_is_a_run(run: Callable[..., Ended], folder: Path, tmp_path: Path) -> None:
-    """All answers in one table, and a folder for each picture; nothing is said on stderr."""
+    """All answers in one table, a folder for each picture; stderr says what the model is not for."""
     output = tmp_path / "results"
     result = run("run", "ask_one_image", "--images", str(folder), "--output", str(output), *QUESTION)
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"{CAUTION}\n")
     assert result.stdout.endswith(f"The results are in {output}\n")
     rows = read_rows(output / "aggregated_results.csv")
     assert {row["image"]: row["answer"] for row in rows} == {"one.png": "1", "two.png": "2"}
@@ -64,7 +64,7 @@ def test_every_frame_of_a_video_is_a_run(run: Callable[..., Ended], tmp_path: Pa
     writer.release()
     result = run("run", "caption_to_text_display", "--video", str(path), "--output", str(output))
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, f"{CAUTION}\n")
     captions = [row["caption"] for row in read_rows(output / "workflow_results_source_0.csv")]
     assert len(captions) == 2
     assert all(captions)
@@ -80,8 +80,9 @@ def test_a_picture_that_fails_is_told_and_the_others_are_there(
     output = tmp_path / "results"
     result = run("run", "ask_one_image", "--images", str(folder), "--output", str(output), *QUESTION)
 
-    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
-    assert "bad.png" in result.stderr
+    caution, failure = result.stderr.splitlines()
+    assert (result.exit_code, caution) == (1, CAUTION)
+    assert "bad.png" in failure
     assert {row["image"] for row in read_rows(output / "aggregated_results.csv")} == {"one.png", "two.png"}
 
 

@@ -1,12 +1,9 @@
 """The evaluation: what it asks, and what the shipped checkpoint reaches."""
 
-from collections.abc import Sequence
-from threading import Event
-
 import numpy as np
 import pytest
 
-from gemma4_block.contract import Answer, Capabilities, GenerationConfig, LocalModel, Prompt
+from gemma4_block.contract import LocalModel
 from gemma4_block.demo import phrases
 from gemma4_block.demo.evaluation.judges import UNTRAINED_QUESTIONS
 from gemma4_block.demo.evaluation.report import (
@@ -15,49 +12,13 @@ from gemma4_block.demo.evaluation.report import (
     Report,
     evaluate,
 )
-from gemma4_block.demo.training.trainer import Plan
+from gemma4_block.demo.training.learning import Plan
 from gemma4_block.engine.pool import load_local
-from gemma4_block.errors import PromptError
 from gemma4_block.settings import Settings
+from tests.demo.one_answer import OneAnswerEngine
 
 # Well below what is demanded of 300 scenes: 20 scenes scatter by ten points and more.
 FLOORS = {"count": 0.8, "describe": 0.6, "classify": 0.95, "digits": 0.8, "yes or no": 0.85}
-
-
-class OneAnswerEngine:
-    """Say the same to every prompt, and keep what was asked."""
-
-    capabilities = Capabilities(image_seq_lengths=(70,))
-    nbytes = 0
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.asked: list[tuple[Prompt, GenerationConfig]] = []
-
-    def answer(
-        self,
-        prompts: Sequence[Prompt],
-        generation: GenerationConfig,
-        *,
-        deadline: float | None = None,  # noqa: ARG002 - part of the signature
-        cancelled: Event | None = None,  # noqa: ARG002
-    ) -> list[Answer | PromptError]:
-        """Return the one answer for each prompt."""
-        self.asked += [(prompt, generation) for prompt in prompts]
-        return [
-            Answer(
-                text=self.text,
-                thinking="",
-                finish_reason="stop",
-                input_tokens=1,
-                output_tokens=1,
-                image_tokens=1,
-            )
-            for _ in prompts
-        ]
-
-    def close(self) -> None:
-        """There is nothing to give back."""
 
 
 def values(report: Report) -> dict[str, float]:
@@ -82,7 +43,7 @@ def test_untrained_questions_are_untrained() -> None:
 def test_every_row_is_asked_and_scored() -> None:
     """An engine that always finds nothing is right where nothing is, and nowhere else."""
     engine = OneAnswerEngine("[]")
-    report = evaluate(engine, scene_count=6, seed=1)
+    report = evaluate(engine, scene_count=6, picture_count=0, seed=1)
     assert values(report) == {
         "count": 0.0,
         "describe": 0.0,
@@ -130,7 +91,7 @@ def test_every_row_is_asked_and_scored() -> None:
 def test_questions_have_the_trained_wording() -> None:
     """The questions that have targets are asked as training asks them."""
     engine = OneAnswerEngine("2")
-    evaluate(engine, scene_count=6, seed=1)
+    evaluate(engine, scene_count=6, picture_count=0, seed=1)
     asked = {prompt.text for prompt, _ in engine.asked}
     assert {
         "How many shapes are there?",
@@ -144,9 +105,9 @@ def test_questions_have_the_trained_wording() -> None:
 def test_the_same_seed_asks_the_same() -> None:
     """Scenes and questions follow from the seed alone."""
     first, second, other = OneAnswerEngine("2"), OneAnswerEngine("2"), OneAnswerEngine("2")
-    evaluate(first, scene_count=3, seed=1)
-    evaluate(second, scene_count=3, seed=1)
-    evaluate(other, scene_count=3, seed=2)
+    evaluate(first, scene_count=3, picture_count=0, seed=1)
+    evaluate(second, scene_count=3, picture_count=0, seed=1)
+    evaluate(other, scene_count=3, picture_count=0, seed=2)
     for (one, _), (same, _) in zip(first.asked, second.asked, strict=True):
         assert one.text == same.text
         np.testing.assert_array_equal(one.images[0], same.images[0])
@@ -155,7 +116,7 @@ def test_the_same_seed_asks_the_same() -> None:
 
 def test_thinking_may_cost_five_points() -> None:
     """The target while thinking follows from the plain value."""
-    report = evaluate(OneAnswerEngine("1"), scene_count=12, seed=1)
+    report = evaluate(OneAnswerEngine("1"), scene_count=12, picture_count=0, seed=1)
     targets = {row.name: row.target for row in report.rows}
     plain = next(row.value for row in report.weak_spots if row.name == "count, all")
     assert plain > 0
@@ -170,6 +131,6 @@ def test_the_shipped_checkpoint_sees() -> None:
     engine = load_local(
         LocalModel(directory=CHECKPOINT_DIRECTORY, quantization="none"), Settings(max_batch_size=32)
     )
-    measured = values(evaluate(engine, scene_count=20))
+    measured = values(evaluate(engine, scene_count=20, picture_count=0))
     missed = {name: measured[name] for name, floor in FLOORS.items() if measured[name] < floor}
     assert missed == {}

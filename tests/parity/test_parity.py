@@ -25,7 +25,7 @@ from gemma4_block.errors import PromptError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
 from gemma4_block.tasks import TASKS, Detections
-from tests.parity.cases import BUDGETS, BoxCase, Case, find_box_cases, find_cases
+from tests.parity.cases import BoxCase, Case, find_box_cases, find_cases
 from tests.parity.likeness import TOLERANCE, numbers, without_numbers
 from tests.parity.vllm_server import MODEL, PYTHON, running_vllm
 
@@ -57,9 +57,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def remote(url: str) -> Iterator[RemoteEngine]:
-    """The same model there."""
-    engine = connect(Server(model_id=MODEL, urls=(url,), model=MODEL, image_seq_lengths=BUDGETS))
+def remote(url: str, local: LocalEngine) -> Iterator[RemoteEngine]:
+    """The same model there; both move a budget that it was not trained for alike."""
+    trained = local.capabilities.image_seq_lengths
+    engine = connect(Server(model_id=MODEL, urls=(url,), model=MODEL, image_seq_lengths=trained))
     yield engine
     engine.close()
 

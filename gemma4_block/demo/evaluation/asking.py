@@ -1,4 +1,4 @@
-"""Ask a checkpoint through the tasks that answer in JSON, as a workflow does."""
+"""Ask a checkpoint through the tasks, as a workflow does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gemma4_block.demo.scenes import Scene
 from gemma4_block.errors import AnswerError
 from gemma4_block.tasks import TASKS, Detections, Predictions, Result, TaskRequest, TaskType
 
-# The longest true answers are 5 boxes and 7 classes.
+# The longest true answers about scenes are 5 boxes and 7 classes.
 _MAX_NEW_TOKENS = 192
 
 
@@ -27,10 +27,36 @@ class Asked:
         return None if self.result is None else self.result.predictions
 
 
+def ask_requests(
+    engine: Engine, name: TaskType, requests: Sequence[TaskRequest], *, max_new_tokens: int = _MAX_NEW_TOKENS
+) -> list[Asked]:
+    """Ask all requests of a task.
+
+    Args:
+        engine: Asked in one batch, always for the likeliest answer.
+        name: The task.
+        requests: What is asked.
+        max_new_tokens: A model that runs on is cut here.
+
+    Returns:
+        One for each request, in order.
+
+    """
+    task = TASKS[name]
+    generation = GenerationConfig(max_new_tokens=max_new_tokens)
+    answers = engine.answer([task.ask(request) for request in requests], generation)
+    found = []
+    for request, answer in zip(requests, answers, strict=True):
+        if not isinstance(answer, Answer):
+            raise answer
+        found.append(Asked(request=request, result=_read(name, answer, request)))
+    return found
+
+
 def ask_task(
     engine: Engine, name: TaskType, scenes: Sequence[Scene], classes: Sequence[tuple[str, ...]]
 ) -> list[Asked]:
-    """Ask about each scene with its own classes.
+    """Ask about each scene with its own classes, at the smallest budget that the checkpoint was trained for.
 
     Args:
         engine: Asked in one batch, always for the likeliest answer.
@@ -42,27 +68,32 @@ def ask_task(
         One for each scene, in order.
 
     """
-    task = TASKS[name]
+    budget = min(engine.capabilities.image_seq_lengths)
     requests = [
-        TaskRequest(
-            images=(scene.image,), image_seq_length=min(engine.capabilities.image_seq_lengths), classes=names
-        )
+        TaskRequest(images=(scene.image,), image_seq_length=budget, classes=names)
         for scene, names in zip(scenes, classes, strict=True)
     ]
-    generation = GenerationConfig(max_new_tokens=_MAX_NEW_TOKENS)
-    answers = engine.answer([task.ask(request) for request in requests], generation)
-    found = []
-    for request, answer in zip(requests, answers, strict=True):
-        if not isinstance(answer, Answer):
-            raise answer
-        found.append(Asked(request=request, result=_read(name, answer, request)))
-    return found
+    return ask_requests(engine, name, requests)
 
 
 def match_detections(asked: Asked, scene: Scene) -> list[tuple[float, bool]]:
     """Return of each answered box its confidence, 0 where it has none, and whether such a shape is there."""
+    return match_to_truth(asked, [true_box(scene, shape) for shape in scene.shapes])
+
+
+def match_to_truth(asked: Asked, truth: Sequence[LabelledBox]) -> list[tuple[float, bool]]:
+    """Compare the boxes of an answer with the true ones.
+
+    Args:
+        asked: A detection.
+        truth: The boxes that are in the image.
+
+    Returns:
+        Of each answered box its confidence, 0 where it has none, and whether it is right.
+
+    """
     items = asked.predictions.items if isinstance(asked.predictions, Detections) else ()
-    height, width = scene.image.shape[:2]
+    height, width = asked.request.images[0].shape[:2]
     given = [
         LabelledBox(
             label=item.class_name,
@@ -75,9 +106,10 @@ def match_detections(asked: Asked, scene: Scene) -> list[tuple[float, bool]]:
         )
         for item in items
     ]
-    right = [box for box, _ in match_boxes(given, [true_box(scene, shape) for shape in scene.shapes])]
+    right = [box for box, _ in match_boxes(given, truth)]
+    # Two answered boxes may be equal, and only one of them is right.
     return [
-        (0.0 if item.confidence is None else item.confidence, box in right)
+        (0.0 if item.confidence is None else item.confidence, any(box is one for one in right))
         for item, box in zip(items, given, strict=True)
     ]
 

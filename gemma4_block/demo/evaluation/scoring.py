@@ -21,6 +21,7 @@ class Row:
         target: The least that the shipped checkpoint must reach; None where there is no demand.
         limit: The most that it may reach, of what should be small; None where there is no demand.
         n: How many answers or boxes it was measured on.
+        budget: Visual token budget of the images; None where rows of one budget only are measured.
 
     """
 
@@ -29,6 +30,7 @@ class Row:
     target: float | None = None
     limit: float | None = None
     n: int
+    budget: int | None = None
 
     @property
     def demand(self) -> str:
@@ -36,6 +38,11 @@ class Row:
         if self.limit is not None:
             return f"at most {self.limit:.3f}"
         return "" if self.target is None else f"{self.target:.3f}"
+
+    @property
+    def has_demand(self) -> bool:
+        """Whether something is demanded of the value."""
+        return self.target is not None or self.limit is not None
 
     @property
     def is_met(self) -> bool:
@@ -87,7 +94,7 @@ def score_exact(name: str, pairs: Sequence[Pair], target: float | None = None) -
 
     Examples:
         >>> score_exact("count", [("2", "2"), ("3", "2")], 0.85)
-        Row(name='count', value=0.5, target=0.85, limit=None, n=2)
+        Row(name='count', value=0.5, target=0.85, limit=None, n=2, budget=None)
 
     """
     right = sum(expected == given for expected, given in pairs)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from gemma4_block.contract import ImageSeqLength, Quantization
+from gemma4_block.contract import Quantization
+from gemma4_block.engine.budgets import TrainedBudgets
 from gemma4_block.engine.family import (
     ChatTemplate,
     Detokenizer,
@@ -83,7 +84,7 @@ class Checkpoint:
         special_tokens: The ids that steer.
         sampling_defaults: What its generation config says.
         inference_config: The host's preprocessing of a fine-tuned package, or None.
-        image_seq_lengths: Visual token budgets it was trained for, smallest first.
+        budgets: Visual token budgets that it was trained for, smallest first.
         context_tokens: Positions that the model knows, for prompt and reply together.
         adapters: Takes adapters that are put beside the model.
 
@@ -97,7 +98,7 @@ class Checkpoint:
     special_tokens: SpecialTokens
     sampling_defaults: SamplingDefaults
     inference_config: "InferenceConfig | None"
-    image_seq_lengths: tuple[ImageSeqLength, ...]
+    budgets: TrainedBudgets
     context_tokens: int
     adapters: AdapterBank
 
@@ -167,7 +168,7 @@ def load_checkpoint(directory: Path, options: LoadOptions, *, base: Path | None 
         special_tokens=opened.special_tokens,
         sampling_defaults=opened.sampling_defaults,
         inference_config=load_inference_config(directory),
-        image_seq_lengths=trained_image_seq_lengths(config),
+        budgets=TrainedBudgets(str(directory), trained_image_seq_lengths(config)),
         context_tokens=opened.context_tokens,
         adapters=AdapterBank(model, weights),
     )

@@ -29,6 +29,10 @@ SKIPPED_MODULES = (
 # The CPU kernels of bitsandbytes 0.50 quantize blocks of 64 values and fail on a layer with fewer in a row;
 # only checkpoints much smaller than Google's have one.
 _BLOCK_SIZE = 64
+# A processor with AVX512_BF16 packs so many rows at a time and fails on a layer with a rest, as none of
+# Google's has.
+# Source: _convert_weight_packed_for_cpu in bitsandbytes/functional.py of 0.50.
+_PACKED_ROWS = 32
 
 # The rest of the free memory is for prompts, caches, and the programs that start later. A machine that has to
 # swap is slower than any precision.
@@ -121,8 +125,12 @@ def make_4_bit_config(config: "PreTrainedConfig", machine: "Machine") -> "BitsAn
     from transformers import BitsAndBytesConfig
 
     skipped = list(SKIPPED_MODULES)
-    if getattr(config.get_text_config(), "hidden_size_per_layer_input", 0) % _BLOCK_SIZE:
+    text = config.get_text_config()
+    layer_inputs = getattr(text, "hidden_size_per_layer_input", 0)
+    if layer_inputs % _BLOCK_SIZE:
         skipped += ["per_layer_input_gate", "per_layer_projection"]
+    if layer_inputs * text.num_hidden_layers % _PACKED_ROWS:
+        skipped.append("per_layer_model_projection")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_compute_dtype=torch.float32 if is_slow_in(torch.bfloat16, machine) else torch.bfloat16,

@@ -1,6 +1,7 @@
 """Hold the engines of this process, and find the one that a model's name means."""
 
 from gemma4_block.engine.pool.bases import find_base
+from gemma4_block.engine.pool.cautions import find_caution
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.copies import describe_own_copies
 from gemma4_block.engine.pool.factory import load_local, make_engine
@@ -24,6 +25,7 @@ __all__ = [
     "describe_own_copies",
     "fetch",
     "find_base",
+    "find_caution",
     "find_hub_snapshot",
     "find_reference",
     "get_engine_pool",

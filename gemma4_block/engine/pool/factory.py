@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import assert_never
 
 from gemma4_block.contract import Engine, LocalModel, ModelReference, ServedModel
+from gemma4_block.engine.pool.cautions import log_caution
 from gemma4_block.errors import ConfigurationError
 from gemma4_block.servers import Server
 from gemma4_block.settings import Settings
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_engine(reference: ModelReference, settings: Settings) -> Engine:
-    """Load or connect an engine, as the operator's settings say.
+    """Load or connect an engine, as the operator's settings say, and log what its model is not for.
 
     Args:
         reference: Which one.
@@ -31,14 +32,16 @@ def make_engine(reference: ModelReference, settings: Settings) -> Engine:
     """
     match reference:
         case LocalModel():
-            return load_local(reference, settings)
+            engine: Engine = load_local(reference, settings)
         case ServedModel():
             # The client library is imported when the first served model is asked for, and not before.
             from gemma4_block.engine.remote import connect
 
-            return connect(_find_server(reference, settings))
+            engine = connect(_find_server(reference, settings))
         case _:
             assert_never(reference)
+    log_caution(reference)
+    return engine
 
 
 def load_local(model: LocalModel, settings: Settings) -> "LocalEngine":

@@ -7,6 +7,7 @@ import torch
 
 from gemma4_block.contract import Choices, Constraint, ImageSeqLength, JsonSchema, Prompt, RgbImage
 from gemma4_block.engine.adapter_tag import AdapterTag
+from gemma4_block.engine.budgets import TrainedBudgets
 from gemma4_block.engine.family import ChatTemplate, ImageProcessor, SpecialTokens
 from gemma4_block.engine.preprocess.prepared import (
     ChoiceIds,
@@ -31,6 +32,7 @@ class Preprocessor:
         template: Renders and encodes texts.
         image_processor: Cuts images.
         special_tokens: Of the checkpoint.
+        budgets: That it was trained for; others are moved to the nearest of them.
         context_tokens: Positions that the model knows, for prompt and answer together.
         inference_config: The host's preprocessing of a fine-tuned package, or None.
         image_seq_length: Visual token budget where a prompt names none; None means the checkpoint's.
@@ -43,6 +45,7 @@ class Preprocessor:
         template: ChatTemplate,
         image_processor: ImageProcessor,
         special_tokens: SpecialTokens,
+        budgets: TrainedBudgets,
         *,
         context_tokens: int,
         inference_config: "InferenceConfig | None",
@@ -52,6 +55,7 @@ class Preprocessor:
         self._template = template
         self._image_processor = image_processor
         self._special_tokens = special_tokens
+        self._budgets = budgets
         self._context_tokens = context_tokens
         self._inference_config = inference_config
         self._image_seq_length = image_seq_length
@@ -87,6 +91,8 @@ class Preprocessor:
         length = self._image_seq_length if prompt.image_seq_length is None else prompt.image_seq_length
         if length is None:
             length = self._image_processor.image_seq_length
+        if prompt.images:
+            length = self._budgets.choose(length)
         images = tuple(self._prepare_image(image, length, image_size_wh, features) for image in prompt.images)
         conversation = self._template.render(
             prompt, [image.soft_tokens for image in images], enable_thinking=enable_thinking

@@ -7,6 +7,7 @@ from threading import Event
 from weakref import finalize
 
 from gemma4_block.contract import Answer, Capabilities, GenerationConfig, Prompt
+from gemma4_block.engine.budgets import TrainedBudgets
 from gemma4_block.engine.remote.asking import Asking
 from gemma4_block.engine.remote.choices import ChoiceScorer
 from gemma4_block.engine.remote.connection import Connection, close_all, read_key
@@ -148,6 +149,7 @@ async def _open_line(server: Server, key: str | None) -> Line:
         server=server,
         connections=connections,
         abilities=abilities,
+        budgets=TrainedBudgets(server.model_id, server.image_seq_lengths),
         geometry=geometry,
         in_flight=asyncio.Semaphore(server.max_in_flight),
         scorer=None if abilities.opening is None else ChoiceScorer(server.model, abilities.opening),

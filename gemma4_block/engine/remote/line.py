@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from gemma4_block.engine.budgets import TrainedBudgets
 from gemma4_block.engine.remote.choices import ChoiceScorer
 from gemma4_block.engine.remote.connection import Connection, close_all
 from gemma4_block.engine.remote.failures import NoAnswerError
@@ -24,6 +25,7 @@ class Line:
         server: The operator's entry.
         connections: One for each URL, in order.
         abilities: What the server can do.
+        budgets: That the operator says the model was trained for.
         geometry: How the model sees images.
         in_flight: Bounds the requests of this process.
         scorer: Scores choices; None where the server cannot.
@@ -33,6 +35,7 @@ class Line:
     server: Server
     connections: tuple[Connection, ...]
     abilities: Abilities
+    budgets: TrainedBudgets
     geometry: TowerGeometry
     in_flight: asyncio.Semaphore
     scorer: ChoiceScorer | None

@@ -46,9 +46,7 @@ async def write_question(
     images = [to_rgb(image, "rgb") for image in prompt.images]
     found, image_tokens = [], 0
     for image in images:
-        budget = (
-            line.abilities.image_seq_length if prompt.image_seq_length is None else prompt.image_seq_length
-        )
+        budget = line.abilities.image_seq_length if asked is None else asked
         assert budget is not None, "a server that reads no images was refused"
         size_wh = image.shape[1], image.shape[0]
         found.append(await urls.find(image, line.geometry.find_sent_size(size_wh, budget)))
@@ -72,12 +70,14 @@ def _find_budget(line: Line, prompt: Prompt) -> ImageSeqLength | None:
             f"{line.server.model_id} reads no images on its server, or not as Gemma 4 does. Ask "
             "without, or let the server serve Gemma 4 with images."
         )
-    if asked is None or not prompt.images or asked == abilities.image_seq_length:
-        return asked if abilities.has_budgets else None
-    if not abilities.has_budgets:
+    if asked is None or not prompt.images:
+        return None
+    if abilities.has_budgets:
+        return line.budgets.choose(asked)
+    if asked != abilities.image_seq_length:
         raise PromptError(
             f"image_seq_length is {asked}, and the server of {line.server.model_id} has "
             f"{abilities.image_seq_length} for every image. Ask for that, or start vLLM with "
             "--trust-request-mm-kwargs."
         )
-    return asked
+    return None

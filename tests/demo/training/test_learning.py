@@ -15,6 +15,7 @@ from gemma4_block.contract import Answer, GenerationConfig, Prompt
 from gemma4_block.demo.training.learning import Plan, Settings, Trainer, train
 from gemma4_block.demo.training.learning.architecture import build_config, build_model, build_tokenizer
 from gemma4_block.demo.training.learning.batches import build_batch, draw_batch
+from gemma4_block.demo.training.learning.heads import _place_loss
 from gemma4_block.demo.training.learning.scoring import score
 from gemma4_block.engine.compat.gemma4_hf import Gemma4HF
 
@@ -78,7 +79,7 @@ def test_the_rate_rises_stays_and_falls_once_an_end_is_set(
     step: int, end: int | None, expected: float
 ) -> None:
     """Warm-up at the start of both stages, then constant; over the last 2,000 steps down to nothing."""
-    assert Plan().rate(step, end, 2_000) == pytest.approx(expected)
+    assert Plan(tower_steps=1500).rate(step, end, 2_000) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_the_rate_rises_stays_and_falls_once_an_end_is_set(
 )
 def test_pictures_get_harder_in_both_stages(step: int, expected: float) -> None:
     """From one large thing to everything; the second stage begins with few things."""
-    assert Plan().difficulty(step) == pytest.approx(expected)
+    assert Plan(tower_steps=1500).difficulty(step) == pytest.approx(expected)
 
 
 @pytest.mark.slow
@@ -131,7 +132,7 @@ def test_the_heads_learn_what_lies_under_soft_tokens() -> None:
     trainer = Trainer(Plan(warm_up_steps=1, learning_rate=5e-3), GemmaTokenizer())
     batch = build_batch(np.random.default_rng(0), 70, 4, 0.5)
     losses = [trainer.learn(batch) for _ in range(20)]
-    assert set(losses[0]) == {"kinds", "colors", "chars", "centers", "hundreds", "tens"}
+    assert set(losses[0]) == {"kinds", "colors", "chars", "centers", "hundreds", "tens", "edges", "places"}
     assert all(losses[-1][name] < 0.9 * loss for name, loss in losses[0].items())
 
 
@@ -193,3 +194,36 @@ def test_an_export_is_a_readable_bfloat16_checkpoint_with_measured_clamps(
         (answer,) = model.answer([prompt], GenerationConfig(max_new_tokens=2))
         assert isinstance(answer, Answer)
         assert answer.output_tokens >= 1
+
+
+def test_a_place_that_is_nearly_right_costs_little() -> None:
+    """Nothing where it is right as far as neighbours go, and more the further it is off."""
+    places = torch.arange(101).float()
+    losses = [
+        float(_place_loss((-0.5 * ((places - said) / 1.5) ** 2)[None], torch.tensor([50.0])))
+        for said in (50, 51, 54, 70)
+    ]
+    assert losses == pytest.approx([0.0, 0.222, 3.556, 88.889], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_training_takes_heads_that_came_later(tmp_path: Path, tokenizer: GemmaTokenizer) -> None:
+    """They begin untrained; all else goes on where it was saved."""
+    before = Trainer(PLAN, tokenizer)
+    before.learn(draw_batch(PLAN, tokenizer, 0))
+    before.save(tmp_path / "last.pt")
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    later = {name for name in state["heads"] if name.startswith(("edges.", "places."))}
+    state["heads"] = {name: value for name, value in state["heads"].items() if name not in later}
+    _, others = state["optimizers"]
+    kept = len(others["param_groups"][0]["params"]) - len(later)
+    others["param_groups"][0]["params"] = list(range(kept))
+    others["state"] = {place: value for place, value in others["state"].items() if place < kept}
+    torch.save(state, tmp_path / "last.pt")
+    after = Trainer(PLAN, tokenizer)
+    after.restore(tmp_path / "last.pt")
+
+    assert len(later) == 4
+    assert torch.equal(after.heads.kinds.weight, before.heads.kinds.weight)
+    losses = after.learn(draw_batch(PLAN, tokenizer, 1))
+    assert {"edges", "places", "hundreds"} <= set(losses)

@@ -80,3 +80,12 @@ def test_a_batch_joins_the_truths_and_pads_the_patches() -> None:
     assert int(patches.max()) <= 4 * 70
     assert 0 <= float(batch.pixel_values.min()) < float(batch.pixel_values.max()) <= 1
     assert torch.equal(batch.image_position_ids[0, :2], torch.tensor([[0, 0], [1, 0]]))
+
+
+def test_soft_tokens_know_their_own_place() -> None:
+    """The middles of two rows and four columns, as shares of the picture, row by row."""
+    picture = Picture(
+        image=np.zeros((64, 128, 3), np.uint8), things=(), owners=np.full((64, 128), -1, np.int16)
+    )
+    places = find_truth(picture, 2, 4).places
+    assert places.tolist() == [[y, x] for y in (0.25, 0.75) for x in (0.125, 0.375, 0.625, 0.875)]

@@ -18,6 +18,7 @@ from gemma4_block.engine.compat.arguments import fill_generation
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from gemma4_block.errors import ConfigurationError, PromptError
 from gemma4_block.settings import Settings, get_generation_defaults
+from tests.demo_copies import copy_demo
 from tests.engine.conftest import DEMO_CHECKPOINT
 from tests.engine.rooms import make_inputs, prepare
 from tests.miniatures import save_adapter
@@ -34,6 +35,12 @@ def _fresh_defaults() -> Iterator[None]:
     get_generation_defaults.cache_clear()
 
 
+@pytest.fixture(scope="module")
+def all_budgets(tmp_path_factory: pytest.TempPathFactory) -> Gemma4HF:
+    """A model that was trained for all budgets, as Google's are."""
+    return Gemma4HF.from_pretrained(copy_demo(tmp_path_factory.mktemp("models") / "demo"), device="cpu")
+
+
 def _answers(engine: Gemma4HF, prompts: list[Prompt], **options: object) -> list[Answer]:
     answers = engine.answer(prompts, GenerationConfig(**options))  # type: ignore[arg-type]
     assert all(isinstance(answer, Answer) for answer in answers)
@@ -44,24 +51,25 @@ def _answers(engine: Gemma4HF, prompts: list[Prompt], **options: object) -> list
     ("budget", "expected"), [(None, 63), (70, 63), (140, 130), (280, 266), (560, 540), (1120, 1064)]
 )
 def test_the_budget_of_a_call_changes_the_number_of_image_tokens(
-    engine: Gemma4HF, budget: int | None, expected: int
+    all_budgets: Gemma4HF, budget: int | None, expected: int
 ) -> None:
     """640 x 480 pixels become the numbers that the processor's arithmetic gives."""
     image = np.full((480, 640, 3), 240, dtype=np.uint8)
     (answer,) = _answers(
-        engine,
+        all_budgets,
         [Prompt(text=COUNT, images=(image,), image_seq_length=budget)],  # type: ignore[arg-type]
         max_new_tokens=1,
     )
 
     assert expected == answer.image_tokens
-    inputs = engine.pre_process_generation(image, COUNT, image_seq_length=budget)
+    inputs = all_budgets.pre_process_generation(image, COUNT, image_seq_length=budget)
     assert expected == int((inputs["input_ids"] == 109).sum())
 
 
-def test_the_budget_of_loading_is_used_where_a_call_names_none(picture: RgbImage) -> None:
+def test_the_budget_of_loading_is_used_where_a_call_names_none(picture: RgbImage, tmp_path: Path) -> None:
     """`gemma_image_seq_length` reaches the images."""
-    loaded = Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu", gemma_image_seq_length=140)
+    directory = copy_demo(tmp_path / "demo")
+    loaded = Gemma4HF.from_pretrained(directory, device="cpu", gemma_image_seq_length=140)
     inputs = loaded.pre_process_generation(picture, COUNT)
 
     assert 70 < int((inputs["input_ids"] == 109).sum()) <= 140

@@ -315,8 +315,8 @@ def test_budgets_are_those_the_checkpoint_was_trained_for(tmp_path: Path) -> Non
     shutil.copytree(DEMO_CHECKPOINT, directory)
     _edit_config(directory, trained_image_seq_lengths=None)
 
-    assert load_checkpoint(DEMO_CHECKPOINT, OPTIONS).image_seq_lengths == (70,)
-    assert load_checkpoint(directory, OPTIONS).image_seq_lengths == (70, 140, 280, 560, 1120)
+    assert load_checkpoint(DEMO_CHECKPOINT, OPTIONS).budgets.trained == (70,)
+    assert load_checkpoint(directory, OPTIONS).budgets.trained == (70, 140, 280, 560, 1120)
 
 
 def _save_adapter(directory: Path, *, rank: int = 4) -> None:

@@ -131,6 +131,25 @@ def test_towers_and_projectors_keep_their_precision() -> None:
 
 
 @pytest.mark.parametrize(
+    ("width", "layers", "whole"),
+    [
+        (256, 35, []),
+        (64, 3, []),
+        (16, 6, ["per_layer_input_gate", "per_layer_projection"]),
+        (16, 9, ["per_layer_input_gate", "per_layer_projection", "per_layer_model_projection"]),
+    ],
+    ids=["as E2B", "narrow", "narrower", "rows that cannot be packed"],
+)
+def test_layers_that_are_too_narrow_for_4_bits_keep_their_precision(
+    width: int, layers: int, whole: list[str]
+) -> None:
+    """Only checkpoints that are much smaller than Google's have such; bitsandbytes fails on them."""
+    text = Gemma4TextConfig(hidden_size_per_layer_input=width, num_hidden_layers=layers)
+    skipped = make_4_bit_config(Gemma4Config(text_config=text), FAST).llm_int8_skip_modules
+    assert skipped[5:] == whole
+
+
+@pytest.mark.parametrize(
     ("machine", "expected"),
     [(FAST, torch.bfloat16), (SLOW, torch.float32), (UNKNOWN, torch.bfloat16), (OLD_GPU, torch.bfloat16)],
     ids=["bfloat16", "no bfloat16", "unknown", "GPU"],

@@ -138,6 +138,21 @@ def test_a_server_that_refuses_is_an_error_at_once(
         connect_to(server)
 
 
+def test_a_budget_that_the_model_was_not_trained_for_becomes_the_nearest(
+    server: FakeServer, connect_to: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in this process: the operator says in the map what it was trained for."""
+    engine = connect_to(server, image_seq_lengths=(70, 140))
+    prompts = [Prompt(text="a", images=(GREY,), image_seq_length=length) for length in (70, 1120, 1120)]
+    engine.answer(prompts, GenerationConfig())
+
+    sent = sorted(body["mm_processor_kwargs"]["max_soft_tokens"] for body in server.streamed)
+    assert sent == [70, 140, 140]
+    assert caplog.messages == [
+        "image_seq_length 1120 is none that gemma-4-e2b-it was trained for (70, 140): 140 is taken instead."
+    ]
+
+
 def test_another_budget_than_the_servers_own_is_refused(server: FakeServer, connect_to: Connect) -> None:
     """Its own may be asked for by name, or left out."""
     server.behaviour.has_budgets = False

@@ -14,7 +14,7 @@ from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from gemma4_block.engine.preprocess.prepared import image_key
 from gemma4_block.settings import Settings
-from tests.engine.conftest import DEMO_CHECKPOINT
+from tests.demo_copies import copy_demo
 from tests.miniatures import Shape, build_miniature
 
 CPU = LoadOptions(device=torch.device("cpu"))
@@ -99,10 +99,10 @@ def test_features_without_padding_are_those_of_the_padded_image(shape: Shape, tm
     ],
 )
 def test_only_the_same_image_at_the_same_budget_is_taken_for_seen(
-    changed: Callable[[RgbImage], RgbImage], budget: ImageSeqLength
+    changed: Callable[[RgbImage], RgbImage], budget: ImageSeqLength, tmp_path: Path
 ) -> None:
     """Pixels, shape and budget make an image."""
-    engine, reads = load(DEMO_CHECKPOINT)
+    engine, reads = load(copy_demo(tmp_path / "demo"))
     image = np.ascontiguousarray(draw_scene(np.random.default_rng(5)).image[:160, :200])
     other = changed(image).astype(np.uint8)
     ask(engine, Prompt(text="Count", images=(image,), image_seq_length=70))

@@ -13,11 +13,16 @@ from gemma4_block.demo.training.drawing.picture import Letter, RgbImage, Writing
 
 # Kept for the evaluation: no letter of these is ever trained on.
 HELD_OUT_FONTS = ("courier_prime", "lato", "montserrat", "pt_mono", "roboto", "STIXGeneral")
-# Fonts of symbols, not of letters.
-_SYMBOL_FONTS = (
-    "cmex",
-    "cmsy",
-    "cmmi",
+# Fonts of symbols, not of letters, and those of TeX, which have a licence of their own.
+_OTHER_FONTS = (
+    "cmb10",
+    "cmex10",
+    "cmmi10",
+    "cmr10",
+    "cmss10",
+    "cmsy10",
+    "cmti10",
+    "cmtt10",
     "STIXNonUni",
     "STIXSiz",
     "LastResort",
@@ -35,13 +40,19 @@ def list_fonts() -> tuple[Path, ...]:
         found += sorted(
             (Path(host.origin).parent / "core_steps/visualizations/common/fonts/assets").rglob("*.ttf")
         )
-    return tuple(path for path in found if not any(name in str(path) for name in _SYMBOL_FONTS))
+    return tuple(path for path in found if not any(name in str(path) for name in _OTHER_FONTS))
 
 
 @lru_cache(maxsize=1)
 def training_fonts() -> tuple[Path, ...]:
     """Return the fonts that training writes in."""
     return tuple(path for path in list_fonts() if not any(name in str(path) for name in HELD_OUT_FONTS))
+
+
+@lru_cache(maxsize=1)
+def held_out_fonts() -> tuple[Path, ...]:
+    """Return the fonts that only the evaluation writes in."""
+    return tuple(path for path in list_fonts() if path not in training_fonts())
 
 
 @lru_cache(maxsize=512)

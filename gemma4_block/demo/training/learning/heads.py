@@ -16,6 +16,10 @@ from gemma4_block.demo.training.learning.truth import (
 _CENTER_WEIGHT = 5.0
 # Most patches are background without letters, which is soon learnt.
 _NOTHING_WEIGHT = 0.2
+# Coordinates are said as one of so many places, from one end of the picture to the other. Places beside the
+# true one count as well, less the further they are: digits alone say nothing of how near a wrong answer is.
+_PLACES = 101
+_SPREAD = 1.5
 
 
 class SoftTokenHeads(nn.Module):
@@ -28,6 +32,8 @@ class SoftTokenHeads(nn.Module):
         self.chars = nn.Linear(width, PATCHES * CHAR_COUNT)
         self.center = nn.Linear(width, PATCHES)
         self.box_digits = nn.Linear(width, PATCHES * 4 * (11 + 10))
+        self.edges = nn.Linear(width, PATCHES * 4 * _PLACES)
+        self.places = nn.Linear(width, 2 * _PLACES)
         self.register_buffer("kind_weights", _rare_weights(KIND_COUNT), persistent=False)
         self.register_buffer("char_weights", _rare_weights(CHAR_COUNT), persistent=False)
 
@@ -42,6 +48,9 @@ class SoftTokenHeads(nn.Module):
             "centers": functional.binary_cross_entropy_with_logits(
                 self.center(soft_tokens).float(), truth.is_center, pos_weight=torch.tensor(_CENTER_WEIGHT)
             ),
+            "places": _place_loss(
+                self.places(soft_tokens).reshape(-1, 2, _PLACES), truth.places * (_PLACES - 1)
+            ),
         }
         if bool((truth.colors != IGNORED).any()):
             found["colors"] = functional.cross_entropy(colors, truth.colors.reshape(-1), ignore_index=IGNORED)
@@ -49,6 +58,8 @@ class SoftTokenHeads(nn.Module):
         if bool(at_center.any()):
             digits = self.box_digits(soft_tokens).float().reshape(-1, PATCHES, 4, 21)[at_center]
             target = truth.box_digits[at_center]
+            edges = self.edges(soft_tokens).reshape(-1, PATCHES, 4, _PLACES)[at_center]
+            found["edges"] = _place_loss(edges, 10 * target[..., 0] + target[..., 1])
             found["hundreds"] = functional.cross_entropy(
                 digits[..., :11].reshape(-1, 11), target[..., 0].reshape(-1)
             )
@@ -61,6 +72,13 @@ class SoftTokenHeads(nn.Module):
         weights = getattr(self, f"{which}_weights")
         assert isinstance(weights, torch.Tensor)
         return weights
+
+
+def _place_loss(logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the loss of logits `(..., _PLACES)` for true places `(...)`, beyond what nobody could avoid."""
+    distance = (torch.arange(_PLACES) - places[..., None]) / _SPREAD
+    target = torch.softmax(-0.5 * distance**2, dim=-1)
+    return functional.kl_div(logits.float().log_softmax(-1), target, reduction="none").sum(-1).mean()
 
 
 def _rare_weights(count: int) -> torch.Tensor:

@@ -22,14 +22,14 @@ class Plan:
 
     """
 
-    tower_steps: int = 2500
+    tower_steps: int = 3300
     tower_curriculum_steps: int = 500
     curriculum_steps: int = 400
     warm_up_steps: int = 100
     learning_rate: float = 2e-3
     rows: tuple[int, ...] = (16, 9, 5)
     tower_rows: tuple[int, ...] = (32, 16, 8)
-    odds: tuple[float, ...] = (0.74, 0.16, 0.1)
+    odds: tuple[float, ...] = (0.66, 0.18, 0.16)
     seed: int = 20261126
 
     def is_tower(self, step: int) -> bool:

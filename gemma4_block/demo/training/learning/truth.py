@@ -32,6 +32,7 @@ class Truth:
         is_center: `(N, 4)` float32, 1 where the middle of a thing lies in the patch.
         box_digits: `(N, 4, 4, 2)` int64, at centres the hundreds and tens of y1, x1, y2, x2 (0-1000);
             `IGNORED` elsewhere.
+        places: `(N, 2)` float32, y and x of the soft token's own middle, 0 to 1 of the whole picture.
 
     """
 
@@ -40,6 +41,7 @@ class Truth:
     chars: torch.Tensor
     is_center: torch.Tensor
     box_digits: torch.Tensor
+    places: torch.Tensor
 
 
 def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
@@ -70,7 +72,15 @@ def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
         chars=_by_token(_find_chars(picture, high, wide), rows, columns),
         is_center=_by_token(is_center, rows, columns),
         box_digits=_by_token(box_digits, rows, columns),
+        places=_find_places(rows, columns),
     )
+
+
+def _find_places(rows: int, columns: int) -> torch.Tensor:
+    y, x = torch.meshgrid(
+        (torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij"
+    )
+    return torch.stack([y, x], dim=-1).reshape(-1, 2)
 
 
 def _find_chars(picture: Picture, high: int, wide: int) -> npt.NDArray[np.int64]:
