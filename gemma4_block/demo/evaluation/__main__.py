@@ -34,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED)
     # Never `auto`, which is another precision on another machine.
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--quantization", choices=("none", "int8", "int8_tower"), default="none")
     parser.add_argument("--save", type=Path, help="also write the line of JSON here")
     options = parser.parse_args(arguments)
     settings = Settings(max_batch_size=_BATCH_SIZE, dtype=options.dtype, device="cpu")
-    engine = load_local(LocalModel(directory=options.checkpoint, quantization="none"), settings)
+    engine = load_local(LocalModel(directory=options.checkpoint, quantization=options.quantization), settings)
     report = evaluate(engine, scene_count=options.scenes, seed=options.seed)
     console = Console()
     console.print(_table("Held-out scenes", report.rows), _table("Where it is weak", report.weak_spots))
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "scenes": options.scenes,
             "seed": options.seed,
             "dtype": options.dtype,
+            "quantization": options.quantization,
             **asdict(report),
         }
     )

@@ -117,13 +117,22 @@ def estimate(
         weights=held - left,
         left_in_files=left,
         read_pages=0 if is_mapped or not is_cpu else weights.file_bytes,
-        are_weights_mapped=is_mapped,
+        mapped=held - left - _measure_moved(weights, precision, machine) if is_mapped else 0,
         kv_cache=kv_cache + copies,
         work=round(work * _HEAP_FACTOR) if is_cpu else work,
         images=workload.prepared * measure_image(shape, workload.image_seq_length),
         caches=settings.vision_cache_bytes + settings.prefix_cache_bytes,
         framework=_measure_framework(files, precision, machine, workload),
     )
+
+
+def _measure_moved(weights: WeightCounts, precision: Precision, machine: Machine) -> int:
+    """Return the bytes of layers that leave the pages of their files: rounded, or packed when first used."""
+    rounded = weights.count_packed(precision.quantization)
+    # What ARM's bfloat16 leaves in the files counts as packed, too.
+    is_packed = precision.dtype == torch.bfloat16 and machine.has_bfloat16
+    packed = weights.linear + weights.tower - rounded if is_packed else 0
+    return rounded * torch.int8.itemsize + packed * precision.dtype.itemsize
 
 
 def _measure_framework(files: ModelFiles, precision: Precision, machine: Machine, workload: Workload) -> int:

@@ -7,7 +7,9 @@ from gemma4_block.engine.hardware.machine import (
     has_bfloat16,
     inspect_machine,
     read_free_memory,
+    read_processor_features,
 )
+from gemma4_block.engine.hardware.pages import give_back_pages
 from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning, warn_of_spinning
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "find_devices",
     "find_own_spinning",
     "find_spinning",
+    "give_back_pages",
     "has_bfloat16",
     "inspect_machine",
     "read_free_memory",
+    "read_processor_features",
     "warn_of_spinning",
 ]

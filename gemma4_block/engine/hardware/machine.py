@@ -81,9 +81,8 @@ def inspect_machine(device_name: str) -> Machine:
     if device.type == "cuda":
         can_bfloat16: bool | None = torch.cuda.get_device_capability(device) >= _FIRST_WITH_BFLOAT16
     else:
-        # Public from torch 2.11 on.
-        can_tell = hasattr(torch.cpu, "get_capabilities")
-        can_bfloat16 = has_bfloat16(torch.cpu.get_capabilities()) if can_tell else None
+        features = read_processor_features()
+        can_bfloat16 = None if features is None else has_bfloat16(features)
     return Machine(
         device=device,
         has_bfloat16=can_bfloat16,
@@ -101,6 +100,15 @@ def read_free_memory(device: torch.device) -> int | None:
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free: int = torch.cuda.mem_get_info(device)[0] + unused
     return free
+
+
+def read_processor_features() -> Mapping[str, object] | None:
+    """Return what torch says of the processor; None where torch is too old to tell."""
+    # Public from torch 2.11 on.
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return None
+    features: Mapping[str, object] = torch.cpu.get_capabilities()
+    return features
 
 
 def has_bfloat16(features: Mapping[str, object]) -> bool:

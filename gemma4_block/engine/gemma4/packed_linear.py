@@ -1,0 +1,112 @@
+"""Multiply in bfloat16 on a CPU by weights in the blocked layout of oneDNN: the same numbers, sooner."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import nn
+
+from gemma4_block.engine.hardware import give_back_pages
+
+# For how many rows the layout is chosen. Source: tests/benchmarks/few_rows.py; it is among the best for 1 to 288.
+_PACKED_FOR: Final = 4
+# To how many rows products are filled up. Without AMX one or two rows take longer than four. Source: the same.
+_LEAST_ROWS_WITH_AMX: Final = 1
+_LEAST_ROWS: Final = 4
+
+
+class PackedLinear(nn.Linear):
+    """A linear layer that brings its weights into another layout, in their place, when it is first used.
+
+    What a layer that never runs would take is saved, and loading takes no longer.
+
+    Attributes:
+        least_rows: Fewer are filled up to so many.
+
+    """
+
+    least_rows: int
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
+        """Multiply; shapes as with `nn.Linear`. Gradients do not pass."""
+        if not self.weight.is_mkldnn:
+            self._pack()
+        flat = input.reshape(-1, self.in_features)
+        rows = flat.shape[0]
+        if rows < self.least_rows:
+            flat = nn.functional.pad(flat, (0, 0, 0, self.least_rows - rows))
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - torch's own way, public nowhere
+            flat, self.weight, self.bias, "none", [], ""
+        )
+        return product[:rows].reshape(*input.shape[:-1], self.out_features)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> nn.Linear:
+        """Return a plain layer: who copies one, as peft does, fills it with other weights."""
+        plain = nn.Linear(self.in_features, self.out_features, bias=False, device="meta")
+        plain.weight = nn.Parameter(_read_plain(self.weight).clone(), requires_grad=self.weight.requires_grad)
+        if self.bias is not None:
+            plain.bias = nn.Parameter(self.bias.detach().clone(), requires_grad=self.bias.requires_grad)
+        memo[id(self)] = plain
+        return plain.train(self.training)
+
+    def _pack(self) -> None:
+        plain = self.weight.detach()
+        # A pass runs in inference mode, and what is made in it could not be used outside.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            packed = torch.ops.mkldnn._reorder_linear_weight(plain, _PACKED_FOR)  # noqa: SLF001
+            self.weight = nn.Parameter(packed, requires_grad=False)
+        give_back_pages(plain)
+
+
+def pack_weights(model: nn.Module, features: Mapping[str, object]) -> None:
+    """Turn the linear layers in bfloat16 into `PackedLinear`, where the processor is faster with them.
+
+    Layers stay as they are that share their weights with a table of embeddings, which are read by row.
+
+    Args:
+        model: On any device.
+        features: Of the processor, as `torch.cpu.get_capabilities` names them.
+
+    """
+    least_rows = choose_least_rows(features)
+    if least_rows is None:
+        return
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    for module in model.modules():
+        if type(module) is not nn.Linear or id(module.weight) in tables:
+            continue
+        if module.weight.device.type == "cpu" and module.weight.dtype == torch.bfloat16:
+            module.__class__ = PackedLinear
+            module.least_rows = least_rows
+
+
+def unpack_weights(model: nn.Module) -> None:
+    """Turn every `PackedLinear` back, for what computes with the weights themselves."""
+    for module in model.modules():
+        if isinstance(module, PackedLinear):
+            if module.weight.is_mkldnn:
+                module.weight = nn.Parameter(_read_plain(module.weight), requires_grad=False)
+            module.__class__ = nn.Linear
+
+
+def choose_least_rows(features: Mapping[str, object]) -> int | None:
+    """Return to how many rows products are filled up; None where weights stay as they are.
+
+    >>> choose_least_rows({"avx512_bf16": True})
+    4
+    >>> choose_least_rows({"avx512_bf16": True, "amx_bf16": True})
+    1
+    >>> choose_least_rows({"bf16": True}) is None
+    True
+    """
+    if not torch.backends.mkldnn.is_available():
+        return None
+    if features.get("amx_bf16"):
+        return _LEAST_ROWS_WITH_AMX
+    return _LEAST_ROWS if features.get("avx512_bf16") else None
+
+
+def _read_plain(weight: torch.Tensor) -> torch.Tensor:
+    plain = weight.detach()
+    with torch.inference_mode(mode=False):
+        return plain.to_dense() if plain.is_mkldnn else plain
