@@ -82,7 +82,7 @@ _QUANTIZATIONS: JsonDict = {
     "nf4": {"name": "4 bits", "description": "About a third of the memory, and a little less exact."},
     "int8": {
         "name": "8 bits, on a CPU",
-        "description": "Half the memory of the language model, answers written faster, and a little less exact.",
+        "description": "Half the memory of the language model, faster answers, and a little less exact.",
     },
     "int8_tower": {
         "name": "8 bits with the vision tower, on a CPU",

@@ -3,8 +3,7 @@
     python -m tests.benchmarks.few_rows --dtype bfloat16
 
 The checkpoint has E2B's widths, 7 text layers and random weights. The engines take turns on one thread. One
-line of JSON for the machine, and one for each number of rows: milliseconds a step, medians of five turns, beside
-what reading the weights once takes at least.
+line of JSON for the machine, and one for each number of rows: milliseconds a step, medians of five turns.
 """
 
 import argparse
@@ -36,9 +35,13 @@ _DTYPES: tuple[Dtype, ...] = ("bfloat16", "float32")
 
 def main() -> None:
     """Build the checkpoint, time the steps, and print a line for each number of rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dtype", choices=_DTYPES, default="bfloat16")
-    parser.add_argument("--directory", type=Path, help="a checkpoint; without it one is built and removed again")
+    parser.add_argument(
+        "--directory", type=Path, help="a checkpoint; without it one is built and removed again"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     dtype = getattr(torch, options.dtype)

@@ -49,13 +49,15 @@ class Int8Linear(nn.Linear):
     def __deepcopy__(self, memo: dict[int, object]) -> nn.Linear:
         """Refuse: who copies a layer, as peft does for an adapter that replaces it, wants its weights."""
         raise ConfigurationError(
-            "the adapter keeps whole layers (modules_to_save), which are in 8 bits here. Choose quantization none."
+            "the adapter replaces whole layers (modules_to_save), which are in 8 bits here. "
+            "Choose quantization none."
         )
 
     def _multiply(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the products `(rows, out_features)` float32 of whole numbers in float32, scaled by channel."""
+        """Return the products `(rows, out_features)` float32 of whole numbers, scaled by channel."""
         if not self.weight.is_mkldnn:
-            return torch._int_mm(rows.to(torch.int8), self.weight.t()) * self.scales  # noqa: SLF001 - public nowhere
+            whole = rows.to(torch.int8)
+            return torch._int_mm(whole, self.weight.t()) * self.scales  # noqa: SLF001 - public nowhere
         # Only AMX has a product of two signed numbers: without it, oneDNN takes 300 times as long for one.
         zero = self.input_levels + 1
         zeroes = torch.zeros_like(self.scales, dtype=torch.int32)

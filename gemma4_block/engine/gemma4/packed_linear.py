@@ -6,11 +6,13 @@ from typing import Final
 import torch
 from torch import nn
 
+from gemma4_block.engine.gemma4.int8_linear import Int8Linear
 from gemma4_block.engine.hardware import give_back_pages
+from gemma4_block.errors import ConfigurationError
 
-# For how many rows the layout is chosen. Source: tests/benchmarks/few_rows.py; it is among the best for 1 to 288.
+# For how many rows the layout is chosen; it is among the best for 1 to 288. Source: docs/measured.md.
 _PACKED_FOR: Final = 4
-# To how many rows products are filled up. Without AMX one or two rows take longer than four. Source: the same.
+# To how many rows products are filled up: without AMX one or two take longer than four. Source: the same.
 _LEAST_ROWS_WITH_AMX: Final = 1
 _LEAST_ROWS: Final = 4
 
@@ -81,8 +83,21 @@ def pack_weights(model: nn.Module, features: Mapping[str, object]) -> None:
 
 
 def unpack_weights(model: nn.Module) -> None:
-    """Turn every `PackedLinear` back, for what computes with the weights themselves."""
+    """Turn every `PackedLinear` back, for what computes with the weights themselves.
+
+    Args:
+        model: On any device.
+
+    Raises:
+        ConfigurationError: Weights are in 8 bits.
+
+    """
     for module in model.modules():
+        if isinstance(module, Int8Linear):
+            raise ConfigurationError(
+                "the adapter measures the weights of its base (use_dora), which are in 8 bits here. Choose "
+                "quantization none."
+            )
         if isinstance(module, PackedLinear):
             if module.weight.is_mkldnn:
                 module.weight = nn.Parameter(_read_plain(module.weight), requires_grad=False)

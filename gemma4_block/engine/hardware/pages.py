@@ -14,8 +14,8 @@ _DONT_NEED: Final = 4
 def give_back_pages(tensor: torch.Tensor) -> None:
     """Take the pages of a tensor out of this process where they are a file's, and do nothing elsewhere.
 
-    They would count as resident until the whole file is closed. Who reads the tensor afterwards reads the file
-    again, without what was changed in the tensor.
+    They would count as resident until the whole file is closed. Who reads the tensor afterwards reads the
+    file again, without what was changed in the tensor.
 
     Args:
         tensor: One that nobody needs any more. Pages that it shares with a neighbour stay.

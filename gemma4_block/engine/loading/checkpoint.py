@@ -195,8 +195,8 @@ def _choose_quantization(options: LoadOptions, config: "PreTrainedConfig") -> Qu
     )
     if options.is_trained and is_8_bit(quantization):
         raise ConfigurationError(
-            f"quantization {quantization} was asked for a base to train on, and no gradient passes through whole "
-            "numbers. Train on quantization none or nf4."
+            f"quantization {quantization} was asked for a base to train on, and no gradient passes through "
+            "whole numbers. Train on quantization none or nf4."
         )
     return quantization
 

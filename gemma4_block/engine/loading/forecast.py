@@ -34,7 +34,11 @@ class Precision:
     quantization: Quantization
 
     def __str__(self) -> str:
-        names: dict[Quantization, str] = {"nf4": "4 bits", "int8": "8 bits", "int8_tower": "8 bits with tower"}
+        names: dict[Quantization, str] = {
+            "nf4": "4 bits",
+            "int8": "8 bits",
+            "int8_tower": "8 bits with tower",
+        }
         return names.get(self.quantization, str(self.dtype).removeprefix("torch."))
 
 

@@ -102,13 +102,14 @@ def choose_quantization(
     if is_8_bit(quantization):
         if device.type != "cpu":
             raise ConfigurationError(
-                f"quantization {quantization} was asked for on {device}; 8 bits are for CPUs, whose products of "
-                "whole numbers it uses. Use quantization nf4 or none on a GPU."
+                f"quantization {quantization} was asked for on {device}; 8 bits are for CPUs, whose products "
+                "of whole numbers they use. Use quantization nf4 or none on a GPU."
             )
         if has_experts:
             raise ConfigurationError(
-                f"quantization {quantization} was asked for a mixture of experts (26B-A4B), whose experts, nine "
-                "tenths of the weights, would stay in bfloat16. Use quantization none, or another variant."
+                f"quantization {quantization} was asked for a mixture of experts (26B-A4B), whose experts, "
+                "nine tenths of the weights, would stay in bfloat16. Use quantization none, or another "
+                "variant."
             )
         return quantization
     if has_experts:

@@ -73,7 +73,7 @@ class WeightCounts:
                 return 0
 
     def stay_in_files(self, dtype: torch.dtype, quantization: Quantization) -> bool:
-        """Say whether weights that stay whole stay in the pages of their files on a CPU, and are read when used."""
+        """Say whether what stays whole stays in the pages of its file on a CPU, and is read when used."""
         return quantization != "nf4" and dtype == self.stored
 
 
