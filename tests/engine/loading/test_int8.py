@@ -120,7 +120,7 @@ def test_an_adapter_that_needs_whole_weights_is_refused(is_merged: bool, tmp_pat
         fitting = bank.check(adapter)
         bank.add(fitting, bank.fetch(fitting), sees_as_base=True)
 
-    with pytest.raises(ConfigurationError, match="use_dora.*Choose quantization none"):
+    with pytest.raises(ConfigurationError, match=r"use_dora.*Choose quantization none"):
         use()
 
 
