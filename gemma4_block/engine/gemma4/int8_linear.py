@@ -123,9 +123,9 @@ def _round_layer(layer: nn.Linear, dtype: torch.dtype, input_levels: int) -> Non
     if has_onednn_products():
         rounded = torch.ops.onednn.qlinear_prepack(rounded, [_PACKED_FOR, layer.in_features])
     layer.weight = nn.Parameter(rounded, requires_grad=False)
-    layer.register_buffer("scales", scales, persistent=False)
     layer.__class__ = Int8Linear
-    layer.compute_dtype, layer.input_levels = dtype, input_levels
+    # No buffer, which a conversion of the model would round.
+    layer.scales, layer.compute_dtype, layer.input_levels = scales, dtype, input_levels
     give_back_pages(plain)
 
 
