@@ -32,7 +32,7 @@ def _measure_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize(("shape", "most"), [("e2b", 0.35), ("12b", 0.12), ("31b", 0.15)])
 def test_logits_stay_near_those_of_whole_weights(shape: Shape, most: float, tmp_path: Path) -> None:
-    """With random weights, which make more of every error than trained ones; docs/measured.md has the table."""
+    """Random weights make more of every error than trained ones; docs/measured.md has the table."""
     directory = build_miniature(shape, tmp_path / shape)
 
     error = _measure_error(read_logits(_load(directory, "int8")), read_logits(_load(directory, "none")))
