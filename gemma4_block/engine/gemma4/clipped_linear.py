@@ -6,8 +6,6 @@ import torch
 from torch import nn
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear, Gemma4VisionMLP
 
-from gemma4_block.engine.gemma4.packed_linear import PackedLinear
-
 
 class ClippedLinear(nn.Module):
     """A linear layer between two clips.
@@ -26,9 +24,6 @@ class ClippedLinear(nn.Module):
         self.linear = source.linear
         self._input_bounds = (float(source.input_min), float(source.input_max))
         self._output_bounds = (float(source.output_min), float(source.output_max))
-        bounds = torch.tensor(self._output_bounds, dtype=torch.float64)
-        # Rounding to bfloat16 moves no number over one that bfloat16 has.
-        self._has_exact_bounds = torch.equal(bounds, bounds.to(torch.bfloat16).double())
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Clip, multiply, clip; shapes as with `nn.Linear`."""
@@ -39,9 +34,6 @@ class ClippedLinear(nn.Module):
         return self._multiply(hidden_states.clamp_(*self._input_bounds))
 
     def _multiply(self, clipped: torch.Tensor) -> torch.Tensor:
-        # Where an adapter is put beside the layer, the clip follows what both make together.
-        if self._has_exact_bounds and isinstance(self.linear, PackedLinear):
-            return self.linear.multiply_and_clip(clipped, *self._output_bounds)
         product: torch.Tensor = self.linear(clipped)
         return product.clamp_(*self._output_bounds)
 

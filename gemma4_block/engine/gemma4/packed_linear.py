@@ -31,33 +31,17 @@ class PackedLinear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
         """Multiply; shapes as with `nn.Linear`. Gradients do not pass."""
-        return self._multiply(input, "none", [])
-
-    def multiply_and_clip(self, given: torch.Tensor, low: float, high: float) -> torch.Tensor:
-        """Do the same and keep the product within bounds, without writing it twice.
-
-        Args:
-            given: As of `forward`.
-            low: The least; a number that bfloat16 has, or the result would be another.
-            high: The most; the same.
-
-        Returns:
-            What a clip of the product would be.
-
-        """
-        return self._multiply(given, "hardtanh", [low, high])
-
-    def _multiply(self, given: torch.Tensor, follows: str, bounds: list[float]) -> torch.Tensor:
         if not self.weight.is_mkldnn:
             self._pack()
-        flat = given.reshape(-1, self.in_features)
+        flat = input.reshape(-1, self.in_features)
         rows = flat.shape[0]
         if rows < self.least_rows:
             flat = nn.functional.pad(flat, (0, 0, 0, self.least_rows - rows))
+        # A clip within the product would save time, and would turn what is no number into one.
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - public nowhere
-            flat, self.weight, self.bias, follows, bounds, ""
+            flat, self.weight, self.bias, "none", [], ""
         )
-        return product[:rows].reshape(*given.shape[:-1], self.out_features)
+        return product[:rows].reshape(*input.shape[:-1], self.out_features)
 
     def __deepcopy__(self, memo: dict[int, object]) -> nn.Linear:
         """Return a plain layer: who copies one, as peft does, fills it with other weights."""

@@ -89,24 +89,6 @@ def test_no_rows_are_no_rows(features: Mapping[str, object]) -> None:
 
 
 @multiplies_in_bfloat16
-@pytest.mark.parametrize("bounds", [(-0.5, 0.75), (-torch.inf, torch.inf)], ids=["bounds", "none"])
-@pytest.mark.parametrize("rows", [1, 300])
-def test_clipping_within_the_product_is_clipping_after_it(rows: int, bounds: tuple[float, float]) -> None:
-    """To the bit, where bfloat16 has the bounds; what is no number stays none."""
-    layer = _make_layer(768, 3072)
-    pack_weights(layer, _AMX)
-    given = torch.randn(rows, 768).to(torch.bfloat16)
-    given[0, 0] = torch.nan
-
-    with torch.inference_mode():
-        expected = layer(given).clamp(*bounds)
-        found = layer[0].multiply_and_clip(given, *bounds)
-
-    assert found[0].isnan().all()
-    assert torch.equal(found[1:], expected[1:])
-
-
-@multiplies_in_bfloat16
 def test_a_few_rows_are_filled_up_where_there_is_no_amx(monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to four, which take less time than one or two there."""
     taken: dict[str, list[int]] = {"amx": [], "avx512": []}
