@@ -79,7 +79,7 @@ def time_products(outputs: int, inputs: int) -> None:
     copies = max(2, int(_BYTES_OF_COPIES / (2 * outputs * inputs)))
     layers = [nn.Linear(inputs, outputs, bias=False, dtype=torch.bfloat16) for _ in range(copies)]
     packed, rounded = nn.ModuleList(map(_copy, layers)), nn.ModuleDict()
-    pack_weights(packed, features)
+    pack_weights(packed, "all")
     # The names by which layers of the language model are known.
     rounded["model"] = nn.ModuleDict({"language_model": nn.ModuleList(map(_copy, layers))})
     round_language_model(rounded, torch.bfloat16, features)

@@ -128,10 +128,17 @@ def estimate(
 
 def _measure_moved(weights: WeightCounts, precision: Precision, machine: Machine) -> int:
     """Return the bytes of layers that leave the pages of their files: rounded, or packed when first used."""
-    rounded = weights.count_packed(precision.quantization)
-    # What ARM's bfloat16 leaves in the files counts as packed, too.
-    is_packed = precision.dtype == torch.bfloat16 and machine.has_bfloat16
-    packed = weights.linear + weights.tower - rounded if is_packed else 0
+    language = weights.linear if machine.packing == "all" else 0
+    tower = weights.tower if machine.packing != "none" else 0
+    match precision.quantization:
+        case "int8":
+            rounded, packed = weights.linear, tower
+        case "int8_tower":
+            rounded, packed = weights.linear + weights.tower, 0
+        case _:
+            rounded, packed = 0, language + tower
+    if precision.dtype != torch.bfloat16:
+        packed = 0
     return rounded * torch.int8.itemsize + packed * precision.dtype.itemsize
 
 

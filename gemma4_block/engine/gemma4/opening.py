@@ -15,7 +15,7 @@ from gemma4_block.engine.gemma4.packed_linear import pack_weights
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
 from gemma4_block.engine.gemma4.template import Gemma4Template
 from gemma4_block.engine.gemma4.template_proof import prove_template
-from gemma4_block.engine.hardware import read_processor_features
+from gemma4_block.engine.hardware import choose_packing, read_processor_features
 
 if TYPE_CHECKING:
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
@@ -63,7 +63,7 @@ def open_gemma4(
     clip_by_numbers(module)
     speed_up_few_rows(module)
     if not is_trained:
-        pack_weights(module, read_processor_features() or {})
+        pack_weights(module, choose_packing(read_processor_features() or {}))
     module.eval()
     vision = module.config.vision_config
     special_tokens = read_special_tokens(module, processor.tokenizer)

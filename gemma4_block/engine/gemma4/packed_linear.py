@@ -1,33 +1,26 @@
 """Multiply in bfloat16 on a CPU by weights in the blocked layout of oneDNN: the same numbers, sooner."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import torch
 from torch import nn
 
 from gemma4_block.engine.gemma4.int8_linear import Int8Linear
-from gemma4_block.engine.hardware import give_back_pages
+from gemma4_block.engine.hardware import Packing, give_back_pages
 from gemma4_block.errors import ConfigurationError
 
 # For how many rows the layout is chosen; it is among the best for 1 to 288. Source: docs/measured.md.
 _PACKED_FOR: Final = 4
 # To how many rows products are filled up: without AMX one or two take longer than four. Source: the same.
-_LEAST_ROWS_WITH_AMX: Final = 1
 _LEAST_ROWS: Final = 4
+_PREFIXES: Final[dict[Packing, str]] = {"tower": "model.vision_tower.", "all": ""}
 
 
 class PackedLinear(nn.Linear):
     """A linear layer that brings its weights into another layout, in their place, when it is first used.
 
     What a layer that never runs would take is saved, and loading takes no longer.
-
-    Attributes:
-        least_rows: Fewer are filled up to so many.
-
     """
-
-    least_rows: int
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
         """Multiply; shapes as with `nn.Linear`. Gradients do not pass."""
@@ -35,8 +28,8 @@ class PackedLinear(nn.Linear):
             self._pack()
         flat = input.reshape(-1, self.in_features)
         rows = flat.shape[0]
-        if rows < self.least_rows:
-            flat = nn.functional.pad(flat, (0, 0, 0, self.least_rows - rows))
+        if rows < _LEAST_ROWS:
+            flat = nn.functional.pad(flat, (0, 0, 0, _LEAST_ROWS - rows))
         # A clip within the product would save time, and would turn what is no number into one.
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - public nowhere
             flat, self.weight, self.bias, "none", [], ""
@@ -61,26 +54,25 @@ class PackedLinear(nn.Linear):
         give_back_pages(plain)
 
 
-def pack_weights(model: nn.Module, features: Mapping[str, object]) -> None:
-    """Turn the linear layers in bfloat16 into `PackedLinear`, where the processor is faster with them.
+def pack_weights(model: nn.Module, packing: Packing) -> None:
+    """Turn the linear layers in bfloat16 on a CPU into `PackedLinear`, as far as a processor is faster with them.
 
     Layers stay as they are that share their weights with a table of embeddings, which are read by row.
 
     Args:
         model: On any device.
-        features: Of the processor, as `torch.cpu.get_capabilities` names them.
+        packing: Which of them.
 
     """
-    least_rows = choose_least_rows(features)
-    if least_rows is None:
+    prefix = _PREFIXES.get(packing)
+    if prefix is None:
         return
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    for module in model.modules():
-        if type(module) is not nn.Linear or id(module.weight) in tables:
+    for name, module in model.named_modules():
+        if type(module) is not nn.Linear or id(module.weight) in tables or not name.startswith(prefix):
             continue
         if module.weight.device.type == "cpu" and module.weight.dtype == torch.bfloat16:
             module.__class__ = PackedLinear
-            module.least_rows = least_rows
 
 
 def unpack_weights(model: nn.Module) -> None:
@@ -103,23 +95,6 @@ def unpack_weights(model: nn.Module) -> None:
             if module.weight.is_mkldnn:
                 module.weight = nn.Parameter(_read_plain(module.weight), requires_grad=False)
             module.__class__ = nn.Linear
-
-
-def choose_least_rows(features: Mapping[str, object]) -> int | None:
-    """Return to how many rows products are filled up; None where weights stay as they are.
-
-    >>> choose_least_rows({"avx512_bf16": True})
-    4
-    >>> choose_least_rows({"avx512_bf16": True, "amx_bf16": True})
-    1
-    >>> choose_least_rows({"bf16": True}) is None
-    True
-    """
-    if not torch.backends.mkldnn.is_available():
-        return None
-    if features.get("amx_bf16"):
-        return _LEAST_ROWS_WITH_AMX
-    return _LEAST_ROWS if features.get("avx512_bf16") else None
 
 
 def _read_plain(weight: torch.Tensor) -> torch.Tensor:

@@ -92,10 +92,12 @@ def test_what_is_packed_or_rounded_leaves_the_files() -> None:
     """Layers of the language model and the tower when they are first used; 8 bits when they are loaded."""
     counts = files_of("gemma-4-e2b-it").weights
     assert counts is not None
-    packed = take("gemma-4-e2b-it", torch.bfloat16, machine=replace(CPU, has_bfloat16=True))
+    packed = take("gemma-4-e2b-it", torch.bfloat16, machine=replace(CPU, packing="all"))
+    seeing = take("gemma-4-e2b-it", torch.bfloat16, machine=replace(CPU, packing="tower"))
     rounded = take("gemma-4-e2b-it", torch.bfloat16, quantization="int8")
 
     assert packed.weights - packed.mapped == 2 * (counts.linear + counts.tower)
+    assert seeing.weights - seeing.mapped == 2 * counts.tower
     assert rounded.weights - rounded.mapped == counts.linear
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import gc
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gemma4_block.engine.gemma4.packed_linear import PackedLinear, pack_weights, unpack_weights
-from gemma4_block.engine.hardware import read_processor_features
+from gemma4_block.engine.hardware import Packing, read_processor_features
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from tests.benchmarks.machine import read_memory
 from tests.engine.conftest import DEMO_CHECKPOINT
+from tests.miniatures import build_miniature
 
-_AMX = {"avx512_bf16": True, "amx_bf16": True}
-_AVX512 = {"avx512_bf16": True}
 multiplies_in_bfloat16 = pytest.mark.skipif(
     not (read_processor_features() or {}).get("avx512_bf16"), reason="the processor has no avx512_bf16"
 )
@@ -33,18 +31,16 @@ def _make_layer(columns: int, rows: int, *, bias: bool = False) -> nn.Sequential
 
 
 @multiplies_in_bfloat16
-@pytest.mark.parametrize("features", [_AMX, _AVX512], ids=["amx", "avx512"])
 @pytest.mark.parametrize("shape", [(2, 1), (3,), (2, 2), (5, 1), (2, 4), (16,), (3, 7), (2, 150)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_products_are_those_of_a_plain_layer_to_the_bit(
-    features: Mapping[str, object],
     shape: tuple[int, ...],
     bias: bool,  # noqa: FBT001
 ) -> None:
     """Of two rows and more; shapes and memory layout are the same."""
     plain = _make_layer(1536, 2048, bias=bias)
     packed = _make_layer(1536, 2048, bias=bias)
-    pack_weights(packed, features)
+    pack_weights(packed, "all")
     given = torch.randn(*shape, 1536).to(torch.bfloat16)
 
     with torch.inference_mode():
@@ -61,12 +57,11 @@ def test_products_are_those_of_a_plain_layer_to_the_bit(
 
 
 @multiplies_in_bfloat16
-@pytest.mark.parametrize("features", [_AMX, _AVX512], ids=["amx", "avx512"])
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
-def test_one_row_is_what_it_is_among_others(features: Mapping[str, object], shape: tuple[int, ...]) -> None:
+def test_one_row_is_what_it_is_among_others(shape: tuple[int, ...]) -> None:
     """In torch a single row is added up in another order than in a batch, and may be rounded otherwise."""
     layer = _make_layer(1536, 2048)
-    pack_weights(layer, features)
+    pack_weights(layer, "all")
     given = torch.randn(*shape, 1536).to(torch.bfloat16)
     others = torch.randn(4, 1536).to(torch.bfloat16)
 
@@ -79,51 +74,60 @@ def test_one_row_is_what_it_is_among_others(features: Mapping[str, object], shap
 
 
 @multiplies_in_bfloat16
-@pytest.mark.parametrize("features", [_AMX, _AVX512], ids=["amx", "avx512"])
-def test_no_rows_are_no_rows(features: Mapping[str, object]) -> None:
+def test_no_rows_are_no_rows() -> None:
     """Whatever they are filled up to."""
     layer = _make_layer(32, 48)
-    pack_weights(layer, features)
+    pack_weights(layer, "all")
 
     assert layer(torch.zeros(2, 0, 32, dtype=torch.bfloat16)).shape == (2, 0, 48)
 
 
 @multiplies_in_bfloat16
-def test_a_few_rows_are_filled_up_where_there_is_no_amx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to four, which take less time than one or two there."""
-    taken: dict[str, list[int]] = {"amx": [], "avx512": []}
+def test_a_few_rows_are_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to four, which take less time than one or two."""
+    taken: list[int] = []
     multiply = torch.ops.mkldnn._linear_pointwise
-    for name, features in (("amx", _AMX), ("avx512", _AVX512)):
-        layer = _make_layer(32, 32)
-        pack_weights(layer, features)
 
-        def note(rows: torch.Tensor, *others: object, name: str = name) -> torch.Tensor:
-            taken[name].append(rows.shape[0])
-            product: torch.Tensor = multiply(rows, *others)
-            return product
+    def note(rows: torch.Tensor, *others: object) -> torch.Tensor:
+        taken.append(rows.shape[0])
+        product: torch.Tensor = multiply(rows, *others)
+        return product
 
-        monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", note)
-        for count in (1, 2, 3, 4, 5):
-            layer(torch.zeros(count, 32, dtype=torch.bfloat16))
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", note)
+    layer = _make_layer(32, 32)
+    pack_weights(layer, "all")
+    for count in (1, 2, 3, 4, 5):
+        layer(torch.zeros(count, 32, dtype=torch.bfloat16))
 
-    assert taken == {"amx": [1, 2, 3, 4, 5], "avx512": [4, 4, 4, 4, 5]}
+    assert taken == [4, 4, 4, 4, 5]
+
+
+@pytest.mark.parametrize(("packing", "dtype"), [("none", torch.bfloat16), ("all", torch.float32)])
+def test_other_layers_stay_as_they_are(packing: Packing, dtype: torch.dtype) -> None:
+    """Only what was measured to be faster is packed."""
+    layer = _make_layer(32, 32).to(dtype)
+    pack_weights(layer, packing)
+
+    assert type(layer[0]) is nn.Linear
 
 
 @pytest.mark.parametrize(
-    ("features", "dtype"),
+    ("packing", "expected"),
     [
-        pytest.param({"avx2": True}, torch.bfloat16, id="no bfloat16"),
-        pytest.param({"bf16": True}, torch.bfloat16, id="ARM"),
-        pytest.param({}, torch.bfloat16, id="nobody knows"),
-        pytest.param(_AMX, torch.float32, id="float32"),
+        ("none", set()),
+        ("tower", {"vision_tower"}),
+        ("all", {"vision_tower", "language_model", "embed_vision"}),
     ],
 )
-def test_other_layers_stay_as_they_are(features: Mapping[str, object], dtype: torch.dtype) -> None:
-    """Only what was measured to be faster is packed."""
-    layer = _make_layer(32, 32).to(dtype)
-    pack_weights(layer, features)
+def test_the_chosen_part_of_a_model_is_packed(packing: Packing, expected: set[str], tmp_path: Path) -> None:
+    """With the tower alone, a single answer is written as before."""
+    directory = build_miniature("e2b", tmp_path / "e2b", dtype=torch.bfloat16)
+    options = LoadOptions(device=torch.device("cpu"), dtype="bfloat16", is_trained=True)
+    model = load_checkpoint(directory, options).model.module  # type: ignore[attr-defined]
+    pack_weights(model, packing)
+    packed = {name.split(".")[1] for name, one in model.named_modules() if isinstance(one, PackedLinear)}
 
-    assert type(layer[0]) is nn.Linear
+    assert packed - {"audio_tower", "embed_audio"} == expected
 
 
 def test_a_layer_that_shares_the_table_of_embeddings_stays_as_it_is() -> None:
@@ -132,7 +136,7 @@ def test_a_layer_that_shares_the_table_of_embeddings_stays_as_it_is() -> None:
         torch.bfloat16
     )
     model["head"].weight = model["table"].weight
-    pack_weights(model, _AMX)
+    pack_weights(model, "all")
 
     assert type(model["head"]) is nn.Linear
 
@@ -142,7 +146,7 @@ def test_a_packed_layer_becomes_plain_again() -> None:
     """Unused or used, by itself or as a copy, with the same weights."""
     plain = _make_layer(32, 48)
     layer = _make_layer(32, 48)
-    pack_weights(layer, _AMX)
+    pack_weights(layer, "all")
     unused = copy.deepcopy(layer)
     with torch.inference_mode():
         layer(torch.zeros(4, 32, dtype=torch.bfloat16))
@@ -163,7 +167,7 @@ def test_packing_takes_the_place_of_the_weights(tmp_path: Path) -> None:
     )
     model = nn.Sequential(*(nn.Linear(size, size, bias=False, device="meta") for _ in range(4)))
     model.load_state_dict(load_file(tmp_path / "file"), assign=True)
-    pack_weights(model, _AMX)
+    pack_weights(model, "all")
     rows = torch.zeros(4, size, dtype=torch.bfloat16)
     weights = 4 * size * size * 2
     gc.collect()
