@@ -86,7 +86,7 @@ _QUANTIZATIONS: JsonDict = {
     },
     "int8_tower": {
         "name": "8 bits with the vision tower, on a CPU",
-        "description": "Images are read faster too, and seen a little less exactly.",
+        "description": "Less memory still, and images are seen a little less exactly.",
     },
 }
 

@@ -55,7 +55,7 @@ class PackedLinear(nn.Linear):
 
 
 def pack_weights(model: nn.Module, packing: Packing) -> None:
-    """Turn the linear layers in bfloat16 on a CPU into `PackedLinear`, as far as a processor is faster with them.
+    """Turn linear layers in bfloat16 on a CPU into `PackedLinear`, where that is faster.
 
     Layers stay as they are that share their weights with a table of embeddings, which are read by row.
 
