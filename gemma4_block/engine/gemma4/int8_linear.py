@@ -125,7 +125,8 @@ def _round_layer(layer: nn.Linear, dtype: torch.dtype, input_levels: int) -> Non
     layer.weight = nn.Parameter(rounded, requires_grad=False)
     layer.__class__ = Int8Linear
     # No buffer, which a conversion of the model would round.
-    layer.scales, layer.compute_dtype, layer.input_levels = scales, dtype, input_levels
+    made = cast("Int8Linear", layer)
+    made.scales, made.compute_dtype, made.input_levels = scales, dtype, input_levels
     give_back_pages(plain)
 
 

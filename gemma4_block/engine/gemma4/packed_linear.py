@@ -1,6 +1,6 @@
 """Multiply in bfloat16 on a CPU by weights in the blocked layout of oneDNN: the same numbers, sooner."""
 
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import nn
@@ -94,7 +94,7 @@ def unpack_weights(model: nn.Module) -> None:
         if isinstance(module, PackedLinear):
             if module.weight.is_mkldnn:
                 module.weight = nn.Parameter(_read_plain(module.weight), requires_grad=False)
-            module.__class__ = nn.Linear
+            cast("nn.Module", module).__class__ = nn.Linear
 
 
 def _read_plain(weight: torch.Tensor) -> torch.Tensor:
