@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PRECISIONS: Final[tuple[tuple[Dtype, Quantization], ...]] = (
     ("bfloat16", "nf4"),
+    ("bfloat16", "int8"),
     ("bfloat16", "none"),
     ("float32", "none"),
 )
@@ -27,7 +28,7 @@ class MemoryNeed:
     Attributes:
         model_id: Of a variant.
         dtype: Of the weights that stay whole.
-        quantization: `none` or `nf4`.
+        quantization: `none`, `nf4` or, on a CPU, `int8`.
         image_seq_length: The visual token budget of its images.
         weights_bytes: Those that stay in memory.
         needed_bytes: All that it may take.
@@ -59,7 +60,8 @@ def list_needs(machine: "Machine", settings: Settings) -> list[MemoryNeed]:
         need
         for variant in VARIANTS
         for dtype, quantization in _PRECISIONS
-        if not (quantization == "nf4" and variant.why_whole)
+        if quantization == "none" or not variant.why_whole
+        if quantization != "int8" or machine.device.type == "cpu"
         for need in _list_budgets(variant, dtype, quantization, machine, settings)
     ]
 
@@ -85,7 +87,7 @@ def write_table(needs: Sequence[MemoryNeed], machine: "Machine") -> Iterator[str
     for need in needs:
         rows.setdefault((need.model_id, need.dtype, need.quantization), []).append(need)
     for (model_id, dtype, quantization), row in rows.items():
-        precision = "4 bits" if quantization == "nf4" else dtype
+        precision = {"nf4": "4 bits", "int8": "8 bits"}.get(quantization, dtype)
         cells = {need.image_seq_length: f"{need.needed_bytes / _GB:.2f}{_mark(need)}" for need in row}
         line = "".join(f"{cells.get(budget, '- '):>10}" for budget in IMAGE_SEQ_LENGTHS)
         yield f"{model_id:{width}}  {precision:8}  {row[0].weights_bytes / _GB:8.2f}{line}".rstrip()

@@ -154,7 +154,8 @@ def _forecast(model: "StoredModel", machine: "Machine", settings: Settings) -> "
 
 
 def _write_precision(precision: "Precision") -> str:
-    return "nf4" if precision.quantization == "nf4" else str(precision.dtype).removeprefix("torch.")
+    is_whole = precision.quantization == "none"
+    return str(precision.dtype).removeprefix("torch.") if is_whole else precision.quantization
 
 
 def _fits(needed_bytes: int, machine: "Machine") -> bool | None:

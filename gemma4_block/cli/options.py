@@ -5,6 +5,7 @@ from typing import Annotated, Final, get_args
 
 import typer
 
+from gemma4_block.contract import Quantization
 from gemma4_block.tasks import TaskType
 
 
@@ -35,6 +36,8 @@ ImageSeqLengthNumber = Annotated[
     int | None, typer.Option(help="Visual token budget: 70, 140, 280, 560 or 1120.")
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Most tokens of the answer.")]
-Precision = Annotated[str | None, typer.Option(help="Precision of the weights: auto, none or nf4.")]
+Precision = Annotated[
+    str | None, typer.Option(help=f"Precision of the weights: {one_of(get_args(Quantization))}")
+]
 
 DEFAULT_MODEL_VERSION: Final = "gemma-4-demo"

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from gemma4_block.contract.answer import Answer
     from gemma4_block.errors import PromptError
 
-Quantization = Literal["auto", "none", "nf4"]
-"""`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision."""
+Quantization = Literal["auto", "none", "nf4", "int8", "int8_tower"]
+"""`auto`: NF4 on CUDA, none on the CPU, as inference_models does; `none`: the checkpoint's precision;
+`int8`: the language model in 8 bits, on a CPU only; `int8_tower`: the vision tower too."""
 
 KeepAlive = float | Literal["forever"]
 """How many seconds an engine that nobody uses stays loaded."""
@@ -27,7 +28,7 @@ class LocalModel:
 
     Attributes:
         directory: Holds the weights. Absolute, links followed.
-        quantization: `none` or `nf4`.
+        quantization: Any but `auto`.
         adapter: Directory of the LoRA adapter on top of them, absolute, links followed; None without one.
 
     """

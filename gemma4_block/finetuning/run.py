@@ -96,7 +96,10 @@ def _load_base(model_version: str, quantization: Quantization, settings: Setting
             "is trained on weights of this machine. Name a base."
         )
     options = LoadOptions(
-        device=find_device(settings.device), dtype=settings.dtype, quantization=reference.quantization
+        device=find_device(settings.device),
+        dtype=settings.dtype,
+        quantization=reference.quantization,
+        is_trained=True,
     )
     return load_checkpoint(reference.directory, options)
 

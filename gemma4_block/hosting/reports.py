@@ -17,7 +17,7 @@ class EngineReport(_Report):
 
     Attributes:
         model: What it was first asked for as.
-        precision: `none` or `nf4`; None where another server runs it.
+        precision: `none`, `nf4`, `int8` or `int8_tower`; None where another server runs it.
         device: Where it computes; the name of the server where that is another; None where nobody can tell.
         adapters: Directories of the adapters on top of its weights.
         where: Directory of its weights, or its name on the server that runs it.

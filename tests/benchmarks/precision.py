@@ -38,6 +38,8 @@ from tests.miniatures import build_miniature
 PRECISIONS: dict[str, tuple[Dtype, str]] = {
     "bfloat16": ("bfloat16", "none"),
     "float32": ("float32", "none"),
+    "int8": ("bfloat16", "int8"),
+    "int8 with the tower": ("bfloat16", "int8_tower"),
     "nf4": ("bfloat16", "nf4"),
     "nf4 beside float32": ("float32", "nf4"),
 }

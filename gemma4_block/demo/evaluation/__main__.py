@@ -50,11 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--baseline", type=Path, default=SAVED_REPORT, help="a saved line of JSON that rows are compared with"
     )
+    parser.add_argument("--quantization", choices=("none", "int8", "int8_tower"), default="none")
     parser.add_argument("--save", type=Path, help="also write the line of JSON here")
     parser.add_argument("--markdown", type=Path, help="also write the tables here, as Markdown")
     options = parser.parse_args(arguments)
     settings = Settings(max_batch_size=_BATCH_SIZE, dtype=options.dtype, device="cpu")
-    engine = load_local(LocalModel(directory=options.checkpoint, quantization="none"), settings)
+    engine = load_local(LocalModel(directory=options.checkpoint, quantization=options.quantization), settings)
     report = evaluate(
         engine,
         scene_count=options.scenes,
@@ -85,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "pictures": options.pictures,
             "seed": options.seed,
             "dtype": options.dtype,
+            "quantization": options.quantization,
             **asdict(report),
         }
     )

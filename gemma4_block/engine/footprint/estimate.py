@@ -117,13 +117,29 @@ def estimate(
         weights=held - left,
         left_in_files=left,
         read_pages=0 if is_mapped or not is_cpu else weights.file_bytes,
-        are_weights_mapped=is_mapped,
+        mapped=held - left - _measure_moved(weights, precision, machine) if is_mapped else 0,
         kv_cache=kv_cache + copies,
         work=round(work * _HEAP_FACTOR) if is_cpu else work,
         images=workload.prepared * measure_image(shape, workload.image_seq_length),
         caches=settings.vision_cache_bytes + settings.prefix_cache_bytes,
         framework=_measure_framework(files, precision, machine, workload),
     )
+
+
+def _measure_moved(weights: WeightCounts, precision: Precision, machine: Machine) -> int:
+    """Return the bytes of layers that leave the pages of their files: rounded, or packed when first used."""
+    language = weights.linear if machine.packing == "all" else 0
+    tower = weights.tower if machine.packing != "none" else 0
+    match precision.quantization:
+        case "int8":
+            rounded, packed = weights.linear, tower
+        case "int8_tower":
+            rounded, packed = weights.linear + weights.tower, 0
+        case _:
+            rounded, packed = 0, language + tower
+    if precision.dtype != torch.bfloat16:
+        packed = 0
+    return rounded * torch.int8.itemsize + packed * precision.dtype.itemsize
 
 
 def _measure_framework(files: ModelFiles, precision: Precision, machine: Machine, workload: Workload) -> int:

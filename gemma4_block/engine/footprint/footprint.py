@@ -15,7 +15,7 @@ class Footprint:
             count in nothing.
         read_pages: Pages of the files that loading goes through and does not keep; the system takes them
             back where memory is short.
-        are_weights_mapped: Whether the weights are pages of their files, which the system counts as free.
+        mapped: What of `weights` stays in pages of the files, which the system counts as free.
         kv_cache: Keys and values of all prompts that are answered at once.
         work: Of the tower and the language model while they read images and prompts.
         images: Images that are ready and wait for the tower.
@@ -27,7 +27,7 @@ class Footprint:
     weights: int
     left_in_files: int = 0
     read_pages: int = 0
-    are_weights_mapped: bool = False
+    mapped: int = 0
     kv_cache: int = 0
     work: int = 0
     images: int = 0
@@ -42,7 +42,7 @@ class Footprint:
     @property
     def loading_peak(self) -> int:
         """What counts as resident at the peak of loading."""
-        return (0 if self.are_weights_mapped else self.weights + self.read_pages) + self.framework
+        return self.weights - self.mapped + self.read_pages + self.framework
 
     @property
     def peak(self) -> int:

@@ -38,6 +38,7 @@ def find_published_files(variant: Variant) -> ModelFiles:
         weights=WeightCounts(
             total=variant.parameters,
             linear=published.linear,
+            tower=published.tower,
             by_row=published.by_row,
             unused=published.unused,
             stored=torch.bfloat16,
@@ -54,6 +55,7 @@ class _Published:
 
     shape: ModelShape
     linear: int
+    tower: int = 0
     by_row: int = 0
     unused: int = 0
 
@@ -76,6 +78,7 @@ _PUBLISHED: Final = {
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
         linear=1_876_819_968,
+        tower=150_994_944,
         by_row=2_348_810_240,
         unused=307_183_904,
     ),
@@ -96,6 +99,7 @@ _PUBLISHED: Final = {
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
         linear=3_972_792_320,
+        tower=150_994_944,
         by_row=2_818_572_288,
         unused=308_756_768,
     ),
@@ -135,6 +139,7 @@ _PUBLISHED: Final = {
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
         linear=1_656_258_560,
+        tower=544_942_080,
     ),
     "gemma-4-31b-it": _Published(
         shape=ModelShape(
@@ -153,5 +158,6 @@ _PUBLISHED: Final = {
             image_seq_lengths=IMAGE_SEQ_LENGTHS,
         ),
         linear=29_286_727_680,
+        tower=544_942_080,
     ),
 }

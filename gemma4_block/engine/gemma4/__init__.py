@@ -3,7 +3,9 @@
 from gemma4_block.engine.gemma4.adapted_modules import ADAPTED_MODULES, find_module
 from gemma4_block.engine.gemma4.adapted_parts import changes_vision, find_table, is_per_row
 from gemma4_block.engine.gemma4.file_rules import CONFIG_RULES, FILE_RULES
+from gemma4_block.engine.gemma4.int8_linear import round_language_model, round_tower
 from gemma4_block.engine.gemma4.opening import OpenedGemma4, open_gemma4
+from gemma4_block.engine.gemma4.packed_linear import unpack_weights
 from gemma4_block.engine.gemma4.shape import shape_of
 from gemma4_block.engine.gemma4.supported_config import find_unsupported
 
@@ -18,5 +20,8 @@ __all__ = [
     "find_unsupported",
     "is_per_row",
     "open_gemma4",
+    "round_language_model",
+    "round_tower",
     "shape_of",
+    "unpack_weights",
 ]

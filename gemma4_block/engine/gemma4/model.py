@@ -33,8 +33,9 @@ class Gemma4Model:
         self._has_lower = _lower_layers(self._decoder) is not None
         self._layer_bytes = _layer_bytes(self._decoder)
         tensors = (*module.parameters(), *module.buffers())
-        # Embedding and output layer share theirs.
-        self._nbytes: int = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+        # Embedding and output layer share theirs. What oneDNN has packed has no address.
+        sizes = {id(one) if one.is_mkldnn else one.data_ptr(): one.nbytes for one in tensors}
+        self._nbytes: int = sum(sizes.values())
 
     @property
     def device(self) -> torch.device:

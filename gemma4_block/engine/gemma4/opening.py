@@ -11,9 +11,11 @@ from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
 from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
 from gemma4_block.engine.gemma4.image_processor import Gemma4ImageProcessor
 from gemma4_block.engine.gemma4.model import Gemma4Model
+from gemma4_block.engine.gemma4.packed_linear import pack_weights
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
 from gemma4_block.engine.gemma4.template import Gemma4Template
 from gemma4_block.engine.gemma4.template_proof import prove_template
+from gemma4_block.engine.hardware import choose_packing, read_processor_features
 
 if TYPE_CHECKING:
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
@@ -33,13 +35,20 @@ class OpenedGemma4:
     context_tokens: int
 
 
-def open_gemma4(directory: Path, module: Any, processor: Any) -> OpenedGemma4:  # noqa: ANN401 - foreign objects
+def open_gemma4(
+    directory: Path,
+    module: Any,  # noqa: ANN401 - foreign objects
+    processor: Any,  # noqa: ANN401
+    *,
+    is_trained: bool = False,
+) -> OpenedGemma4:
     """Make a model faster without another result, and put it and its processor behind the engine's types.
 
     Args:
         directory: Of the checkpoint, for messages.
         module: The transformers model; its slow layers are replaced.
         processor: The transformers processor.
+        is_trained: Whether gradients must pass through its layers.
 
     Returns:
         All that the engine needs of them.
@@ -53,6 +62,8 @@ def open_gemma4(directory: Path, module: Any, processor: Any) -> OpenedGemma4:  
     prove_template(template)
     clip_by_numbers(module)
     speed_up_few_rows(module)
+    if not is_trained:
+        pack_weights(module, choose_packing(read_processor_features() or {}))
     module.eval()
     vision = module.config.vision_config
     special_tokens = read_special_tokens(module, processor.tokenizer)

@@ -7,19 +7,26 @@ from gemma4_block.engine.hardware.machine import (
     has_bfloat16,
     inspect_machine,
     read_free_memory,
+    read_processor_features,
 )
+from gemma4_block.engine.hardware.packing import Packing, choose_packing
+from gemma4_block.engine.hardware.pages import give_back_pages
 from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning, warn_of_spinning
 
 __all__ = [
     "Machine",
+    "Packing",
     "choose_devices",
     "choose_freest",
+    "choose_packing",
     "find_device",
     "find_devices",
     "find_own_spinning",
     "find_spinning",
+    "give_back_pages",
     "has_bfloat16",
     "inspect_machine",
     "read_free_memory",
+    "read_processor_features",
     "warn_of_spinning",
 ]

@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from gemma4_block.engine.hardware.devices import choose_freest, find_devices
+from gemma4_block.engine.hardware.packing import Packing, choose_packing
 from gemma4_block.engine.hardware.threads import find_own_spinning
 
 # Compute capability of Ampere. Source: is_bf16_supported in torch/cuda/__init__.py of torch 2.15.
@@ -35,6 +36,7 @@ class Machine:
         free_bytes: Memory that weights may take; None where it is unknown.
         threads: How many torch works with.
         spinning: What is wrong with how they wait, and what to do; None where nothing is.
+        packing: Which layers in bfloat16 leave the pages of their files, because they are packed.
 
     """
 
@@ -43,6 +45,7 @@ class Machine:
     free_bytes: int | None
     threads: int
     spinning: str | None
+    packing: Packing = "none"
 
 
 def find_device(name: str) -> torch.device:
@@ -78,18 +81,18 @@ def inspect_machine(device_name: str) -> Machine:
 
     """
     device = find_device(device_name)
+    features = read_processor_features() if device.type == "cpu" else None
     if device.type == "cuda":
         can_bfloat16: bool | None = torch.cuda.get_device_capability(device) >= _FIRST_WITH_BFLOAT16
     else:
-        # Public from torch 2.11 on.
-        can_tell = hasattr(torch.cpu, "get_capabilities")
-        can_bfloat16 = has_bfloat16(torch.cpu.get_capabilities()) if can_tell else None
+        can_bfloat16 = None if features is None else has_bfloat16(features)
     return Machine(
         device=device,
         has_bfloat16=can_bfloat16,
         free_bytes=read_free_memory(device),
         threads=torch.get_num_threads(),
         spinning=find_own_spinning(device),
+        packing=choose_packing(features or {}),
     )
 
 
@@ -101,6 +104,15 @@ def read_free_memory(device: torch.device) -> int | None:
     unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free: int = torch.cuda.mem_get_info(device)[0] + unused
     return free
+
+
+def read_processor_features() -> Mapping[str, object] | None:
+    """Return what torch says of the processor; None where torch is too old to tell."""
+    # Public from torch 2.11 on.
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return None
+    features: Mapping[str, object] = torch.cpu.get_capabilities()
+    return features
 
 
 def has_bfloat16(features: Mapping[str, object]) -> bool:

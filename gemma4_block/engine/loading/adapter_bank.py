@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from gemma4_block.engine.adapter_tag import AdapterTag
+from gemma4_block.engine.gemma4 import unpack_weights
 from gemma4_block.engine.loading.adapter_fit import OF_LORA, Adapter, read_adapter
 from gemma4_block.engine.loading.naming import naming
 
@@ -158,6 +159,9 @@ class AdapterBank:
         from peft import PeftModel
 
         config = deepcopy(adapter.config)
+        if config.use_dora:
+            # It measures the base's weights.
+            unpack_weights(self._module)
         options = {"low_cpu_mem_usage": True, "autocast_adapter_dtype": False}
         with torch.inference_mode(mode=False), warnings.catch_warnings():
             # Of a config that is beside another one already, and of tied weights, which are refused before.

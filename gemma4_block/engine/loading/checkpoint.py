@@ -17,8 +17,8 @@ from gemma4_block.engine.family import (
     SamplingDefaults,
     SpecialTokens,
 )
-from gemma4_block.engine.gemma4 import FILE_RULES, open_gemma4
-from gemma4_block.engine.hardware import Machine, inspect_machine, warn_of_spinning
+from gemma4_block.engine.gemma4 import FILE_RULES, open_gemma4, round_language_model, round_tower
+from gemma4_block.engine.hardware import inspect_machine, read_processor_features, warn_of_spinning
 from gemma4_block.engine.loading.adapter import apply_adapter
 from gemma4_block.engine.loading.adapter_bank import AdapterBank
 from gemma4_block.engine.loading.checked_json import check_present
@@ -34,6 +34,7 @@ from gemma4_block.engine.loading.naming import naming
 from gemma4_block.engine.loading.precision import (
     choose_dtype,
     choose_quantization,
+    is_8_bit,
     is_slow_in,
     make_4_bit_config,
 )
@@ -41,7 +42,7 @@ from gemma4_block.engine.loading.processor import load_processor
 from gemma4_block.engine.loading.slow_precision import warn_of_slow_4_bits, warn_of_slow_bfloat16
 from gemma4_block.engine.loading.weight_counts import count_weights
 from gemma4_block.engine.loading.weights import load_weights
-from gemma4_block.errors import CheckpointError
+from gemma4_block.errors import CheckpointError, ConfigurationError
 
 if TYPE_CHECKING:
     from inference_models.models.common.roboflow.model_packages import InferenceConfig
@@ -60,6 +61,7 @@ class LoadOptions:
         quantization_config: The caller's own bitsandbytes settings; they win.
         trust_remote_code: Run code that the checkpoint brings.
         local_files_only: Never ask a hub.
+        is_trained: Whether gradients must pass through the model; its layers stay plain ones then.
 
     """
 
@@ -69,6 +71,7 @@ class LoadOptions:
     quantization_config: "BitsAndBytesConfig | None" = None
     trust_remote_code: bool = False
     local_files_only: bool = True
+    is_trained: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,32 +136,42 @@ def load_checkpoint(directory: Path, options: LoadOptions, *, base: Path | None 
     config = load_config(weights, trust_remote_code=options.trust_remote_code)
     check_present(weights, FILE_RULES)
     machine = inspect_machine(str(options.device))
-    quantization_config = _choose_4_bits(options, config, machine)
+    quantization = _choose_quantization(options, config)
+    quantization_config = options.quantization_config
+    if quantization == "nf4":
+        quantization_config = make_4_bit_config(config, machine)
     is_4_bit = quantization_config is not None and quantization_config.load_in_4bit
     counts = count_weights(weights, read_shape(weights, config))
-    float32_bytes = None if counts is None else counts.measure(torch.float32, "nf4" if is_4_bit else "none")
+    float32_bytes = (
+        None if counts is None else counts.measure(torch.float32, "nf4" if is_4_bit else quantization)
+    )
     dtype = choose_dtype(
         options.dtype, checkpoint=dtype_of(config), machine=machine, float32_bytes=float32_bytes
     )
+    # What becomes 8 bits is read from the pages of its file, layer by layer, and is never whole in memory.
+    stored = None if counts is None or not is_8_bit(quantization) else counts.stored
     model: nn.Module = load_weights(
         weights,
         config,
         device=options.device,
-        dtype=dtype,
+        dtype=dtype if stored is None else stored,
         quantization_config=quantization_config,
         trust_remote_code=options.trust_remote_code,
         local_files_only=options.local_files_only,
     )
+    if is_8_bit(quantization):
+        _round_to_8_bits(model, dtype, quantization)
     if options.dtype == "auto" and is_slow_in(dtype, machine):
         warn_of_slow_bfloat16(directory, machine, float32_bytes)
     if is_4_bit and is_slow_in(torch.bfloat16, machine):
         warn_of_slow_4_bits(directory)
     if weights != directory:
-        model = apply_adapter(model, directory, base=weights, is_quantized=quantization_config is not None)
+        is_quantized = quantization_config is not None or is_8_bit(quantization)
+        model = apply_adapter(model, directory, base=weights, is_quantized=is_quantized)
     processor = load_processor(
         weights, trust_remote_code=options.trust_remote_code, local_files_only=options.local_files_only
     )
-    opened = open_gemma4(weights, model, processor)
+    opened = open_gemma4(weights, model, processor, is_trained=options.is_trained)
     return Checkpoint(
         model=opened.model,
         template=opened.template,
@@ -174,15 +187,28 @@ def load_checkpoint(directory: Path, options: LoadOptions, *, base: Path | None 
     )
 
 
-def _choose_4_bits(
-    options: LoadOptions, config: "PreTrainedConfig", machine: Machine
-) -> "BitsAndBytesConfig | None":
+def _choose_quantization(options: LoadOptions, config: "PreTrainedConfig") -> Quantization:
+    """Return any but `auto`; `none` where the caller's own settings win."""
     if options.quantization_config is not None:
-        return options.quantization_config
+        return "none"
     quantization = choose_quantization(
         options.quantization, device=options.device, has_experts=has_experts(config)
     )
-    return make_4_bit_config(config, machine) if quantization == "nf4" else None
+    if options.is_trained and is_8_bit(quantization):
+        raise ConfigurationError(
+            f"quantization {quantization} was asked for a base to train on, and no gradient passes through "
+            "whole numbers. Train on quantization none or nf4."
+        )
+    return quantization
+
+
+def _round_to_8_bits(model: nn.Module, dtype: torch.dtype, quantization: Quantization) -> None:
+    features = read_processor_features() or {}
+    round_language_model(model, dtype, features)
+    if quantization == "int8_tower":
+        round_tower(model, dtype, features)
+    # What stays whole may have been read in the precision of the files.
+    model.to(dtype)
 
 
 def load_inference_config(directory: Path) -> "InferenceConfig | None":

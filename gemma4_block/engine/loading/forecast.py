@@ -25,8 +25,8 @@ class Precision:
     """How weights are held.
 
     Attributes:
-        dtype: bfloat16 or float32; of what stays whole where `quantization` is `nf4`.
-        quantization: `none` or `nf4`.
+        dtype: bfloat16 or float32, of what stays whole.
+        quantization: Any but `auto`.
 
     """
 
@@ -34,7 +34,12 @@ class Precision:
     quantization: Quantization
 
     def __str__(self) -> str:
-        return "4 bits" if self.quantization == "nf4" else str(self.dtype).removeprefix("torch.")
+        names: dict[Quantization, str] = {
+            "nf4": "4 bits",
+            "int8": "8 bits",
+            "int8_tower": "8 bits with tower",
+        }
+        return names.get(self.quantization, str(self.dtype).removeprefix("torch."))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +99,7 @@ def forecast_precision(
         The precision.
 
     Raises:
-        ConfigurationError: 4 bits are asked for a mixture of experts.
+        ConfigurationError: 4 or 8 bits are asked for where there are none.
 
     """
     chosen = choose_quantization(quantization, device=machine.device, has_experts=files.has_experts)

@@ -86,7 +86,7 @@ def is_slow_in(dtype: torch.dtype, machine: "Machine") -> bool:
 def choose_quantization(
     quantization: Quantization, *, device: torch.device, has_experts: bool
 ) -> Quantization:
-    """Return `none` or `nf4`.
+    """Return any but `auto`.
 
     Args:
         quantization: What was asked for.
@@ -97,11 +97,25 @@ def choose_quantization(
         What was asked for; for `auto`, `nf4` on CUDA, except for a mixture of experts.
 
     Raises:
-        ConfigurationError: 4 bits were asked for a mixture of experts, whose experts would stay in bfloat16.
+        ConfigurationError: 4 or 8 bits were asked for a mixture of experts, whose experts would stay in
+            bfloat16, or 8 bits on CUDA.
 
     """
     if quantization == "none" or (quantization == "auto" and (device.type == "cpu" or has_experts)):
         return "none"
+    if is_8_bit(quantization):
+        if device.type != "cpu":
+            raise ConfigurationError(
+                f"quantization {quantization} was asked for on {device}; 8 bits are for CPUs, whose products "
+                "of whole numbers they use. Use quantization nf4 or none on a GPU."
+            )
+        if has_experts:
+            raise ConfigurationError(
+                f"quantization {quantization} was asked for a mixture of experts (26B-A4B), whose experts, "
+                "nine tenths of the weights, would stay in bfloat16. Use quantization none, or another "
+                "variant."
+            )
+        return quantization
     if has_experts:
         raise ConfigurationError(
             "quantization nf4 was asked for a mixture of experts (26B-A4B). bitsandbytes leaves the experts, "
@@ -109,6 +123,15 @@ def choose_quantization(
             "quantization none on an 80 GB GPU, or gemma-4-31b-it, which needs 19 GB in 4 bits."
         )
     return "nf4"
+
+
+def is_8_bit(quantization: Quantization) -> bool:
+    """Say whether the language model is in 8 bits.
+
+    >>> is_8_bit("int8_tower"), is_8_bit("nf4")
+    (True, False)
+    """
+    return quantization in ("int8", "int8_tower")
 
 
 def make_4_bit_config(config: "PreTrainedConfig", machine: "Machine") -> "BitsAndBytesConfig":

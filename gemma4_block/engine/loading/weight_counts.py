@@ -17,6 +17,7 @@ from gemma4_block.errors import CheckpointError
 _NF4_BYTES: Final = 0.5 + 4 / 64
 # How safetensors names the precisions that stay as they are on their way into memory.
 _STORED: Final = {"BF16": torch.bfloat16, "F32": torch.float32}
+_TOWER: Final = "vision_tower.encoder."
 _ROWS: Final = "embed_tokens_per_layer"
 _AUDIO: Final = ("model.audio_tower.", "model.embed_audio.")
 # Google's files have these also in layers that use the keys and values of others; they are not loaded.
@@ -29,7 +30,8 @@ class WeightCounts:
 
     Attributes:
         total: All that are loaded.
-        linear: Those of them in linear layers of the language model, which 4 bits are for.
+        linear: Those of them in linear layers of the language model, which 4 and 8 bits are for.
+        tower: Those in linear layers of the vision tower.
         by_row: Those in the table of which each token reads one row for all layers.
         unused: Those that hear, which nothing here asks.
         stored: The precision of the files; None where they have several, or one that is converted.
@@ -39,6 +41,7 @@ class WeightCounts:
 
     total: int
     linear: int
+    tower: int
     by_row: int
     unused: int
     stored: torch.dtype | None
@@ -49,18 +52,29 @@ class WeightCounts:
 
         Args:
             dtype: Of those that stay whole.
-            quantization: `none` or `nf4`.
+            quantization: Any but `auto`.
 
         Returns:
             Bytes in memory, once they are loaded.
 
         """
-        packed = self.linear if quantization == "nf4" else 0
-        return round(packed * _NF4_BYTES) + (self.total - packed) * dtype.itemsize
+        packed = self.count_packed(quantization)
+        each = _NF4_BYTES if quantization == "nf4" else torch.int8.itemsize
+        return round(packed * each) + (self.total - packed) * dtype.itemsize
+
+    def count_packed(self, quantization: Quantization) -> int:
+        """Return how many weights are in fewer bits than the others."""
+        match quantization:
+            case "nf4" | "int8":
+                return self.linear
+            case "int8_tower":
+                return self.linear + self.tower
+            case _:
+                return 0
 
     def stay_in_files(self, dtype: torch.dtype, quantization: Quantization) -> bool:
-        """Say whether the weights stay in the pages of their files on a CPU, and are read when used."""
-        return quantization == "none" and dtype == self.stored
+        """Say whether what stays whole stays in the pages of its file on a CPU, and is read when used."""
+        return quantization != "nf4" and dtype == self.stored
 
 
 def count_weights(directory: Path, shape: ModelShape) -> WeightCounts | None:
@@ -86,6 +100,7 @@ def count_weights(directory: Path, shape: ModelShape) -> WeightCounts | None:
     return WeightCounts(
         total=_sum(loaded.values()),
         linear=_sum(head for name, head in loaded.items() if _is_linear(name, head)),
+        tower=_sum(head for name, head in loaded.items() if _TOWER in name and len(head.shape) == 2),  # noqa: PLR2004
         by_row=_sum(head for name, head in loaded.items() if _ROWS in name),
         unused=_sum(head for name, head in loaded.items() if name.startswith(_AUDIO)),
         stored=_STORED.get(dtypes.pop()) if len(dtypes) == 1 else None,

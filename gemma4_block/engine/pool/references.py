@@ -47,7 +47,7 @@ def find_reference(model_version: str, quantization: Quantization, settings: Set
     if (directory / "adapter_config.json").is_file():
         adapter, directory = directory, find_base(directory, settings)
         variant = find_variant_of(directory)
-    if variant is not None and variant.why_whole:
+    if variant is not None and variant.why_whole and quantization in ("auto", "nf4"):
         quantization = _keep_whole(variant, quantization)
     elif quantization == "auto":
         quantization = choose_auto_quantization(directory, settings)

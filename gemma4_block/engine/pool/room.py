@@ -214,7 +214,7 @@ def _hold(resident: Resident, claim: Claim) -> Holding:
     taken = 0
     if resident.engine is not None:
         # The system counts mapped weights as free, though they are needed.
-        mapped = footprint.weights + footprint.left_in_files if footprint.are_weights_mapped else 0
+        mapped = footprint.mapped + footprint.left_in_files
         taken = min(needed, max(0, resident.engine.nbytes - mapped))
     return Holding(
         reference=resident.reference,

@@ -9,7 +9,11 @@ from gemma4_block.engine.pool.placement import Refuse
 from gemma4_block.errors import OutOfMemoryError
 from gemma4_block.settings import Settings
 
-_PRECISIONS: tuple[tuple[str, Quantization], ...] = (("bfloat16", "none"), ("bfloat16", "nf4"))
+_PRECISIONS: tuple[tuple[str, Quantization], ...] = (
+    ("bfloat16", "none"),
+    ("bfloat16", "int8"),
+    ("bfloat16", "nf4"),
+)
 
 
 def explain_refusal(
@@ -69,11 +73,13 @@ def _list_fitting(
             f"GEMMA4_BLOCK_PREFIX_CACHE_BYTES=0 ({format_gb(size)} GB)"
         )
     for dtype, quantization in _PRECISIONS:
-        if quantization == "nf4" and (files.has_experts or (variant is not None and variant.why_whole)):
+        if quantization != "none" and (files.has_experts or (variant is not None and variant.why_whole)):
+            continue
+        if quantization == "int8" and machine.device.type != "cpu":
             continue
         size = measure(files, settings.model_copy(update={"dtype": dtype}), quantization)
         if size is not None:
-            how = "quantization nf4" if quantization == "nf4" else f"GEMMA4_BLOCK_DTYPE={dtype}"
+            how = f"GEMMA4_BLOCK_DTYPE={dtype}" if quantization == "none" else f"quantization {quantization}"
             yield f"the same model with {how} ({format_gb(size)} GB)"
     for smaller in reversed([one for one in VARIANTS if one.hub_id is not None]):
         size = measure(find_published_files(smaller), settings, "auto")

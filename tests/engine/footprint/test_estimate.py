@@ -62,6 +62,14 @@ def test_the_demo_takes_what_was_estimated(dtype: str) -> None:
             id="4 bits",
         ),
         pytest.param(take("gemma-4-12b-it", torch.float32), (47.84, 0, 23.92), id="converted"),
+        pytest.param(
+            take("gemma-4-e2b-it", torch.bfloat16, quantization="int8"), (3.02, 5.31, 0), id="8 bits"
+        ),
+        pytest.param(
+            take("gemma-4-e2b-it", torch.bfloat16, quantization="int8_tower"),
+            (2.87, 5.31, 0),
+            id="8 bits with the tower",
+        ),
     ],
 )
 def test_weights_are_counted_by_precision(found: Footprint, sizes_gb: tuple[float, float, float]) -> None:
@@ -74,10 +82,23 @@ def test_what_is_not_read_stays_in_the_files() -> None:
     """On a CPU in the files' own precision: the tower that hears, and the table that is read by the row."""
     found, counts = take("gemma-4-e2b-it", torch.bfloat16), files_of("gemma-4-e2b-it").weights
     assert counts is not None
-    assert found.are_weights_mapped
+    assert found.mapped == found.weights
     assert found.left_in_files == 2 * (counts.by_row + counts.unused)
     assert found.weights + found.left_in_files == 2 * counts.total
     assert found.loading_peak == found.framework
+
+
+def test_what_is_packed_or_rounded_leaves_the_files() -> None:
+    """Layers of the language model and the tower when they are first used; 8 bits when they are loaded."""
+    counts = files_of("gemma-4-e2b-it").weights
+    assert counts is not None
+    packed = take("gemma-4-e2b-it", torch.bfloat16, machine=replace(CPU, packing="all"))
+    seeing = take("gemma-4-e2b-it", torch.bfloat16, machine=replace(CPU, packing="tower"))
+    rounded = take("gemma-4-e2b-it", torch.bfloat16, quantization="int8")
+
+    assert packed.weights - packed.mapped == 2 * (counts.linear + counts.tower)
+    assert seeing.weights - seeing.mapped == 2 * counts.tower
+    assert rounded.weights - rounded.mapped == counts.linear
 
 
 def test_every_part_counts() -> None:

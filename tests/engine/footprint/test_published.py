@@ -35,9 +35,15 @@ def test_a_released_model_is_known_without_its_files(variant: Variant, tmp_path:
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     weights = known.weights
     assert weights is not None
-    assert (weights.total, weights.linear, weights.by_row, weights.unused) == (
+    tower = [
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and "vision_tower.encoder" in name
+    ]
+    assert (weights.total, weights.linear, weights.tower, weights.by_row, weights.unused) == (
         sum(sizes.values()),
         sum(linear),
+        sum(tower),
         sum(size for name, size in sizes.items() if "embed_tokens_per_layer" in name),
         sum(
             size

@@ -107,6 +107,8 @@ def _config() -> Gemma4Config:
         ("auto", CUDA, True, "none"),
         ("none", CUDA, False, "none"),
         ("nf4", CPU, False, "nf4"),
+        ("int8", CPU, False, "int8"),
+        ("int8_tower", CPU, False, "int8_tower"),
     ],
 )
 def test_four_bits_are_the_default_on_cuda_only(
@@ -114,6 +116,22 @@ def test_four_bits_are_the_default_on_cuda_only(
 ) -> None:
     """NF4 on CUDA as in inference_models; never by itself for experts."""
     assert expected == choose_quantization(quantization, device=device, has_experts=has_experts)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "int8_tower"])
+@pytest.mark.parametrize(
+    ("device", "has_experts", "words"),
+    [
+        pytest.param(CUDA, False, "for CPUs.*nf4 or none on a GPU", id="GPU"),
+        pytest.param(CPU, True, "would stay in bfloat16.*Use quantization none", id="experts"),
+    ],
+)
+def test_eight_bits_are_refused_where_they_save_nothing(
+    quantization: Quantization, device: torch.device, words: str, *, has_experts: bool
+) -> None:
+    """The message says what to choose."""
+    with pytest.raises(ConfigurationError, match=words):
+        choose_quantization(quantization, device=device, has_experts=has_experts)
 
 
 def test_towers_and_projectors_keep_their_precision() -> None:

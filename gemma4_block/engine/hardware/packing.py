@@ -1,0 +1,38 @@
+"""Say which linear layers in bfloat16 a processor multiplies faster from another layout of their weights."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+Packing = Literal["none", "tower", "all"]
+"""Of which part of a model: none, the vision tower, or all of it."""
+
+
+def choose_packing(features: Mapping[str, object]) -> Packing:
+    """Return which layers are packed.
+
+    With AMX two to eight packed rows take three quarters of the time, but a single one, as in every step of a
+    single answer, takes 16 % longer, so that only the tower is, which always has many. Without it all numbers
+    of rows are faster. Source: docs/measured.md; ARM was not measured.
+
+    Args:
+        features: Of the processor, as `torch.cpu.get_capabilities` names them.
+
+    Returns:
+        The part.
+
+    Example:
+        >>> choose_packing({"avx512_bf16": True})
+        'all'
+        >>> choose_packing({"avx512_bf16": True, "amx_bf16": True})
+        'tower'
+        >>> choose_packing({"bf16": True})
+        'none'
+
+    """
+    if not torch.backends.mkldnn.is_available():
+        return "none"
+    if features.get("amx_bf16"):
+        return "tower"
+    return "all" if features.get("avx512_bf16") else "none"
