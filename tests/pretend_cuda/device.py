@@ -19,6 +19,8 @@ _WAITING: Final = frozenset(
     {"aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero", "aten::nonzero", "aten::masked_select"}
 )
 _INDEXING: Final = frozenset({"aten::index", "aten::index_put", "aten::index_put_"})
+# Those of a decode step that write on what is there from step to step.
+_WRITING: Final = frozenset({"aten::index_copy_", "aten::copy_"})
 
 
 class MixedDevicesError(RuntimeError):
@@ -111,7 +113,7 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
         return result
     CAPTURES.record(func, real_args, real_kwargs, result)
     if not _is_view(func):
-        TALLY.note_kernel(name, result)
+        TALLY.note_kernel(name, result, is_written=name in _WRITING)
     if name.endswith("_") and args and isinstance(args[0], PretendTensor):
         return args[0]
     return tree_map_only(
@@ -130,7 +132,7 @@ def _look(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if name == "aten::_to_copy" and device is not None:
         if ours and device.type != "cuda":
             _wait("to the host")
-        if hosts and device.type == "cuda":
+        if device.type == "cuda" and any(tensor.numel() for tensor in hosts):
             _copy()
         return device.type == "cuda"
     if name == "aten::copy_":
@@ -162,6 +164,8 @@ def _copy() -> None:
 
 def _is_view(func: Any) -> bool:  # noqa: ANN401 - an operation of torch
     """Say whether an operation only looks at its argument otherwise, and so launches nothing."""
+    if func._schema.name == "aten::_unsafe_view":  # noqa: SLF001 - torch's
+        return True
     returned = func._schema.returns  # noqa: SLF001 - torch's
     return bool(returned) and returned[0].alias_info is not None and not returned[0].alias_info.is_write
 

@@ -12,6 +12,8 @@ from tests.pretend_cuda.device import CUDA, TALLY, PretendCuda
 
 CAPACITY: Final = 80_000_000_000
 """Bytes that the device says it has."""
+REPLAYS: Final[list[Graph]] = []
+"""The graph of each replay, in order."""
 
 
 class _CudaGraph:
@@ -25,6 +27,7 @@ class _CudaGraph:
         for operation in self.graph.operations:
             operation.repeat()
         TALLY.launches += 1
+        REPLAYS.append(self.graph)
 
 
 class _Capturing:

@@ -55,13 +55,15 @@ class Tally:
     def note_copy(self) -> None:
         """Count a copy from the host to the device."""
         self.copies[find_asker()] += 1
+        self.launches += 1
 
-    def note_kernel(self, name: str, result: object) -> None:
-        """Count an operation that the host gave to the device."""
+    def note_kernel(self, name: str, result: object, *, is_written: bool) -> None:
+        """Count an operation that the host gave to the device; one that writes on what was there before?"""
         self.kernels[name] += 1
         self.launches += 1
         if self.steps is not None and isinstance(result, torch.Tensor):
-            self.steps.append(f"{name} {tuple(result.shape)} {result.dtype}")
+            address = f" at {result.data_ptr()}" if is_written else ""
+            self.steps.append(f"{name} {tuple(result.shape)} {result.dtype}{address}")
 
     @contextmanager
     def recorded(self) -> Iterator[list[str]]:

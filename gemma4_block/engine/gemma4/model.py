@@ -179,7 +179,8 @@ class Gemma4Model:
         logits: torch.Tensor = self.module.get_output_embeddings()(hidden[:, -last:])
         cap = self._config.final_logit_softcapping
         if cap is not None:
-            logits = torch.tanh(logits / cap) * cap
+            # In place, because those of many positions are the largest tensors that there are.
+            logits = logits.div_(cap).tanh_().mul_(cap)
         return logits.float()
 
     def _forward(

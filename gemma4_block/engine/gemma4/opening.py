@@ -9,6 +9,8 @@ from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
 from gemma4_block.engine.gemma4.consistency import refuse_mixed_files
 from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
 from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
+from gemma4_block.engine.gemma4.fused_norm import fuse_norms
+from gemma4_block.engine.gemma4.grouped_attention import group_attention
 from gemma4_block.engine.gemma4.image_processor import Gemma4ImageProcessor
 from gemma4_block.engine.gemma4.model import Gemma4Model
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
@@ -53,6 +55,9 @@ def open_gemma4(directory: Path, module: Any, processor: Any) -> OpenedGemma4:  
     prove_template(template)
     clip_by_numbers(module)
     speed_up_few_rows(module)
+    if module.device.type == "cuda":
+        fuse_norms(module)
+        group_attention(module)
     module.eval()
     vision = module.config.vision_config
     special_tokens = read_special_tokens(module, processor.tokenizer)
