@@ -59,7 +59,9 @@ class Captures:
         if self._graph is not None:
             raise CaptureError(f"operation not permitted when stream is capturing: {what}")
 
-    def record(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: object) -> None:
+    def record(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: object
+    ) -> None:
         """Note an operation where a graph is being captured."""
         if self._graph is not None:
             self._graph.operations.append(_Operation(func=func, args=args, kwargs=kwargs, result=result))

@@ -1,7 +1,7 @@
 """Tensors that are on the CPU and say that they are on `cuda:0`, and the mode under which they are made."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
@@ -32,12 +32,12 @@ class PretendTensor(torch.Tensor):
 
     held: torch.Tensor
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # noqa: SLF001 - torch's
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
-    def __new__(cls, real: torch.Tensor) -> "PretendTensor":
+    def __new__(cls: type["PretendTensor"], real: torch.Tensor) -> "PretendTensor":  # noqa: PYI034 - Python 3.10
         """Wrap a tensor of the CPU."""
-        wrapper: PretendTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]  # noqa: SLF001 - torch's
+        wrapper: PretendTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
             real.size(),
             strides=real.stride(),
@@ -68,7 +68,11 @@ class PretendTensor(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(
-        cls, func: Any, _: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        cls,
+        func: Callable[..., Any],
+        _: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the operation takes and returns
         """Do an operation on the CPU, and say that its result is on the device."""
         return run(func, args, {} if kwargs is None else kwargs)
@@ -78,7 +82,11 @@ class PretendCuda(TorchDispatchMode):
     """Within it, what is made on or moved to CUDA pretends to be there. Holds for one thread."""
 
     def __torch_dispatch__(
-        self, func: Any, _: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        _: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the operation takes and returns
         """Do an operation on the CPU, and say where its result is."""
         return run(func, args, {} if kwargs is None else kwargs)
@@ -100,14 +108,14 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
         CaptureError: It is not allowed while a graph is captured.
 
     """
-    name: str = func._schema.name  # type: ignore[attr-defined]  # noqa: SLF001 - torch's
+    name: str = func._schema.name  # type: ignore[attr-defined]
     is_on_device = _look(name, args, kwargs)
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
     real_args, real_kwargs = (
         tree_map_only(PretendTensor, lambda one: one.held, part) for part in (args, kwargs)
     )
-    with torch._C.DisableTorchFunctionSubclass():  # type: ignore[attr-defined]  # noqa: SLF001 - torch's
+    with torch._C.DisableTorchFunctionSubclass():  # type: ignore[attr-defined]
         result = func(*real_args, **real_kwargs)
     if not is_on_device:
         return result
@@ -130,26 +138,38 @@ def _look(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if ours and name in _WAITING:
         _wait(name)
     if name == "aten::_to_copy" and device is not None:
-        if ours and device.type != "cuda":
-            _wait("to the host")
-        if device.type == "cuda" and any(tensor.numel() for tensor in hosts):
-            _copy()
-        return device.type == "cuda"
+        return _move(device, ours, hosts)
     if name == "aten::copy_":
-        is_ours = isinstance(args[0], PretendTensor)
-        if isinstance(args[1], PretendTensor) and not is_ours:
-            _wait("to the host")
-        elif is_ours and not isinstance(args[1], PretendTensor) and args[1].dim():
-            _copy()
-        return is_ours
+        return _write(*args[:2])
     if device is not None and not ours:
         return device.type == "cuda"
     if ours and hosts:
-        if name in _INDEXING and isinstance(args[0], PretendTensor):
-            _wait("indexed with host tensors")
-        elif any(tensor.dim() for tensor in hosts):
-            raise MixedDevicesError(f"{name} mixes cuda:0 and cpu, asked for by {find_asker()}")
+        _mix(name, args[0], hosts)
     return bool(ours)
+
+
+def _move(device: torch.device, ours: Sequence[torch.Tensor], hosts: Sequence[torch.Tensor]) -> bool:
+    if ours and device.type != "cuda":
+        _wait("to the host")
+    if device.type == "cuda" and any(tensor.numel() for tensor in hosts):
+        _copy()
+    return device.type == "cuda"
+
+
+def _write(to: torch.Tensor, source: torch.Tensor) -> bool:
+    is_ours = isinstance(to, PretendTensor)
+    if isinstance(source, PretendTensor) and not is_ours:
+        _wait("to the host")
+    elif is_ours and not isinstance(source, PretendTensor) and source.dim():
+        _copy()
+    return is_ours
+
+
+def _mix(name: str, first: object, hosts: Sequence[torch.Tensor]) -> None:
+    if name in _INDEXING and isinstance(first, PretendTensor):
+        _wait("indexed with host tensors")
+    elif any(tensor.dim() for tensor in hosts):
+        raise MixedDevicesError(f"{name} mixes cuda:0 and cpu, asked for by {find_asker()}")
 
 
 def _wait(kind: str) -> None:
@@ -164,9 +184,9 @@ def _copy() -> None:
 
 def _is_view(func: Any) -> bool:  # noqa: ANN401 - an operation of torch
     """Say whether an operation only looks at its argument otherwise, and so launches nothing."""
-    if func._schema.name == "aten::_unsafe_view":  # noqa: SLF001 - torch's
+    if func._schema.name == "aten::_unsafe_view":
         return True
-    returned = func._schema.returns  # noqa: SLF001 - torch's
+    returned = func._schema.returns
     return bool(returned) and returned[0].alias_info is not None and not returned[0].alias_info.is_write
 
 

@@ -21,7 +21,8 @@ from tests.pretend_cuda.device import CUDA, TALLY, PretendCuda
 from tests.pretend_cuda.install import REPLAYS
 from tests.pretend_cuda.peaks import measure_peaks
 from tests.pretend_cuda.report import Counts, Report, Use
-from tests.pretend_cuda.uses import FRAMES, OF_A_MINIATURE, OF_THE_DEMO, Use as UseOfAnEngine, ask
+from tests.pretend_cuda.uses import FRAMES, OF_A_MINIATURE, OF_THE_DEMO, ask
+from tests.pretend_cuda.uses import Use as UseOfAnEngine
 
 DEMO: Final = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 _CPU: Final = torch.device("cpu")
@@ -82,9 +83,7 @@ def open_engine(directory: Path, device: torch.device, *, graphs: bool) -> Itera
         engine.close()
 
 
-def _compare(
-    directory: Path, uses: dict[str, UseOfAnEngine], adapter: Path, of: str
-) -> dict[str, Use]:
+def _compare(directory: Path, uses: dict[str, UseOfAnEngine], adapter: Path, of: str) -> dict[str, Use]:
     with open_engine(directory, _CPU, graphs=True) as engine:
         right = {name: use(engine, adapter) for name, use in uses.items()}
     with open_engine(directory, CUDA, graphs=False) as engine:
@@ -168,5 +167,3 @@ def _try_4_bits() -> str:
         return f"not run: {type(error).__name__}: {error}"
     finally:
         engine.close()
-
-

@@ -96,8 +96,8 @@ def install() -> None:
 
 def _lift_host_tensors() -> None:
     """Let this thread make tensors from numbers on the host, and move them afterwards."""
-    torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]  # noqa: SLF001 - torch's
-    torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # noqa: FBT003, SLF001 - torch's
+    torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
+    torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # noqa: FBT003 - torch's
 
 
 def _no_stream(_: object) -> AbstractContextManager[None]:

@@ -27,9 +27,7 @@ def measure_peaks(directory: Path) -> dict[str, Peak]:
     shape = files.shape
     TALLY.clear()
     before = TALLY.live_bytes
-    checkpoint = load_checkpoint(
-        directory, LoadOptions(device=CUDA, dtype="float32", quantization="none")
-    )
+    checkpoint = load_checkpoint(directory, LoadOptions(device=CUDA, dtype="float32", quantization="none"))
     model = checkpoint.model
     settings = Settings(vision_cache_bytes=0, prefix_cache_bytes=0)
     footprint = forecast(
@@ -73,7 +71,9 @@ def measure_peaks(directory: Path) -> dict[str, Peak]:
     engine.answer([Prompt(text="Choose", constraint=choices)], GenerationConfig())
     measured = _start()
     engine.answer([Prompt(text="Choose", constraint=choices)], GenerationConfig())
-    peaks["scoring"] = Peak(measured=_end(measured), estimated=measure_scores(shape, _count_nodes(engine, words)))
+    peaks["scoring"] = Peak(
+        measured=_end(measured), estimated=measure_scores(shape, _count_nodes(engine, words))
+    )
     engine.close()
     return peaks
 

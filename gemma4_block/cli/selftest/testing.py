@@ -115,7 +115,9 @@ def _check_all(device: torch.device, extent: Extent, settings: Settings, tell: T
         tell("4 bits")
         with _open(device, settings, quantization="nf4") as engine:
             alone = ask_one_by_one(engine, prompts[:2], FREE)
-            yield _compare("4 bits, twice the same", "itself", alone, ask_one_by_one(engine, prompts[:2], FREE))
+            yield _compare(
+                "4 bits, twice the same", "itself", alone, ask_one_by_one(engine, prompts[:2], FREE)
+            )
 
 
 def _check_bound(engine: LocalEngine, tell: Tell) -> Iterator[Check]:
@@ -123,9 +125,7 @@ def _check_bound(engine: LocalEngine, tell: Tell) -> Iterator[Check]:
         for use in bound_uses():
             tell(use.name)
             right = ask_one_by_one(reference, use.prompts, use.generation)
-            yield _compare(
-                use.name, "the CPU, one by one", right, ask(engine, use.prompts, use.generation)
-            )
+            yield _compare(use.name, "the CPU, one by one", right, ask(engine, use.prompts, use.generation))
 
 
 def _time_all(engine: LocalEngine, extent: Extent, tell: Tell) -> Iterator[Speed]:
@@ -204,5 +204,3 @@ def _describe(device: torch.device) -> tuple[tuple[str, str], ...]:
         rows["compute capability"] = ".".join(map(str, torch.cuda.get_device_capability(device)))
     rows["CUDA of torch"] = str(torch.version.cuda)
     return (*rows.items(), *((name, str(version)) for name, version in versions.items()))
-
-

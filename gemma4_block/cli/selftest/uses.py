@@ -47,7 +47,9 @@ class Use:
 
 def free_prompts(scenes: int) -> tuple[Prompt, ...]:
     """Return questions about so many drawn scenes, and one without a picture."""
-    images = [draw_scene(np.random.default_rng(seed), shape_count=1 + seed % 4).image for seed in range(scenes)]
+    images = [
+        draw_scene(np.random.default_rng(seed), shape_count=1 + seed % 4).image for seed in range(scenes)
+    ]
     asked = [Prompt(text=text, images=(image,)) for image in images for text in _QUESTIONS]
     return (*asked, Prompt(text="Hello"))
 
@@ -94,7 +96,7 @@ def ask_from_threads(engine: Engine, prompts: Sequence[Prompt], generation: Gene
 
 
 def ask_plainly(plain: "PlainModel", engine: "LocalEngine", prompts: Sequence[Prompt]) -> list[str]:
-    """Return what transformers' own `generate` answers to each prompt alone; the engine only reads and writes."""
+    """Return what transformers' own `generate` answers to each prompt alone."""
     texts = []
     for prompt in prompts:
         inputs = engine.prepare_inputs(prompt, enable_thinking=False, image_size_wh=None)

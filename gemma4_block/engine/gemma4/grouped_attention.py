@@ -1,4 +1,4 @@
-"""Attend to the keys of several heads without a copy of them for each, while one token is decoded on a GPU."""
+"""Decode a token on a GPU without a copy of the keys for every head that shares them."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from transformers.masking_utils import sdpa_mask
 _NAME: Final = "gemma4_block_grouped"
 
 
-def attend(
+def attend(  # noqa: PLR0917 - the order of transformers
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

@@ -1,4 +1,4 @@
-"""Run the model on sequences: prefill, decode, KV cache, prefix cache, attention masks, scoring, CUDA graphs."""
+"""Run the model on sequences: prefill, decode, KV and prefix cache, masks, scoring, CUDA graphs."""
 
 from gemma4_block.engine.runner.forward import ForwardPasses
 from gemma4_block.engine.runner.graphed import GraphedSteps, make_graphs

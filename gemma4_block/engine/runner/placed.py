@@ -1,4 +1,4 @@
-"""The KV cache of a batch at addresses that stay the same, so that every decode step over it is the same work."""
+"""The KV cache of a batch at fixed addresses, so that every decode step over it is the same work."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -152,9 +152,7 @@ class PlacedBatch:
         self._starts = torch.zeros_like(self.ids)
         self._forms = tuple(forms)
         windows = dict.fromkeys(form.window for form in forms)
-        self._order = {
-            window: torch.arange(bucket.count_places(window), device=device) for window in windows
-        }
+        self._order = {window: torch.arange(bucket.count_places(window), device=device) for window in windows}
         self._place = torch.zeros(1, dtype=torch.long, device=device)
         self._slots = {window: torch.zeros_like(self._place) for window in windows}
         self._layers = [
@@ -216,7 +214,7 @@ class PlacedBatch:
         return batch
 
     def find_masks(self) -> AttentionMasks:
-        """Return which places each row sees, for both kinds of layers, and point to the place of this token."""
+        """Return which places each row sees in each kind of layer, and point to the place of this token."""
         masks: dict[str, torch.Tensor] = {}
         for window, order in self._order.items():
             slot = self._slots[window]
