@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     )
     cuda_graphs: bool = Field(
         default=True,
-        description="Whether a GPU is given each decode step as one CUDA graph; what a graph cannot hold is "
-        "decoded without. Never run on a GPU so far, so turn it off where answers or speed look wrong.",
+        description="Whether a GPU is given each decode step as one CUDA graph, see [gpu.md](gpu.md). What a "
+        "graph cannot hold is decoded without; on a CPU nothing changes.",
     )
     max_new_tokens: int = Field(
         default=8192, ge=1, description="The most tokens that a request may ask for in one answer."
