@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Final
 
 import torch
@@ -41,14 +42,15 @@ class Graph:
 
 
 class Captures:
-    """Knows whether a graph is being captured; by one thread of the process."""
+    """Knows whether a graph is being captured, and by which thread: what others do is no part of it."""
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
+        self._thread = 0
 
     def begin(self, graph: Graph) -> None:
         """Put all operations on the device into a graph from now on."""
-        self._graph = graph
+        self._graph, self._thread = graph, get_ident()
 
     def end(self) -> None:
         """Stop that."""
@@ -56,14 +58,14 @@ class Captures:
 
     def refuse(self, what: str) -> None:
         """Raise where a graph is being captured, because what was asked for cannot be part of one."""
-        if self._graph is not None:
+        if self._graph is not None and self._thread == get_ident():
             raise CaptureError(f"operation not permitted when stream is capturing: {what}")
 
     def record(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: object
     ) -> None:
         """Note an operation where a graph is being captured."""
-        if self._graph is not None:
+        if self._graph is not None and self._thread == get_ident():
             self._graph.operations.append(_Operation(func=func, args=args, kwargs=kwargs, result=result))
 
 

@@ -110,7 +110,8 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
     """
     name: str = func._schema.name  # type: ignore[attr-defined]
     is_on_device = _look(name, args, kwargs)
-    if kwargs.get("device") is not None:
+    device = kwargs.get("device")
+    if device is not None and torch.device(device).type == "cuda":
         kwargs = {**kwargs, "device": torch.device("cpu")}
     real_args, real_kwargs = (
         tree_map_only(PretendTensor, lambda one: one.held, part) for part in (args, kwargs)

@@ -58,7 +58,10 @@ class _Stream:
 def install() -> None:
     """Replace what torch would ask the driver; every thread that is started later pretends as well."""
     cuda: Any = torch.cuda
-    torch.inference_mode = torch.no_grad  # type: ignore[assignment,misc]
+    # Looks for a GPU when it is imported, and is to find none: its kernels are the CPU's.
+    import bitsandbytes  # noqa: F401
+
+    torch.inference_mode = _inference_mode  # type: ignore[assignment,misc]
     _lift_host_tensors()
     for name, value in {
         "_lazy_init": lambda: None,
@@ -98,6 +101,11 @@ def _lift_host_tensors() -> None:
     """Let this thread make tensors from numbers on the host, and move them afterwards."""
     torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
     torch._C._set_only_lift_cpu_tensors(True)  # type: ignore[attr-defined]  # noqa: FBT003 - torch's
+
+
+def _inference_mode(mode: bool = True) -> AbstractContextManager[None]:  # noqa: FBT001, FBT002 - as torch's
+    # Its tensors cannot be wrapped.
+    return torch.no_grad() if mode else nullcontext()
 
 
 def _no_stream(_: object) -> AbstractContextManager[None]:

@@ -16,6 +16,9 @@ class FusedRMSNorm(Gemma4RMSNorm):
 
 def fuse_norms(model: nn.Module) -> None:
     """Turn every norm of a model on a GPU into a `FusedRMSNorm`; on a CPU they stay as they are."""
+    # A module of its own in transformers, which only the 12B is of.
+    from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedRMSNorm
+
     for module in model.modules():
-        if type(module) is Gemma4RMSNorm:
+        if type(module) in {Gemma4RMSNorm, Gemma4UnifiedRMSNorm}:
             module.__class__ = FusedRMSNorm

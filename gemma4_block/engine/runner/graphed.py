@@ -84,6 +84,8 @@ class GraphedSteps:
         self._model = model
         self._read_free = read_free
         self._is_possible = True
+        # Those that memory did not hold.
+        self._too_large: set[Bucket] = set()
         self._pool: Any = None
         self._graphs: dict[Bucket, _Graphed] = {}
         self._storages: tuple[tuple[torch.Tensor, torch.Tensor], ...] = ()
@@ -107,6 +109,8 @@ class GraphedSteps:
         if not self._is_possible:
             return None
         bucket = find_bucket(len(batch.lengths), batch.places + 1)
+        if bucket in self._too_large:
+            return None
         forms = read_forms(batch.cache)
         try:
             if not self._make_room(bucket, forms):
@@ -115,11 +119,13 @@ class GraphedSteps:
             if graphed is None:
                 graphed = self._graphs[bucket] = self._capture(bucket, forms)
         except torch.OutOfMemoryError:
-            self.clear()
+            self._drop()
+            self._too_large.add(bucket)
+            _LOGGER.warning("Memory does not hold a CUDA graph for %s; it is decoded without.", bucket)
             return None
         except RuntimeError as error:
             self._is_possible = False
-            self.clear()
+            self._drop()
             _LOGGER.warning("Decoding goes on without CUDA graphs, which is slower: %s", error)
             return None
         graphed.placed.load(batch)
@@ -128,8 +134,12 @@ class GraphedSteps:
     def clear(self) -> bool:
         """Give the memory of places and graphs back, and return whether there was any; no batch is held."""
         had = bool(self._storages)
-        self._graphs, self._storages, self._pool = {}, (), None
+        self._drop()
+        self._too_large.clear()
         return had
+
+    def _drop(self) -> None:
+        self._graphs, self._storages, self._pool = {}, (), None
 
     def _make_room(self, bucket: Bucket, forms: Sequence[LayerForm]) -> bool:
         """Say whether there are enough places, and make them where memory allows it."""
@@ -143,7 +153,7 @@ class GraphedSteps:
         if free is not None and needed > _LARGEST_SHARE * (free + self.nbytes):
             return False
         # Graphs know their addresses by heart.
-        self.clear()
+        self._drop()
         device = self._model.device
         self._storages = tuple(
             (

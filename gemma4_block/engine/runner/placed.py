@@ -118,6 +118,9 @@ class PlacedLayer(CacheLayerMixin):
         """Return how many places there are."""
         return self.keys.shape[2]
 
+    # Its name in transformers 5.10.
+    get_max_cache_shape = get_max_length
+
 
 class PlacedBatch:
     """The KV cache of a batch at fixed addresses, and all that a decode step reads from the device.

@@ -12,9 +12,7 @@ from gemma4_block.engine.gemma4.grouped_attention import attend
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-8)], ids=["float32", "bfloat16"]
 )
-def test_a_fused_norm_is_that_of_transformers(
-    with_scale: bool, dtype: torch.dtype, tolerance: float
-) -> None:
+def test_a_fused_norm_is_that_of_transformers(with_scale: bool, dtype: torch.dtype, tolerance: float) -> None:
     """In bfloat16 but for the last bit."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(Gemma4RMSNorm(48, with_scale=with_scale)).to(dtype)

@@ -91,6 +91,4 @@ def test_what_is_taken_out_goes_on_as_if_it_had_grown(checkpoint: Checkpoint, st
 
     assert (found.lengths, found.places) == (growing.lengths, growing.places)
     expected = passes.read(growing, [[5], [6, 7], [8]], last=1)
-    torch.testing.assert_close(
-        passes.read(found, [[5], [6, 7], [8]], last=1), expected, atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(passes.read(found, [[5], [6, 7], [8]], last=1), expected, atol=1e-4, rtol=1e-4)
