@@ -12,7 +12,9 @@ from gemma4_block.engine.gemma4.grouped_attention import attend
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-8)], ids=["float32", "bfloat16"]
 )
-def test_a_fused_norm_is_that_of_transformers(with_scale: bool, dtype: torch.dtype, tolerance: float) -> None:
+def test_a_fused_norm_is_that_of_transformers(
+    *, with_scale: bool, dtype: torch.dtype, tolerance: float
+) -> None:
     """In bfloat16 but for the last bit."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(Gemma4RMSNorm(48, with_scale=with_scale)).to(dtype)
@@ -27,11 +29,11 @@ def test_a_fused_norm_is_that_of_transformers(with_scale: bool, dtype: torch.dty
 
 
 @pytest.mark.parametrize("is_masked", [True, False])
-def test_heads_that_share_keys_attend_as_if_each_had_its_own(is_masked: bool) -> None:
+def test_heads_that_share_keys_attend_as_if_each_had_its_own(*, is_masked: bool) -> None:
     """Every query against the keys of its head, with a mask for each row or none."""
     torch.manual_seed(0)
     query, key, value = torch.randn(2, 6, 1, 16), torch.randn(2, 3, 9, 16), torch.randn(2, 3, 9, 16)
-    mask = torch.rand(2, 1, 1, 9) > 0.5 if is_masked else None  # noqa: PLR2004 - half of them
+    mask = torch.rand(2, 1, 1, 9) > 0.5 if is_masked else None
     if mask is not None:
         mask[..., 0] = True
     expected = torch.nn.functional.scaled_dot_product_attention(
