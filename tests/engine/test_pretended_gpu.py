@@ -39,3 +39,51 @@ def test_every_answer_is_that_of_the_processor(report: Report) -> None:
         assert use.plain.texts == use.cpu.texts, name
         for found in (use.graphs, use.plain):
             assert found.scores == pytest.approx(use.cpu.scores, abs=2e-3), name
+
+
+def test_steps_of_one_token_are_replays_but_for_adapters_and_experts(report: Report) -> None:
+    """Whatever joins, leaves or is forced between them; the log says once where a graph is impossible."""
+    without = {name for name, use in report.uses.items() if use.replays == 0}
+    assert without == {
+        "demo, choices",
+        "26b-a4b, window and bucket",
+        "26b-a4b, long",
+        "26b-a4b, adapter",
+    }
+    assert [warning.split(",")[0] for warning in report.warnings] == ["Decoding goes on without CUDA graphs"]
+
+
+def test_a_token_takes_one_wait_and_no_transfer(report: Report) -> None:
+    """With graphs, where nothing changes between two steps; the host gives the device one graph and little else."""
+    for rows in (1, 3):
+        counts = report.counts[f"graphs, rows: {rows}"]
+        assert (counts.waits, counts.copies) == (1, 0)
+        assert counts.launches <= 6
+
+
+def test_a_step_without_a_graph_runs_half_of_the_kernels_of_before(report: Report) -> None:
+    """Before norms were one kernel each and masks were known: BEFORE for one row and more for three."""
+    assert report.counts["plain, rows: 1"].kernels <= 250
+    assert report.counts["plain, rows: 1"].waits == 1
+    assert report.counts["plain, rows: 1"].copies <= 1
+
+
+def test_a_step_is_the_same_for_100_tokens(report: Report) -> None:
+    """The same operations of the same shapes, and what is written is written at the same addresses."""
+    assert report.steps == 1
+    assert report.operations > 100
+
+
+@pytest.mark.parametrize(
+    ("stage", "tolerance"),
+    [("load", 0.05), ("tower", 0.25), ("prefill", 0.15), ("an answer, all in all", 0.25), ("scoring", 0.25)],
+)
+def test_a_stage_takes_the_memory_that_is_estimated(report: Report, stage: str, tolerance: float) -> None:
+    """Their parts are never alive all at once, so that formulas are a little above."""
+    peak = report.peaks[stage]
+    assert peak.measured == pytest.approx(peak.estimated, rel=tolerance)
+
+
+def test_four_bits_go_as_far_as_kernels_of_the_processor_go(report: Report) -> None:
+    """Layers of bitsandbytes answer on the device."""
+    assert report.four_bits.startswith("answered: Answer(")

@@ -26,8 +26,8 @@ def _lines(findings: Findings) -> Iterator[str]:
             yield f"- {check.name}: expected `{expected}`, found `{found}`"
     yield ""
     stages = list(dict.fromkeys(stage for speed in findings.speeds for stage in speed.stages))
-    heads = ("speed", "answers/s", "tokens/s", *(f"{stage}, ms" for stage in stages))
-    yield from _table(heads, [_measure(speed, stages) for speed in findings.speeds])
+    measures = ("speed", "answers/s", "tokens/s", *(f"{stage}, ms" for stage in stages))
+    yield from _table(measures, [_measure(speed, stages) for speed in findings.speeds])
     yield ""
     memory = findings.memory
     yield from _table(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from gemma4_block.engine.family import AttentionMasks
 
@@ -167,7 +167,7 @@ class Gemma4Model:
         input_ids: torch.Tensor,
         masks: AttentionMasks,
         positions: torch.Tensor,
-        cache: DynamicCache,
+        cache: Cache,
         *,
         last: int,
     ) -> torch.Tensor:
@@ -190,7 +190,7 @@ class Gemma4Model:
         *,
         attention_mask: torch.Tensor | AttentionMasks,
         positions: torch.Tensor,
-        cache: DynamicCache,
+        cache: Cache,
     ) -> Any:  # noqa: ANN401 - an output of transformers
         return layers(
             **tokens,

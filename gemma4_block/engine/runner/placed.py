@@ -89,7 +89,7 @@ class PlacedLayer(CacheLayerMixin):
     """
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, place: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.keys: torch.Tensor = keys
         self.values: torch.Tensor = values
         self.is_initialized = True
@@ -159,8 +159,8 @@ class PlacedBatch:
         self._place = torch.zeros(1, dtype=torch.long, device=device)
         self._slots = {window: torch.zeros_like(self._place) for window in windows}
         self._layers = [
-            PlacedLayer(*(_view(flat, form, bucket) for flat in flats), self._slots[form.window])
-            for form, flats in zip(forms, storages, strict=True)
+            PlacedLayer(_view(keys, form, bucket), _view(values, form, bucket), self._slots[form.window])
+            for form, (keys, values) in zip(forms, storages, strict=True)
         ]
         self.cache = Cache(layers=list(self._layers))
 
