@@ -41,20 +41,14 @@ def test_every_answer_is_that_of_the_processor(report: Report) -> None:
             assert found.scores == pytest.approx(use.cpu.scores, abs=2e-3), name
 
 
-def test_steps_of_one_token_are_replays_but_for_adapters_and_experts(report: Report) -> None:
-    """Whatever joins, leaves or is forced between them; the log says once where a graph is impossible."""
-    without = {name for name, use in report.uses.items() if use.replays == 0}
-    assert without == {
-        "demo, choices",
-        "26b-a4b, window and bucket",
-        "26b-a4b, long",
-        "26b-a4b, adapter",
-    }
-    assert [warning.split(",")[0] for warning in report.warnings] == ["Decoding goes on without CUDA graphs"]
+def test_steps_of_one_token_are_replays(report: Report) -> None:
+    """Whatever joins, leaves or is forced between them; choices alone have no steps, and nothing failed."""
+    assert {name for name, use in report.uses.items() if use.replays == 0} == {"demo, choices"}
+    assert report.warnings == []
 
 
 def test_a_token_takes_one_wait_and_no_transfer(report: Report) -> None:
-    """With graphs, where nothing changes between two steps; the host gives the device one graph and little else."""
+    """Where nothing changes between two steps; the host gives the device a graph and little else."""
     for rows in (1, 3):
         counts = report.counts[f"graphs, rows: {rows}"]
         assert (counts.waits, counts.copies) == (1, 0)
@@ -62,7 +56,7 @@ def test_a_token_takes_one_wait_and_no_transfer(report: Report) -> None:
 
 
 def test_a_step_without_a_graph_runs_half_of_the_kernels_of_before(report: Report) -> None:
-    """Before norms were one kernel each and masks were known: BEFORE for one row and more for three."""
+    """Before, norms were seven kernels each, and heads that share keys had copies of them."""
     assert report.counts["plain, rows: 1"].kernels <= 250
     assert report.counts["plain, rows: 1"].waits == 1
     assert report.counts["plain, rows: 1"].copies <= 1

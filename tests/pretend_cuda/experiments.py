@@ -26,7 +26,7 @@ from tests.pretend_cuda.uses import Use as UseOfAnEngine
 
 DEMO: Final = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 _CPU: Final = torch.device("cpu")
-_SHAPES: Final[tuple[Shape, ...]] = ("e2b", "26b-a4b")
+_SHAPES: Final[tuple[Shape, ...]] = ("e2b", "31b")
 _ADAPTED: Final = r".*language_model.*\.(q_proj|up_proj)"
 
 
