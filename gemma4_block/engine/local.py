@@ -76,12 +76,9 @@ class LocalEngine:
         passes = ForwardPasses(
             model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
         )
+        graphs = make_graphs(model, read_free=read_free, are_wanted=settings.cuda_graphs)
         self._runner = ModelRunner(
-            passes,
-            features=self._features,
-            prefixes=self._prefixes,
-            clock=clock,
-            graphs=make_graphs(model, read_free=read_free, are_wanted=settings.cuda_graphs),
+            passes, features=self._features, prefixes=self._prefixes, clock=clock, graphs=graphs
         )
         admission = Admission(settings.max_batch_size, measure=model.measure_cache, read_free=read_free)
         self._scheduler = Scheduler(self._runner, clock, admission)
