@@ -14,6 +14,8 @@ from tests.miniatures import SLIDING_WINDOW, Shape, build_miniature
 SHAPES: tuple[Shape, ...] = ("e2b", "26b-a4b", "31b")
 # Shorter and longer than the window, so that rings are partly filled, or begin in their middle.
 TEXTS = [list(range(20, 20 + length)) for length in (SLIDING_WINDOW - 5, SLIDING_WINDOW + 9, 7)]
+# Keys in another order are added in another order; a key too many or too few changes tenths.
+TOLERANCE = 2e-3
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -73,7 +75,7 @@ def test_every_step_reads_as_a_batch_that_grows(checkpoint: Checkpoint) -> None:
     for step in range(2 * SLIDING_WINDOW + 5):
         ids = [30 + step, 40 + step, 50 + step]
         expected = passes.read(growing, [[token_id] for token_id in ids], last=1)
-        torch.testing.assert_close(read(checkpoint, placed, ids), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(read(checkpoint, placed, ids), expected, atol=TOLERANCE, rtol=0)
 
 
 @torch.inference_mode()
@@ -91,4 +93,6 @@ def test_what_is_taken_out_goes_on_as_if_it_had_grown(checkpoint: Checkpoint, st
 
     assert (found.lengths, found.places) == (growing.lengths, growing.places)
     expected = passes.read(growing, [[5], [6, 7], [8]], last=1)
-    torch.testing.assert_close(passes.read(found, [[5], [6, 7], [8]], last=1), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        passes.read(found, [[5], [6, 7], [8]], last=1), expected, atol=TOLERANCE, rtol=0
+    )
