@@ -73,7 +73,7 @@ def test_every_step_reads_as_a_batch_that_grows(checkpoint: Checkpoint) -> None:
     placed = place(growing, Bucket(rows=4, places=512))
     passes = make_passes(checkpoint)
     for step in range(2 * SLIDING_WINDOW + 5):
-        ids = [30 + step, 40 + step, 50 + step]
+        ids = [first + step % 9 for first in (30, 40, 50)]
         expected = passes.read(growing, [[token_id] for token_id in ids], last=1)
         torch.testing.assert_close(read(checkpoint, placed, ids), expected, atol=TOLERANCE, rtol=0)
 
@@ -86,7 +86,7 @@ def test_what_is_taken_out_goes_on_as_if_it_had_grown(checkpoint: Checkpoint, st
     placed = place(growing, Bucket(rows=4, places=512))
     passes = make_passes(checkpoint)
     for step in range(steps):
-        ids = [30 + step, 40 + step, 50 + step]
+        ids = [first + step % 9 for first in (30, 40, 50)]
         passes.read(growing, [[token_id] for token_id in ids], last=1)
         read(checkpoint, placed, ids)
     found = placed.unload(checkpoint.model.make_cache, growing.lengths)
