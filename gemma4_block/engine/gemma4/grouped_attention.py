@@ -32,7 +32,7 @@ def attend(  # noqa: PLR0917 - the order of transformers
         value: As `key`.
         attention_mask: `(B, 1, Q, K)` bool; None where every query sees all.
         scaling: Of the products.
-        options: Passed on.
+        **options: Passed on.
 
     Returns:
         `(B, Q, heads, head_dim)`, and no weights.

@@ -55,10 +55,13 @@ class BatchCache:
         return min(self.lengths) < self.places
 
     def mask(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Return `(B, places)` int64, 0 at padding.
+        """Return which places hold tokens.
 
         Args:
             lengths: `(B, 1)` int64, those of the rows, on the device of the mask.
+
+        Returns:
+            `(B, places)` int64, 0 at padding.
 
         """
         places = torch.arange(self.places, device=lengths.device)
