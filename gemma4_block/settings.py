@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         "but float32 on a CPU without bfloat16 where that leaves a quarter of the free memory. float16 is "
         "not offered: Gemma 4 overflows in it.",
     )
+    cuda_graphs: bool = Field(
+        default=True,
+        description="Whether a GPU is given each decode step as one CUDA graph, see [gpu.md](gpu.md). What a "
+        "graph cannot hold is decoded without; on a CPU nothing changes.",
+    )
     max_new_tokens: int = Field(
         default=8192, ge=1, description="The most tokens that a request may ask for in one answer."
     )

@@ -11,6 +11,7 @@ from gemma4_block.cli.finetune import finetune
 from gemma4_block.cli.models import models
 from gemma4_block.cli.pull import pull
 from gemma4_block.cli.run import run
+from gemma4_block.cli.selftest import selftest
 from gemma4_block.cli.serve import serve
 from gemma4_block.cli.serve_engine import serve_engine
 
@@ -35,3 +36,4 @@ app.command()(models)
 app.command()(engines)
 app.command()(serve_engine)
 app.command()(doctor)
+app.command()(selftest)

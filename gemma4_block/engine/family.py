@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from gemma4_block.contract import FinishReason, ImageSeqLength, Prompt, RgbImage
 
@@ -214,7 +214,7 @@ class LanguageModel(Protocol):
         input_ids: torch.Tensor,
         masks: AttentionMasks,
         positions: torch.Tensor,
-        cache: DynamicCache,
+        cache: Cache,
         *,
         last: int,
     ) -> torch.Tensor:
@@ -224,7 +224,7 @@ class LanguageModel(Protocol):
             input_ids: `(B, Q)` int64.
             masks: Which keys each of them sees.
             positions: `(B, Q)` int64, places in the text.
-            cache: Grows.
+            cache: Takes their keys and values.
             last: After how many of them logits are wanted, 1 to Q.
 
         Returns:

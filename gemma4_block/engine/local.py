@@ -28,7 +28,7 @@ from gemma4_block.engine.postprocess import AnswerReader
 from gemma4_block.engine.preprocess import FeatureCache, Preprocessor, make_model_inputs, read_model_inputs
 from gemma4_block.engine.profiling import Profile, StageClock
 from gemma4_block.engine.residency import AdapterResidency
-from gemma4_block.engine.runner import ForwardPasses, ModelRunner, PrefixCache
+from gemma4_block.engine.runner import ForwardPasses, ModelRunner, PrefixCache, make_graphs
 from gemma4_block.engine.sampling import Grammars
 from gemma4_block.engine.scheduler import Admission, Outcome, Request, Scheduler
 from gemma4_block.engine.submission import PromptSubmitter
@@ -72,15 +72,15 @@ class LocalEngine:
         self.preprocessor = make_preprocessor(checkpoint, image_seq_length)
         model, tokens = checkpoint.model, checkpoint.special_tokens
         clock = StageClock(model.device)
+        read_free = partial(read_free_memory, model.device)
         passes = ForwardPasses(
             model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
         )
-        self._runner = ModelRunner(passes, features=self._features, prefixes=self._prefixes, clock=clock)
-        admission = Admission(
-            settings.max_batch_size,
-            measure=model.measure_cache,
-            read_free=partial(read_free_memory, model.device),
+        graphs = make_graphs(model, read_free=read_free, are_wanted=settings.cuda_graphs)
+        self._runner = ModelRunner(
+            passes, features=self._features, prefixes=self._prefixes, clock=clock, graphs=graphs
         )
+        admission = Admission(settings.max_batch_size, measure=model.measure_cache, read_free=read_free)
         self._scheduler = Scheduler(self._runner, clock, admission)
         self._submitter = PromptSubmitter(
             checkpoint,
@@ -258,13 +258,13 @@ class LocalEngine:
 
     def forget(self) -> None:
         """Drop what is kept of earlier prompts; a question about a known image takes as long as the first."""
-        self._runner.release_caches()
+        self._runner.forget_prompts()
 
     def close(self) -> None:
         """End the threads after the pass that is under way, and let the caches go; calls that wait fail."""
         self._scheduler.close()
         self._submitter.close()
-        self.forget()
+        self._runner.release_caches()
 
     def _answer(
         self,

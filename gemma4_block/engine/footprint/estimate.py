@@ -11,6 +11,7 @@ from gemma4_block.engine.footprint.work import measure_image, measure_text, meas
 from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading import ModelFiles, Precision, WeightCounts
 from gemma4_block.engine.local import BATCHES_AHEAD
+from gemma4_block.engine.runner import find_bucket
 from gemma4_block.settings import Settings
 
 # Of a question and a system prompt, our choice; most tasks word theirs in fewer.
@@ -110,6 +111,10 @@ def estimate(
     kv_cache = workload.prompts * shape.count_cached(read + workload.new_tokens) * size
     # A sequence that joins a batch copies the batch's cache.
     copies = kv_cache if workload.prompts > 1 else 0
+    if not is_cpu and settings.cuda_graphs:
+        # Graphs have places of their own, for sizes that are rounded up.
+        bucket = find_bucket(workload.prompts, read + workload.new_tokens)
+        copies += bucket.rows * shape.count_cached(bucket.places) * size
     work = measure_tower(shape, workload.image_seq_length, size) + measure_text(
         shape, read, prompts=workload.prompts, itemsize=size
     )

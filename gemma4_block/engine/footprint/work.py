@@ -62,3 +62,17 @@ def measure_text(shape: ModelShape, tokens: int, *, prompts: int, itemsize: int)
     # Before and after they are capped, and in float32.
     logits = 3 * shape.vocabulary * _FLOAT32
     return prompts * max(tokens * states * itemsize + mask, logits)
+
+
+def measure_scores(shape: ModelShape, positions: int) -> int:
+    """Return what the logits of so many positions take while choices are scored.
+
+    Args:
+        shape: Of the model.
+        positions: Of all prompts that are scored at once.
+
+    Returns:
+        The most at any time, in float32: logits, and the logarithms that are made of them.
+
+    """
+    return 2 * positions * shape.vocabulary * _FLOAT32

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 from gemma4_block.engine.family import AttentionMasks
 
@@ -168,7 +168,7 @@ class Gemma4Model:
         input_ids: torch.Tensor,
         masks: AttentionMasks,
         positions: torch.Tensor,
-        cache: DynamicCache,
+        cache: Cache,
         *,
         last: int,
     ) -> torch.Tensor:
@@ -180,7 +180,8 @@ class Gemma4Model:
         logits: torch.Tensor = self.module.get_output_embeddings()(hidden[:, -last:])
         cap = self._config.final_logit_softcapping
         if cap is not None:
-            logits = torch.tanh(logits / cap) * cap
+            # In place, because those of many positions are the largest tensors that there are.
+            logits = logits.div_(cap).tanh_().mul_(cap)
         return logits.float()
 
     def _forward(
@@ -190,7 +191,7 @@ class Gemma4Model:
         *,
         attention_mask: torch.Tensor | AttentionMasks,
         positions: torch.Tensor,
-        cache: DynamicCache,
+        cache: Cache,
     ) -> Any:  # noqa: ANN401 - an output of transformers
         return layers(
             **tokens,

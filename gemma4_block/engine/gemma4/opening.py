@@ -9,6 +9,8 @@ from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
 from gemma4_block.engine.gemma4.consistency import refuse_mixed_files
 from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
 from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
+from gemma4_block.engine.gemma4.fused_norm import fuse_norms
+from gemma4_block.engine.gemma4.grouped_attention import group_attention
 from gemma4_block.engine.gemma4.image_processor import Gemma4ImageProcessor
 from gemma4_block.engine.gemma4.model import Gemma4Model
 from gemma4_block.engine.gemma4.packed_linear import pack_weights
@@ -62,7 +64,10 @@ def open_gemma4(
     prove_template(template)
     clip_by_numbers(module)
     speed_up_few_rows(module)
-    if not is_trained:
+    if module.device.type == "cuda":
+        fuse_norms(module)
+        group_attention(module)
+    elif not is_trained:
         pack_weights(module, choose_packing(read_processor_features() or {}))
     module.eval()
     vision = module.config.vision_config

@@ -17,6 +17,7 @@ from gemma4_block.engine.loading.forecast import (
     read_model_files,
 )
 from gemma4_block.engine.loading.new_adapter import NewAdapter
+from gemma4_block.engine.loading.plain_model import PlainModel
 from gemma4_block.engine.loading.precision import SLOW_BFLOAT16, choose_quantization, is_slow_in
 from gemma4_block.engine.loading.slow_precision import warn_of_slow_bfloat16
 from gemma4_block.engine.loading.weight_counts import WeightCounts
@@ -30,6 +31,7 @@ __all__ = [
     "LoadOptions",
     "ModelFiles",
     "NewAdapter",
+    "PlainModel",
     "Precision",
     "WeightCounts",
     "choose_quantization",

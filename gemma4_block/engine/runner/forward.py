@@ -147,13 +147,18 @@ class ForwardPasses:
     ) -> tuple[torch.Tensor, AttentionMasks, torch.Tensor]:
         """Return ids, masks and positions of the new tokens of each sequence."""
         known = [self.model.replace_placeholders(text) for text in texts]
-        inputs = pad_texts(known, pad_token_id=self._pad_id, device=self.model.device)
+        inputs = pad_texts(known, pad_token_id=self._pad_id, device=torch.device("cpu"))
         is_text = inputs["attention_mask"]
-        before = torch.tensor(batch.lengths, device=is_text.device)[:, None]
-        positions = (before + is_text.cumsum(dim=1) - 1).clamp(min=0)
-        return inputs["input_ids"], self._mask(batch, is_text, positions), positions
+        lengths = torch.tensor(batch.lengths)[:, None]
+        positions = (lengths + is_text.cumsum(dim=1) - 1).clamp(min=0)
+        # One transfer to a GPU for all of it.
+        placed = torch.cat([inputs["input_ids"], positions, is_text, lengths], dim=1).to(self.model.device)
+        ids, positions, is_text, lengths = placed.split([*[is_text.shape[1]] * 3, 1], dim=1)
+        return ids, self._mask(batch, is_text, positions, lengths), positions
 
-    def _mask(self, batch: BatchCache, is_text: torch.Tensor, positions: torch.Tensor) -> AttentionMasks:
+    def _mask(
+        self, batch: BatchCache, is_text: torch.Tensor, positions: torch.Tensor, lengths: torch.Tensor
+    ) -> AttentionMasks:
         size = is_text.shape[1]
         if size == 1 and not batch.is_padded:
             # All keys that a layer keeps are before this token and in its window.
@@ -162,6 +167,4 @@ class ForwardPasses:
         # Padding sees itself, because the softmax over no key at all is NaN.
         itself = torch.eye(size, dtype=torch.bool, device=is_text.device)
         sees = (earlier & is_text.bool()[:, None]) | itself
-        return build_masks(
-            batch.mask(is_text.device), positions, sees, sliding_window=self.model.sliding_window
-        )
+        return build_masks(batch.mask(lengths), positions, sees, sliding_window=self.model.sliding_window)

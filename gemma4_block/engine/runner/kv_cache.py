@@ -54,10 +54,18 @@ class BatchCache:
         """Whether some row has fewer tokens than another."""
         return min(self.lengths) < self.places
 
-    def mask(self, device: torch.device) -> torch.Tensor:
-        """Return `(B, places)` int64, 0 at padding."""
-        lengths = torch.tensor(self.lengths, device=device)
-        return (torch.arange(self.places, device=device) >= self.places - lengths[:, None]).long()
+    def mask(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Return which places hold tokens.
+
+        Args:
+            lengths: `(B, 1)` int64, those of the rows, on the device of the mask.
+
+        Returns:
+            `(B, places)` int64, 0 at padding.
+
+        """
+        places = torch.arange(self.places, device=lengths.device)
+        return (places >= self.places - lengths).long()
 
     def record(self) -> None:
         """Keep every place of sliding layers until `trim`, not only those still in the window."""

@@ -9,6 +9,7 @@ from gemma4_block.engine.preprocess import FeatureCache, PreparedPrompt
 from gemma4_block.engine.profiling import StageClock
 from gemma4_block.engine.runner.decode import RunningBatch
 from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
+from gemma4_block.engine.runner.graphed import GraphedSteps
 from gemma4_block.engine.runner.prefill import Prefiller, PrefixCache
 from gemma4_block.engine.runner.scoring import ScoredText, score_texts
 from gemma4_block.engine.scheduler import Sequence
@@ -25,11 +26,18 @@ class ModelRunner:
         features: Of images that were encoded before.
         prefixes: Of prompts that were prefilled before.
         clock: Measures the stages.
+        graphs: Decode steps of one token; None where the device has no graphs.
 
     """
 
     def __init__(
-        self, passes: ForwardPasses, *, features: FeatureCache, prefixes: PrefixCache, clock: StageClock
+        self,
+        passes: ForwardPasses,
+        *,
+        features: FeatureCache,
+        prefixes: PrefixCache,
+        clock: StageClock,
+        graphs: GraphedSteps | None = None,
     ) -> None:
         self._passes = passes
         self._features = features
@@ -38,13 +46,14 @@ class ModelRunner:
         # By what goes together in one pass, see `PreparedPrompt.batch_name`.
         self._running: dict[str | None, RunningBatch] = {}
         self._clock = clock
+        self._graphs = graphs
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> None:
         """Prefill prompts and choose the first token of each; those that go on join the running batch."""
         prefilled = self._prefiller.read(sequences)
         (name,) = {one.prompt.batch_name for one in sequences}
-        self._running.setdefault(name, RunningBatch(self._passes)).add(prefilled, sequences)
+        self._running.setdefault(name, RunningBatch(self._passes, self._graphs)).add(prefilled, sequences)
 
     @torch.inference_mode()
     def score(self, sequences: list[Sequence]) -> None:
@@ -85,7 +94,14 @@ class ModelRunner:
                 _LOGGER.exception("The GPU cannot give memory back.")
 
     def release_caches(self) -> bool:
-        """Drop what is kept of earlier prompts, and return whether that was anything."""
+        """Drop what is kept of earlier prompts and batches, and return whether that was anything."""
+        dropped = [self.forget_prompts()]
+        if self._graphs is not None:
+            dropped.append(self._graphs.clear())
+        return any(dropped)
+
+    def forget_prompts(self) -> bool:
+        """Drop what is kept of earlier prompts, and return whether that was anything; from any thread."""
         dropped = [self._features.clear(), self._prefixes.clear()]
         return any(dropped)
 

@@ -123,10 +123,16 @@ def _score_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[Tok
         known = torch.cat([later, first], dim=1)
     else:
         known = first
-    return [
-        [sum(float(row[place, token_id]) for place, token_id in steps) for steps in tree.edges]
-        for row, tree in zip(known, trees, strict=True)
+    wanted = [
+        (row, place, token_id)
+        for row, tree in enumerate(trees)
+        for steps in tree.edges
+        for place, token_id in steps
     ]
+    # One transfer to the device, and one from it, for all of them.
+    rows, places, ids = torch.tensor(wanted, device=known.device).unbind(dim=1)
+    found = iter(known[rows, places, ids].tolist())
+    return [[sum(next(found) for _ in steps) for steps in tree.edges] for tree in trees]
 
 
 def _pass_over_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> torch.Tensor:
@@ -143,9 +149,10 @@ def _pass_over_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence
                 sees[row, place] = sees[row, parent]
                 depth[row, place] = depth[row, parent] + 1
             sees[row, place, place] = True
-    positions = torch.tensor(prefilled.batch.lengths, device=device)[:, None] + depth.to(device)
+    lengths = torch.tensor(prefilled.batch.lengths, device=device)[:, None]
+    positions = lengths + depth.to(device)
     masks = build_masks(
-        prefilled.batch.mask(device),
+        prefilled.batch.mask(lengths),
         positions,
         sees.to(device),
         sliding_window=model.sliding_window,

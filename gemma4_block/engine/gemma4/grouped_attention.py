@@ -1,0 +1,62 @@
+"""Decode a token on a GPU without a copy of the keys for every head that shares them."""
+
+from typing import Any, Final
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+_NAME: Final = "gemma4_block_grouped"
+
+
+def attend(  # noqa: PLR0917 - the order of transformers
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **options: Any,  # noqa: ANN401 - of transformers
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' SDPA does; of one token, the heads that share keys are its queries.
+
+    transformers repeats the keys and values for every head that uses them wherever there is a mask: with
+    E2B's eight heads over one, eight times what the KV cache holds is written and read for each layer.
+
+    Args:
+        module: The layer's attention.
+        query: `(B, heads, Q, head_dim)`.
+        key: `(B, shared, K, head_dim)`, where `heads` is a multiple of `shared`.
+        value: As `key`.
+        attention_mask: `(B, 1, Q, K)` bool; None where every query sees all.
+        scaling: Of the products.
+        **options: Passed on.
+
+    Returns:
+        `(B, Q, heads, head_dim)`, and no weights.
+
+    """
+    rows, heads, size, head_dim = query.shape
+    if size > 1 or heads == key.shape[1]:
+        found: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return found
+    shared = key.shape[1]
+    attended = nn.functional.scaled_dot_product_attention(
+        query.view(rows, shared, heads // shared, head_dim),
+        key,
+        value,
+        attn_mask=attention_mask,
+        scale=scaling,
+    )
+    return attended.reshape(rows, 1, heads, head_dim), None
+
+
+def group_attention(model: Any) -> None:  # noqa: ANN401 - one of several classes
+    """Let the language model of `model` attend by `attend`."""
+    AttentionInterface.register(_NAME, attend)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    model.get_decoder().set_attn_implementation(_NAME)

@@ -1,0 +1,44 @@
+"""What is done otherwise on a GPU is the same within rounding."""
+
+import pytest
+import torch
+from transformers.models.gemma4.modeling_gemma4 import Gemma4RMSNorm
+
+from gemma4_block.engine.gemma4.fused_norm import FusedRMSNorm, fuse_norms
+from gemma4_block.engine.gemma4.grouped_attention import attend
+
+
+@pytest.mark.parametrize("with_scale", [True, False])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2**-8)], ids=["float32", "bfloat16"]
+)
+def test_a_fused_norm_is_that_of_transformers(
+    *, with_scale: bool, dtype: torch.dtype, tolerance: float
+) -> None:
+    """In bfloat16 but for the last bit."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(Gemma4RMSNorm(48, with_scale=with_scale)).to(dtype)
+    if with_scale:
+        torch.nn.init.uniform_(model[0].weight, 0.1, 9.0)
+    states = (20 * torch.randn(2, 3, 48)).to(dtype)
+    expected = model(states)
+    fuse_norms(model)
+
+    assert type(model[0]) is FusedRMSNorm
+    torch.testing.assert_close(model(states), expected, rtol=tolerance, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_masked", [True, False])
+def test_heads_that_share_keys_attend_as_if_each_had_its_own(*, is_masked: bool) -> None:
+    """Every query against the keys of its head, with a mask for each row or none."""
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 6, 1, 16), torch.randn(2, 3, 9, 16), torch.randn(2, 3, 9, 16)
+    mask = torch.rand(2, 1, 1, 9) > 0.5 if is_masked else None
+    if mask is not None:
+        mask[..., 0] = True
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), attn_mask=mask, scale=1.0
+    ).transpose(1, 2)
+    found, _ = attend(torch.nn.Identity(), query, key, value, mask, scaling=1.0)
+
+    torch.testing.assert_close(found, expected)
