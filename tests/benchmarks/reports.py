@@ -38,6 +38,7 @@ class Report:
         goals: What must be reached.
         floor_s: The least time that ours can take on this machine.
         stages_s: Where the time of ours went, in seconds, and the floor there.
+        case: What of the row, where it has several.
         figures: Whatever else was measured; the unit is in the name.
 
     """
@@ -48,6 +49,7 @@ class Report:
     goals: Sequence[Goal]
     floor_s: float
     stages_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    case: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_line(self) -> str:
@@ -66,6 +68,7 @@ class Report:
         return json.dumps(
             {
                 "row": self.row,
+                **({"case": self.case} if self.case else {}),
                 "budget": self.budget,
                 "seconds": {name: _rounded(median) for name, median in medians.items()},
                 "spread": {name: _rounded(max(times) - min(times)) for name, times in self.times_s.items()},

@@ -18,6 +18,7 @@ class Row:
 
     Attributes:
         name: W1 and so on.
+        case: What of it, where it has several.
         budget: Visual token budget.
         seconds: Medians, by engine; empty where only ratios were noted.
         ratio: Of the time of another engine to ours, by engine.
@@ -28,6 +29,7 @@ class Row:
     """
 
     name: str
+    case: str = ""
     budget: int
     seconds: Mapping[str, float] = field(default_factory=dict)
     ratio: Mapping[str, float] = field(default_factory=dict)
@@ -60,9 +62,10 @@ class Result:
 
 def read_row(content: Mapping[str, Any]) -> Row:
     """Read what `Report.to_line` wrote."""
-    told = ("row", "budget", "seconds", "ratio", "over_floor", "goals", "stages", "spread", "repeats")
+    told = ("row", "case", "budget", "seconds", "ratio", "over_floor", "goals", "stages", "spread", "repeats")
     return Row(
         name=content["row"],
+        case=content.get("case", ""),
         budget=content["budget"],
         seconds=content.get("seconds", {}),
         ratio=content.get("ratio", {}),

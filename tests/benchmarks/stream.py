@@ -32,8 +32,8 @@ Play = Callable[[RgbImage], list[int]]
 def time_stream(bench: Bench, budget: ImageSeqLength) -> Report:
     """W9: frame after frame, each asked about by all engines before the next.
 
-    Ours runs the shipped workflow `detect_then_describe`. The others get the crops of the same detector, whose
-    time is counted for them too.
+    Ours runs the shipped workflow `detect_then_describe`. The others get the crops of the same detector,
+    whose time is counted for them too.
     """
     finder = CropFinder()
     players = {name: _player(engine, finder, budget) for name, engine in bench.engines.items()}

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.hardware.machine import inspect_machine
 from tests.benchmarks.callers import time_callers
 from tests.benchmarks.contestants import MAKERS, Ours
+from tests.benchmarks.cpu_engines import CpuEngines, time_cpu_engines
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.loading import time_loading
@@ -48,7 +49,7 @@ _TURNS = {
 }
 _ROWS_WITH_VLLM = ("W1", "W2", "W3")
 # What they find does not depend on how closely the model looks.
-_ROWS_OF_ONE_BUDGET = ("W5", "W6", "W7", "W10")
+_ROWS_OF_ONE_BUDGET = ("W5", "W6", "W7", "W10", "W11")
 # A call is short there, and what is looked for is a hundredth of it.
 _TURNS_OF_STEP = 10
 _WARM_UP_SEED = 20_000_000
@@ -69,6 +70,7 @@ class Choice:
         dtype: Of the weights, or `auto`.
         seconds: How long each number of callers asks in W10.
         vllm_python: The Python of an environment that has vLLM; None leaves vLLM out.
+        cpu_engines: What W11 compares with; without any there is no such row.
 
     """
 
@@ -81,6 +83,7 @@ class Choice:
     dtype: str
     seconds: float
     vllm_python: Path | None
+    cpu_engines: CpuEngines
 
 
 class Schedule:
@@ -115,6 +118,7 @@ def plan(choice: Choice) -> Schedule:
     cells = [
         (row, budget)
         for row in sorted(choice.rows, key=lambda row: int(row[1:]))
+        if row != "W11" or choice.cpu_engines.has_any
         for budget in (choice.budgets[:1] if row in _ROWS_OF_ONE_BUDGET else choice.budgets)
     ]
     return Schedule(cells, math.inf if choice.minutes is None else 60 * choice.minutes)
@@ -151,7 +155,11 @@ def run_suite(choice: Choice, schedule: Schedule) -> Iterator[str]:
                 yield report.to_line()
 
 
-def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> list[Report]:
+def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> Iterable[Report]:
+    if row == "W11":
+        return time_cpu_engines(
+            choice.cpu_engines, bench.floors, directory, bench.turns, threads=choice.threads
+        )
     if row == "W10":
         return time_callers(
             bench,

@@ -14,6 +14,8 @@ HEIGHT = 48
 
 _COMPARED = ("peer", "plain", "vllm")
 _CALLERS = "W10"
+_ENGINES = "W11"
+_ENGINES_A_LINE = 4
 
 
 def summarize(result: Result) -> Iterator[str]:
@@ -23,9 +25,10 @@ def summarize(result: Result) -> Iterator[str]:
         f"{f'{name} x':>14}" for name in _COMPARED
     )
     for row in result.rows:
-        if row.name != _CALLERS:
+        if row.name not in (_CALLERS, _ENGINES):
             yield _compare(row)
     yield from _tell_callers(row for row in result.rows if row.name == _CALLERS)
+    yield from _tell_engines(row for row in result.rows if row.name == _ENGINES)
     yield from _tell_other_goals(result.rows)
     reached = [goal["is_reached"] for row in result.rows for goal in row.goals]
     yield f"{sum(reached)} of {len(reached)} goals reached"
@@ -71,6 +74,15 @@ def _tell_callers(rows: Iterator[Row]) -> Iterator[str]:
             for name in names
         )
         yield _cut(f"{row.name:<4}{row.budget:>7}  {row.figures['callers']:.0f} callers: {told}")
+
+
+def _tell_engines(rows: Iterator[Row]) -> Iterator[str]:
+    """Tell how many times as long as ours the others take; below 1 they are faster."""
+    for row in rows:
+        yield f"{row.name:<4}{row.seconds['ours']:>7.3g}  {row.case}, seconds of ours, and of it:"
+        told = [f"{name} {ratio:.2f}x" for name, ratio in row.ratio.items()]
+        for place in range(0, len(told), _ENGINES_A_LINE):
+            yield _cut(f"{'':<13}{', '.join(told[place : place + _ENGINES_A_LINE])}")
 
 
 def _tell_other_goals(rows: Sequence[Row]) -> Iterator[str]:

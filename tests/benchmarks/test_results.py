@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.cpu_engines import CpuEngines
 from tests.benchmarks.goals import PEER_OVER_OURS
 from tests.benchmarks.processors import KINDS, ProcessorKind, kind_of
 from tests.benchmarks.reports import Goal, Report, Turns, time_in_turns
@@ -89,9 +90,9 @@ def test_what_there_is_no_time_for_is_named() -> None:
 
 
 def test_rows_that_no_budget_changes_run_once() -> None:
-    """Loading and callers are timed at the first budget alone, and rows follow their numbers."""
+    """Loading and callers are timed at the first budget alone, in order; and W11 needs an engine."""
     choice = Choice(
-        rows=("W10", "W6", "W1"),
+        rows=("W11", "W10", "W6", "W1"),
         budgets=(70, 280),
         engines=(),
         repeats=1,
@@ -100,6 +101,7 @@ def test_rows_that_no_budget_changes_run_once() -> None:
         dtype="auto",
         seconds=1,
         vllm_python=None,
+        cpu_engines=CpuEngines(openvino_python=None, llama=None, converted=Path("unused")),
     )
 
     assert [(row, budget) for row, budget, _ in plan(choice)] == [

@@ -14,6 +14,7 @@ import torch
 
 from gemma4_block.contract import ImageSeqLength
 from tests.benchmarks.callers import Shift, time_callers, work
+from tests.benchmarks.child import Child
 from tests.benchmarks.contestants import MAKERS, Contestant, Ours
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors, Reading
@@ -318,7 +319,7 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_vllm_gets_all_pixels(child: "subprocess.Popen[bytes]") -> None:
     """Images of different sizes arrive whole, in one step and in many, and between forgetting."""
-    vllm = Vllm(child)
+    vllm = Vllm(Child(child))
     crops = many_crops(0, 70)[:3]
     expected = [64 * 64 * 3, 128 * 96 * 3, 320 * 240 * 3]
     asked = vllm.ask(crops, 70)
