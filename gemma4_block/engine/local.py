@@ -70,12 +70,16 @@ class LocalEngine:
         grammars = Grammars(checkpoint.tokenizer, checkpoint.special_tokens)
         self._reader = AnswerReader(checkpoint.detokenizer, grammars, checkpoint.sampling_defaults)
         self.preprocessor = make_preprocessor(checkpoint, image_seq_length)
-        model, tokens = checkpoint.model, checkpoint.special_tokens
+        model, tokens, adapters = checkpoint.model, checkpoint.special_tokens, checkpoint.adapters
         clock = StageClock(model.device)
-        passes = ForwardPasses(
-            model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
+        passes = ForwardPasses(model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=adapters)
+        self._runner = ModelRunner(
+            passes,
+            features=self._features,
+            prefixes=self._prefixes,
+            clock=clock,
+            guessed_tokens=settings.guessed_tokens,
         )
-        self._runner = ModelRunner(passes, features=self._features, prefixes=self._prefixes, clock=clock)
         admission = Admission(
             settings.max_batch_size,
             measure=model.measure_cache,

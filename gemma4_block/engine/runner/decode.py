@@ -8,6 +8,7 @@ import torch
 from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.kv_cache import BatchCache, join_batches
 from gemma4_block.engine.runner.prefill import Prefilled
+from gemma4_block.engine.runner.speculation import Speculator
 from gemma4_block.engine.scheduler import Sequence
 from gemma4_block.errors import PromptError
 
@@ -19,14 +20,16 @@ class RunningBatch:
 
     Args:
         passes: Of the model.
+        speculator: Takes steps of several tokens; None leaves them out.
 
     Attributes:
         sequences: Those that go on, one for each row of the KV cache.
 
     """
 
-    def __init__(self, passes: ForwardPasses) -> None:
+    def __init__(self, passes: ForwardPasses, speculator: Speculator | None = None) -> None:
         self._passes = passes
+        self._speculator = speculator
         self._batch: BatchCache | None = None
         # Of a step whose forward pass is done and whose tokens are not chosen yet.
         self._logits: torch.Tensor | None = None
@@ -54,8 +57,11 @@ class RunningBatch:
         self.sequences = [*self.sequences, *(sequences[place] for place in going_on)]
 
     def step(self) -> None:
-        """Decode one token of every sequence, and drop those that ended."""
+        """Decode one token of every sequence, or several that were guessed, and drop those that ended."""
         assert self._batch is not None, "a step needs sequences"
+        if self._logits is None and self._speculate(self._batch):
+            self.drop_stopped()
+            return
         if self._logits is None:
             with self._passes.for_rows(one.prompt for one in self.sequences):
                 self._logits = self._read(self._batch)
@@ -65,6 +71,8 @@ class RunningBatch:
 
     def drop_stopped(self) -> None:
         """Drop sequences that are not running any more."""
+        if self._speculator is not None:
+            self._speculator.remember(self.sequences)
         going_on = [place for place, one in enumerate(self.sequences) if one.state == "running"]
         if len(going_on) == len(self.sequences):
             return
@@ -79,6 +87,9 @@ class RunningBatch:
     def clear(self) -> None:
         """Drop all sequences, whatever state a failure has left them in."""
         self.sequences, self._batch, self._logits = [], None, None
+
+    def _speculate(self, batch: BatchCache) -> bool:
+        return self._speculator is not None and self._speculator.step(batch, self.sequences)
 
     def _read(self, batch: BatchCache) -> torch.Tensor:
         """Put new tokens of every sequence into the KV cache, and return their logits `(B, K, V)`."""

@@ -11,6 +11,7 @@ from gemma4_block.engine.runner.decode import RunningBatch
 from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.prefill import Prefiller, PrefixCache
 from gemma4_block.engine.runner.scoring import ScoredText, score_texts
+from gemma4_block.engine.runner.speculation import Speculator
 from gemma4_block.engine.scheduler import Sequence
 from gemma4_block.errors import PromptError
 
@@ -25,11 +26,19 @@ class ModelRunner:
         features: Of images that were encoded before.
         prefixes: Of prompts that were prefilled before.
         clock: Measures the stages.
+        guessed_tokens: The most tokens of an answer that are guessed and checked in one pass; 0 for none. On
+            a GPU none are.
 
     """
 
     def __init__(
-        self, passes: ForwardPasses, *, features: FeatureCache, prefixes: PrefixCache, clock: StageClock
+        self,
+        passes: ForwardPasses,
+        *,
+        features: FeatureCache,
+        prefixes: PrefixCache,
+        clock: StageClock,
+        guessed_tokens: int = 0,
     ) -> None:
         self._passes = passes
         self._features = features
@@ -38,13 +47,15 @@ class ModelRunner:
         # By what goes together in one pass, see `PreparedPrompt.batch_name`.
         self._running: dict[str | None, RunningBatch] = {}
         self._clock = clock
+        is_guessing = guessed_tokens > 0 and passes.model.device.type == "cpu"
+        self._speculator = Speculator(passes, most=guessed_tokens) if is_guessing else None
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> None:
         """Prefill prompts and choose the first token of each; those that go on join the running batch."""
         prefilled = self._prefiller.read(sequences)
         (name,) = {one.prompt.batch_name for one in sequences}
-        self._running.setdefault(name, RunningBatch(self._passes)).add(prefilled, sequences)
+        self._running.setdefault(name, RunningBatch(self._passes, self._speculator)).add(prefilled, sequences)
 
     @torch.inference_mode()
     def score(self, sequences: list[Sequence]) -> None:
