@@ -51,10 +51,10 @@ def convert(build: LlamaBuild, checkpoint: Path, folder: Path, precision: str) -
         precision: Of the language model: `bf16`, `q8_0` and so on.
 
     """
-    silent = folder / "without-sound"
-    if not silent.is_dir():
-        _drop_audio(checkpoint, silent)
-    converter = [build.python, build.source / "convert_hf_to_gguf.py", silent, "--outtype", _WHOLE]
+    adapted = folder / "adapted"
+    if not adapted.is_dir():
+        _adapt(checkpoint, adapted)
+    converter = [build.python, build.source / "convert_hf_to_gguf.py", adapted, "--outtype", _WHOLE]
     quantizer = build.source / "build" / "bin" / "llama-quantize"
     whole = folder / f"{_WHOLE}.gguf"
     _make(whole, lambda new: [*converter, "--outfile", new], build)
@@ -62,13 +62,24 @@ def convert(build: LlamaBuild, checkpoint: Path, folder: Path, precision: str) -
     _make(folder / f"{precision}.gguf", lambda new: [quantizer, whole, new, precision], build)
 
 
-def _drop_audio(checkpoint: Path, folder: Path) -> None:
-    """Copy a checkpoint without what hears: the server ends itself over an audio tower of another size."""
+def _adapt(checkpoint: Path, folder: Path) -> None:
+    """Copy a checkpoint in a form that the converter and the server take.
+
+    Without what hears, because the server ends itself over an audio tower of another size than the published
+    ones. And with a name for every row of the embeddings, as the published tokenizers have, because the
+    converter would cut the others off.
+    """
     unfinished = folder.with_suffix(".unfinished")
-    shutil.copytree(checkpoint, unfinished, ignore=shutil.ignore_patterns("*.safetensors"))
+    shutil.copytree(
+        checkpoint, unfinished, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True
+    )
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     config["audio_config"] = None
     (unfinished / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+    names = tokenizer["model"]["vocab"]
+    names |= {f"<unused{row}>": row for row in range(len(names), config["text_config"]["vocab_size"])}
+    (unfinished / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     tensors = load_file(checkpoint / "model.safetensors")
     seeing = {name: tensor for name, tensor in tensors.items() if "audio" not in name}
     save_file(seeing, unfinished / "model.safetensors", metadata={"format": "pt"})

@@ -43,11 +43,12 @@ class Pipelines:
             from openvino_genai import VLMPipeline
 
             self._made[budget] = VLMPipeline(
-                self._copy(budget), "CPU", INFERENCE_NUM_THREADS=self._threads, NUM_STREAMS=1
+                self.copy(budget), "CPU", INFERENCE_NUM_THREADS=self._threads, NUM_STREAMS=1
             )
         return self._made[budget]
 
-    def _copy(self, budget: int) -> Path:
+    def copy(self, budget: int) -> Path:
+        """Return a folder with the exported files, in which the budget is another one."""
         copy = self._scratch / str(budget)
         copy.mkdir()
         for path in self._exported.iterdir():

@@ -1,4 +1,4 @@
-"""Guess how an answer goes on from what it may repeat: prompt, itself, and the last answer to its question."""
+"""Guess how an answer goes on from what it may repeat: the prompt, itself, or the last answer to it."""
 
 from collections.abc import Sequence
 from itertools import takewhile
