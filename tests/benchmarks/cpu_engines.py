@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import get_args
 
 from gemma4_block.contract import (
     Answer,
@@ -88,12 +87,14 @@ class CpuEngines:
     Attributes:
         openvino_python: Of an environment with `openvino-genai` and `optimum-intel`; None leaves it out.
         llama: Where llama.cpp is; None leaves it out.
+        precisions: Of ours, besides the checkpoint's own.
         converted: Folder for the checkpoint in the forms of both, which a later run finds there again.
 
     """
 
     openvino_python: Path | None
     llama: LlamaBuild | None
+    precisions: Sequence[Quantization]
     converted: Path
 
     @property
@@ -171,9 +172,8 @@ def _engines(
 ) -> Iterator[tuple[str, AbstractContextManager[Ask]]]:
     converted = find_converted(which, directory)
     yield "ours", _running_ours(directory, "none")
-    for precision in get_args(Quantization):
-        if precision not in ("auto", "none"):
-            yield f"ours {precision}", _running_ours(directory, precision)
+    for precision in which.precisions:
+        yield f"ours {precision}", _running_ours(directory, precision)
     if which.openvino_python is not None:
         for precision in OPENVINO_PRECISIONS:
             yield (

@@ -149,11 +149,25 @@ def running_llama(
     build: LlamaBuild, folder: Path, precision: str, budget: ImageSeqLength, *, threads: int
 ) -> Iterator[LlamaServer]:
     """Start its server on what `convert` wrote, and end it afterwards."""
-    port = find_port()
+    server, url = _start(build, folder, precision, budget, threads)
+    try:
+        yield LlamaServer(url)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _start(
+    build: LlamaBuild, folder: Path, precision: str, budget: ImageSeqLength, threads: int
+) -> tuple["subprocess.Popen[bytes]", str]:
+    """Return a server that is ready, and its URL.
+
+    Its products with tiles (AMX) end the server on some machines; then it leaves the weights as they are in
+    the file, which uses vectors.
+    """
     options = {
         "--model": folder / f"{precision}.gguf",
         "--mmproj": folder / _TOWER,
-        "--port": port,
         "--threads": threads,
         "--threads-batch": threads,
         "--threads-http": _MOST_ROWS + 2,
@@ -166,28 +180,36 @@ def running_llama(
     }
     command = [str(build.source / "build" / "bin" / "llama-server"), "--jinja", "--no-webui"]
     command += [str(word) for option in options.items() for word in option]
-    with (folder / f"{precision}-{budget}.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)  # noqa: S603
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait(url, server)
-        yield LlamaServer(url)
-    finally:
-        server.terminate()
-        server.wait()
+    log = folder / f"{precision}-{budget}.log"
+    for more in ([], ["--no-repack"]):
+        port = find_port()
+        with log.open("wb") as output:
+            server = subprocess.Popen(  # noqa: S603 - what the user named
+                [*command, *more, "--port", str(port)], stdout=output, stderr=subprocess.STDOUT
+            )
+        if _is_ready(f"http://127.0.0.1:{port}", server):
+            return server, f"http://127.0.0.1:{port}"
+    raise RuntimeError(f"llama-server ended with exit code {server.returncode}; see {log}.")
 
 
-def _wait(url: str, server: "subprocess.Popen[bytes]") -> None:
+def _is_ready(url: str, server: "subprocess.Popen[bytes]") -> bool:
+    """Wait until a server answers, or has ended."""
     deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise RuntimeError(f"llama-server ended with exit code {server.returncode}; see its log.")
-        try:
-            with urllib.request.urlopen(f"{url}/health"):  # noqa: S310 - a port of this machine
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.2)
-    raise RuntimeError(f"llama-server was not ready within {_START_S} s.")
+    while server.poll() is None:
+        if _answers(url):
+            return True
+        if time.monotonic() > deadline:
+            server.kill()
+        time.sleep(0.2)
+    return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health"):  # noqa: S310 - a port of this machine
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False
 
 
 def _write_content(text: str, images: Sequence[RgbImage]) -> list[dict[str, object]]:

@@ -30,7 +30,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
+from gemma4_block.contract import Quantization
 from gemma4_block.hosting import prepare_host_environment
 
 ROWS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11")
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         engines = CpuEngines(
             openvino_python=given.pop("openvino_python"),
             llama=None if llama is None else LlamaBuild(source=llama, python=llama_python),
+            precisions=[name for name in get_args(Quantization) if name not in ("auto", "none")],
             converted=Path(folder, "converted") if converted is None else converted,
         )
         choice = Choice(**given, cpu_engines=engines)

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 
-from gemma4_block.contract import Quantization
 from tests.benchmarks.cpu_engines import CASES, CpuEngines, find_converted, time_cpu_engines
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors
@@ -20,7 +19,7 @@ from tests.benchmarks.llama_process import LlamaServer
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.openvino_contestant import Pipelines
 from tests.benchmarks.reports import Turns
-from tests.benchmarks.workloads import NEW_TOKENS, photo
+from tests.benchmarks.workloads import photo
 
 MACHINE = Machine(
     cpu="any", kind="avx2", threads=1, dtype="float32", gemm_flops=1e11, gemv_bytes=1e10, read_bytes=2e10
@@ -108,23 +107,26 @@ def test_openvino_reads_the_budget_from_its_files(tmp_path: Path) -> None:
     assert (copy / "model.bin").read_bytes() == b"weights"
 
 
-def test_ours_takes_part_in_every_precision(tmp_path: Path) -> None:
-    """A report tells seconds of each, those of the checkpoint's own precision first."""
+def test_ours_takes_part_in_every_case(tmp_path: Path) -> None:
+    """A report for each case, with as many tokens as the others write."""
     directory = build_endless("e2b", tmp_path / "e2b")
-    which = CpuEngines(openvino_python=None, llama=None, converted=tmp_path)
-    (report,) = time_cpu_engines(
-        which, Floors(directory, MACHINE), directory, Turns(most=1), threads=1, cases=CASES[:1]
-    )
-    line = json.loads(report.to_line())
-    others = [name for name in Quantization.__args__ if name not in ("auto", "none")]
+    which = CpuEngines(openvino_python=None, llama=None, precisions=("none",), converted=tmp_path)
+    reports = time_cpu_engines(which, Floors(directory, MACHINE), directory, Turns(most=1), threads=1)
+    lines = [json.loads(report.to_line()) for report in reports]
 
-    assert (line["row"], line["case"], NEW_TOKENS) == ("W11", "text", 32)
-    assert list(line["seconds"]) == ["ours", *(f"ours {name}" for name in others)]
+    assert [(line["row"], line["case"], line["budget"]) for line in lines] == [
+        ("W11", "text", 140),
+        ("W11", "eight texts", 140),
+        ("W11", "image at 140", 140),
+        ("W11", "image at 280", 280),
+    ]
+    assert all(list(line["seconds"]) == ["ours", "ours none"] for line in lines)
+    assert all(line["floor_s"] > 0 for line in lines)
 
 
 def test_another_checkpoint_is_converted_anew(tmp_path: Path) -> None:
     """What a run leaves for the next is named after the config."""
-    which = CpuEngines(openvino_python=None, llama=None, converted=tmp_path)
+    which = CpuEngines(openvino_python=None, llama=None, precisions=(), converted=tmp_path)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(name)

@@ -101,7 +101,7 @@ def test_rows_that_no_budget_changes_run_once() -> None:
         dtype="auto",
         seconds=1,
         vllm_python=None,
-        cpu_engines=CpuEngines(openvino_python=None, llama=None, converted=Path("unused")),
+        cpu_engines=CpuEngines(openvino_python=None, llama=None, precisions=(), converted=Path("unused")),
     )
 
     assert [(row, budget) for row, budget, _ in plan(choice)] == [

@@ -93,8 +93,8 @@ class Watcher:
     [
         pytest.param(grey(100), 0.0, id="the same"),
         pytest.param(grey(151), 20.0, id="brighter everywhere"),
-        # A part is 9.6 pixels wide and 9.14 high: the spot is 73 percent of one, and 1 percent of all.
-        pytest.param(with_spot(grey(100), 151), 14.6, id="a small thing appears"),
+        # A part is 9.6 pixels wide and 10.7 high: the spot is 62.5 percent of one, and 1 percent of all.
+        pytest.param(with_spot(grey(100), 151), 12.5, id="a small thing appears"),
     ],
 )
 def test_the_part_that_changed_most_counts(after: RgbImage, percent: float) -> None:
