@@ -74,11 +74,7 @@ class LocalEngine:
         clock = StageClock(model.device)
         passes = ForwardPasses(model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=adapters)
         self._runner = ModelRunner(
-            passes,
-            features=self._features,
-            prefixes=self._prefixes,
-            clock=clock,
-            guessed_tokens=settings.guessed_tokens,
+            passes, settings.guessed_tokens, features=self._features, prefixes=self._prefixes, clock=clock
         )
         admission = Admission(
             settings.max_batch_size,

@@ -23,22 +23,22 @@ class ModelRunner:
 
     Args:
         passes: Of the model.
+        guessed_tokens: The most tokens of an answer that are guessed and checked in one pass; 0 for none. On
+            a GPU none are.
         features: Of images that were encoded before.
         prefixes: Of prompts that were prefilled before.
         clock: Measures the stages.
-        guessed_tokens: The most tokens of an answer that are guessed and checked in one pass; 0 for none. On
-            a GPU none are.
 
     """
 
     def __init__(
         self,
         passes: ForwardPasses,
+        guessed_tokens: int = 0,
         *,
         features: FeatureCache,
         prefixes: PrefixCache,
         clock: StageClock,
-        guessed_tokens: int = 0,
     ) -> None:
         self._passes = passes
         self._features = features
