@@ -22,27 +22,33 @@ class Drafter:
     twice as long each time, so that an answer which repeats nothing loses next to nothing.
 
     Args:
-        texts: What the answer may repeat, the likeliest last.
+        prompt: What the answer may repeat.
+        last_answer: To the same question; empty where there was none. As long as the answer is the same, it
+            is followed by its place, because what was said twice in it may have gone on in two ways.
         most: Tokens of the longest guess.
 
     """
 
-    def __init__(self, texts: Sequence[Sequence[int]], *, most: int) -> None:
+    def __init__(self, prompt: Sequence[int], last_answer: Sequence[int], *, most: int) -> None:
         self._tokens: list[int] = []
         self._places: dict[tuple[int, ...], int] = {}
         self._most = most
         self._length = min(_FIRST_LENGTH, most)
         self._misses = 0
         self._pause = 0
-        for text in texts:
+        for text in (prompt, last_answer):
             self._begin()
             self._append(text)
         self._begin()
+        self._last_answer = last_answer
+        self._is_last_answer = True
         self._written = 0
 
     def follow(self, output_ids: Sequence[int]) -> None:
         """Take note of the tokens that the answer has by now; those it had before are the same."""
-        self._append(output_ids[self._written :])
+        new = list(output_ids[self._written :])
+        self._is_last_answer &= new == list(self._last_answer[self._written : len(output_ids)])
+        self._append(new)
         self._written = len(output_ids)
 
     def guess(self, most: int) -> list[int]:
@@ -55,11 +61,13 @@ class Drafter:
         if self._pause > 0:
             self._pause -= 1
             return []
+        length = min(self._length, most)
+        if self._is_last_answer:
+            return list(self._last_answer[self._written : self._written + length])
         place = self._places.get(tuple(self._tokens[-_KNOWN:]))
         if place is None:
             return []
-        found = self._tokens[place : place + min(self._length, most)]
-        return list(takewhile(lambda token: token != _EDGE, found))
+        return list(takewhile(lambda token: token != _EDGE, self._tokens[place : place + length]))
 
     def judge(self, guessed: int, right: int) -> None:
         """Take note of how many tokens of a guess were right."""

@@ -90,7 +90,7 @@ class Speculator:
         drafter = self._drafters.get(sequence)
         if drafter is None:
             question = _question_of(sequence)
-            drafter = Drafter([question[1], self._answers.get(question, [])], most=self._most)
+            drafter = Drafter(question[1], self._answers.get(question, ()), most=self._most)
             self._drafters[sequence] = drafter
         drafter.follow(sequence.output_ids)
         return drafter.guess(max(0, most))
