@@ -10,7 +10,7 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3.10 python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm test-replicas check bench soak serve forms audit constraints clean
+.PHONY: help demo test test-vllm test-replicas check bench peers soak serve forms audit constraints clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -36,8 +36,14 @@ check: $(INSTALLED) ## Check format, lint, types, import lines, spelling and doc
 	.venv/bin/codespell
 	.venv/bin/pydoclint --quiet gemma4_block
 
-bench: $(INSTALLED) ## Time the engine beside its peers; takes one to two hours
-	.venv/bin/python -m tests.benchmarks.speed
+bench: $(INSTALLED) ## Time the engine beside its peers; takes less than an hour
+	.venv/bin/python -m tests.benchmarks.speed --minutes 50 --output bench-output \
+		--converted bench-output/converted \
+		$(if $(wildcard .venv-vllm/.installed),--vllm-python .venv-vllm/bin/python) \
+		$(if $(wildcard .venv-openvino/.installed),--openvino-python .venv-openvino/bin/python) \
+		$(if $(wildcard .venv-llama/.installed),--llama .venv-llama/source --llama-python .venv-llama/bin/python)
+
+peers: .venv-vllm/.installed .venv-openvino/.installed .venv-llama/.installed ## Install the other engines that bench then times; 12 GB, and half an hour
 
 soak: $(INSTALLED) ## Ask a server everything at once for twenty minutes
 	.venv/bin/python -W ignore -m tests.soak
@@ -58,7 +64,7 @@ constraints: .venv/bin/uv ## Write constraints.txt anew from pyproject.toml
 		--group dev --output-file constraints.txt pyproject.toml
 
 clean: ## Remove the environment and everything that tools leave behind
-	rm -rf .venv .venv-router .venv-vllm .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-llama .venv-openvino .venv-router .venv-vllm bench-output .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
@@ -70,6 +76,24 @@ $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
 	.venv/bin/uv venv --python $(PYTHON) --clear .venv-vllm
 	.venv/bin/uv pip install --python .venv-vllm/bin/python --override tests/parity/overrides.txt \
 		--requirement tests/parity/requirements.txt
+	@touch $@
+
+# OpenVINO's exporter needs an older transformers than the host.
+.venv-openvino/.installed: tests/benchmarks/openvino.txt | .venv/bin/uv
+	.venv/bin/uv venv --python $(PYTHON) --clear .venv-openvino
+	.venv/bin/uv pip install --python .venv-openvino/bin/python --requirement tests/benchmarks/openvino.txt
+	@touch $@
+
+# llama.cpp publishes no source on a registry; this package of npm carries a git bundle of it. Built here, it
+# uses all that this processor can do.
+.venv-llama/.installed: tests/benchmarks/llama.txt | .venv/bin/uv
+	.venv/bin/uv venv --python $(PYTHON) --clear .venv-llama
+	.venv/bin/uv pip install --python .venv-llama/bin/python --requirement tests/benchmarks/llama.txt
+	cd .venv-llama && npm pack --silent node-llama-cpp@3.22.1 && tar xzf node-llama-cpp-3.22.1.tgz
+	git clone --quiet .venv-llama/package/llama/gitRelease.bundle .venv-llama/source
+	cmake -S .venv-llama/source -B .venv-llama/source/build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
+		-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_OPENSSL=OFF
+	cmake --build .venv-llama/source/build --target llama-server llama-quantize --parallel
 	@touch $@
 
 # What stands before several servers is a program of its own.

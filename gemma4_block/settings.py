@@ -130,6 +130,14 @@ class Settings(BaseSettings):
         description="The most memory for the beginnings of prompts, up to their last image, so that another "
         "question about the same images starts where the last began; 0 for none.",
     )
+    guessed_tokens: int = Field(
+        default=0,
+        ge=0,
+        le=7,
+        description="On a CPU, the most tokens of an answer that are guessed and then checked in one pass, 0 "
+        "to 7; 0 for none. Guesses come from the prompt, the answer itself, and the last answer to the same "
+        "question. Worth it where answers repeat those: 7.",
+    )
     max_prompt_characters: int = Field(
         default=20_000, ge=1, description="The longest prompt and system prompt that a request may send."
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import cv2
 
 from gemma4_block.blocks.public_text import hide_folders
+from gemma4_block.blocks.unchanged_frames import FramePlace
 from gemma4_block.contract import RgbImage
 from gemma4_block.errors import (
     CheckpointError,
@@ -110,6 +111,7 @@ __all__ = [
     "WorkflowBlockManifest",
     "actual_restrictions_of",
     "errors_for_host",
+    "find_frame_place",
     "incomplete_discovery",
     "is_workflow_selector",
     "read_image",
@@ -140,6 +142,10 @@ else:
     TextSelector = Selector(kind=[STRING_KIND, LANGUAGE_MODEL_OUTPUT_KIND])
 
 
+# Source: create_crop in roboflow_workflows/execution_engine/entities/base.py of inference 1.8.3.
+_CROP_MARK = " | crop: "
+
+
 def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, which has no types
     """Return a workflow's image as `(H, W, 3)` uint8 RGB.
 
@@ -165,6 +171,31 @@ def read_image(image: Any) -> RgbImage:  # noqa: ANN401 - WorkflowImageData, whi
     height, width = pixels.shape[:2]
     Limits.of_requests(get_settings()).check_image_size(width, height)
     return to_rgb(pixels, color_order="bgr")
+
+
+def find_frame_place(image: Any) -> FramePlace | None:  # noqa: ANN401 - WorkflowImageData, which has no types
+    """Return where in which video a workflow's image was taken from.
+
+    Args:
+        image: `WorkflowImageData`.
+
+    Returns:
+        The place, or None for an image of no video. The host passes on of which video a static crop is, and
+        not of which a dynamic crop is.
+
+    """
+    video = image.video_metadata
+    # The host numbers the frames of a video from 1, and makes up a frame 0 for an image of none.
+    if video.frame_number < 1:
+        return None
+    corner = image.workflow_root_ancestor_metadata.origin_coordinates
+    height, width = image.numpy_image.shape[:2]
+    # The host adds a name to the identifier that is another one for every crop.
+    identifier: str = video.video_identifier.split(_CROP_MARK, maxsplit=1)[0]
+    return FramePlace(
+        video=identifier,
+        box_xywh_px=(int(corner.left_top_x), int(corner.left_top_y), int(width), int(height)),
+    )
 
 
 @contextmanager

@@ -27,6 +27,9 @@ ImageSeqLengthChoice = Literal["auto", ImageSeqLength]
 KeepAliveChoice = Literal["forever"] | Annotated[StrictInt | StrictFloat, Field(ge=0)]
 """How many seconds a model stays loaded after a step."""
 
+UnchangedBelow = Annotated[StrictInt | StrictFloat, Field(gt=0, le=100)]
+"""Percent of all brightness; see `measure_change_percent`."""
+
 WhenTooMany = Literal["refuse", "sample"]
 """`refuse`: the group is not asked about; `sample`: an evenly spread selection of its images is."""
 
@@ -50,6 +53,7 @@ class ImageFields(StepFields):
 
     classes: Annotated[tuple[str, ...], BeforeValidator(lambda given: () if given is None else given)]
     box_format: BoxFormat
+    unchanged_below: UnchangedBelow | None
 
 
 class GroupFields(StepFields):

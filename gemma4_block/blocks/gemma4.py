@@ -5,12 +5,25 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from gemma4_block.asking import Question
-from gemma4_block.blocks._host import Batch, BlockResult, errors_for_host, read_image
+from gemma4_block.blocks._host import (
+    Batch,
+    BlockResult,
+    errors_for_host,
+    find_frame_place,
+    read_image,
+)
 from gemma4_block.blocks.fields import ImageFields, read_fields, read_text
 from gemma4_block.blocks.gemma4_manifest import Gemma4Manifest
-from gemma4_block.blocks.model_step import ModelStepBlock, answer_all, lend_engine, word_question
+from gemma4_block.blocks.model_step import (
+    ModelStepBlock,
+    answer_all,
+    choose_image_seq_length,
+    lend_engine,
+    word_question,
+)
 from gemma4_block.blocks.rows import Row, answer_row, refused_row
-from gemma4_block.contract import Answer, Engine
+from gemma4_block.blocks.unchanged_frames import UnchangedFrames
+from gemma4_block.contract import Answer, Engine, EngineProvider, RgbImage
 from gemma4_block.errors import PromptError
 from gemma4_block.fields import check_classes, resolve_generation
 from gemma4_block.tasks import TASKS, check_inputs
@@ -24,6 +37,11 @@ class Gemma4Block(ModelStepBlock):
 
     # The host names the step after it has built the block.
     _workflow_step_name = "gemma4"
+
+    def __init__(self, engine_provider: EngineProvider) -> None:
+        super().__init__(engine_provider)
+        # The host makes a step anew for every request, and keeps it for all frames of a video.
+        self._seen = UnchangedFrames()
 
     @classmethod
     def get_manifest(cls) -> type[Gemma4Manifest]:
@@ -57,10 +75,34 @@ class Gemma4Block(ModelStepBlock):
             texts = zip(_for_each(images, prompt), _for_each(images, system_prompt), strict=True)
             with lend_engine(self._engine_provider, step) as engine:
                 questions = [
-                    _ask(step, engine, image, *own) for image, own in zip(images, texts, strict=True)
+                    self._ask(step, engine, image, *own) for image, own in zip(images, texts, strict=True)
                 ]
                 outcomes = answer_all(engine, TASKS[step.task_type], questions, generation)
             return [_make_row(step, image, outcome) for image, outcome in zip(images, outcomes, strict=True)]
+
+    def _ask(
+        self, step: ImageFields, engine: Engine, image: object, prompt: object, system_prompt: object
+    ) -> Question | PromptError:
+        try:
+            return word_question(
+                step,
+                engine,
+                images=(self._look_at(step, engine, image),),
+                prompt=prompt,
+                system_prompt=system_prompt,
+                classes=step.classes,
+                box_format=step.box_format,
+            )
+        except PromptError as error:
+            return error
+
+    def _look_at(self, step: ImageFields, engine: Engine, image: object) -> RgbImage:
+        """Return what the model is to see: the image, or an earlier one that hardly differs."""
+        picture = read_image(image)
+        if step.unchanged_below is None or (place := find_frame_place(image)) is None:
+            return picture
+        budget = choose_image_seq_length(step, engine, (picture,))
+        return self._seen.replace(picture, place, budget, below_percent=step.unchanged_below)
 
 
 def _check_common_texts(step: ImageFields, prompt: PerImage, system_prompt: PerImage) -> None:
@@ -80,23 +122,6 @@ def _check_common_texts(step: ImageFields, prompt: PerImage, system_prompt: PerI
 
 def _for_each(images: Batch, text: PerImage) -> Iterable[object]:
     return text if isinstance(text, Batch) else [text] * len(images)
-
-
-def _ask(
-    step: ImageFields, engine: Engine, image: object, prompt: object, system_prompt: object
-) -> Question | PromptError:
-    try:
-        return word_question(
-            step,
-            engine,
-            images=(read_image(image),),
-            prompt=prompt,
-            system_prompt=system_prompt,
-            classes=step.classes,
-            box_format=step.box_format,
-        )
-    except PromptError as error:
-        return error
 
 
 def _make_row(step: ImageFields, image: object, outcome: tuple[Question, Answer] | PromptError) -> Row:

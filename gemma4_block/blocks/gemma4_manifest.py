@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 from typing_extensions import Self
 
 from gemma4_block.blocks._host import (
+    FloatSelector,
     ImageInputField,
     ImageSelector,
     ListSelector,
@@ -15,6 +16,7 @@ from gemma4_block.blocks._host import (
     TextSelector,
     WorkflowBlockManifest,
 )
+from gemma4_block.blocks.fields import UnchangedBelow
 from gemma4_block.blocks.model_step_manifest import ModelStepManifest, OutputStructureField, relevant_for
 from gemma4_block.blocks.outputs import OUTPUT_MEANINGS, describe_outputs, describe_outputs_of
 from gemma4_block.blocks.step_manifest import other_names
@@ -184,6 +186,16 @@ class Gemma4Manifest(ModelStepManifest, _QuestionFields):
             "relevant_for": relevant_for("box_format"),
             "values_metadata": _BOX_FORMATS,
         },
+    )
+
+    unchanged_below: UnchangedBelow | FloatSelector | None = Field(
+        default=None,
+        title="Look Again from a Change of (Percent)",
+        description="For a video of a camera that stands still: a frame in which no part has changed by this "
+        "much since the model last looked is answered from that last look, which is much faster. A part is "
+        "as large as one visual token, and 100 is from black to white. 2 to 5 leave out the noise of a "
+        "camera. Leave empty to look at every frame anew.",
+        examples=[3, "$inputs.unchanged_below"],
     )
 
     @model_validator(mode="after")

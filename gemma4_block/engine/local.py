@@ -70,15 +70,18 @@ class LocalEngine:
         grammars = Grammars(checkpoint.tokenizer, checkpoint.special_tokens)
         self._reader = AnswerReader(checkpoint.detokenizer, grammars, checkpoint.sampling_defaults)
         self.preprocessor = make_preprocessor(checkpoint, image_seq_length)
-        model, tokens = checkpoint.model, checkpoint.special_tokens
+        model, tokens, adapters = checkpoint.model, checkpoint.special_tokens, checkpoint.adapters
         clock = StageClock(model.device)
         read_free = partial(read_free_memory, model.device)
-        passes = ForwardPasses(
-            model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=checkpoint.adapters
-        )
+        passes = ForwardPasses(model, pad_id=tokens.pad_id, image_id=tokens.image_id, adapters=adapters)
         graphs = make_graphs(model, read_free=read_free, are_wanted=settings.cuda_graphs)
         self._runner = ModelRunner(
-            passes, features=self._features, prefixes=self._prefixes, clock=clock, graphs=graphs
+            passes,
+            settings.guessed_tokens,
+            features=self._features,
+            prefixes=self._prefixes,
+            clock=clock,
+            graphs=graphs,
         )
         admission = Admission(settings.max_batch_size, measure=model.measure_cache, read_free=read_free)
         self._scheduler = Scheduler(self._runner, clock, admission)

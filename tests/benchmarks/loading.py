@@ -18,7 +18,7 @@ from typing import cast
 
 from gemma4_block.contract import ImageSeqLength, check_image_seq_length
 from tests.benchmarks.machine import read_memory
-from tests.benchmarks.reports import Goal, Report
+from tests.benchmarks.reports import Goal, Report, Turns
 
 _ROOT = Path(__file__).parents[2]
 LIBRARIES = (
@@ -32,13 +32,13 @@ _PIECE_BYTES = 2**24
 _GB = 1e9
 
 
-def time_loading(directory: Path, budget: ImageSeqLength, repeats: int, *, engines: Sequence[str]) -> Report:
+def time_loading(directory: Path, budget: ImageSeqLength, turns: Turns, *, engines: Sequence[str]) -> Report:
     """W6: memory above that of the imported libraries, and the time of loading beside that of reading.
 
     The files of weights are in the page cache all the time. The floor is the time of reading them.
     """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in engines}
-    for _ in range(repeats):
+    for _ in turns.numbers():
         for name in engines:
             found[name].append(_run_child(name, directory, budget))
     medians = {

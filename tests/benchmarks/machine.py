@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from tests.benchmarks.processors import ProcessorKind, find_processor_kind
+
 _GEMM_SIZE = 2048
 _GEMV_SHAPE = (16 * 1024, 8 * 1024)
 _READ_BYTES = 2**30
@@ -22,6 +24,7 @@ class Machine:
 
     Attributes:
         cpu: Its name.
+        kind: Of its processor.
         threads: How many.
         dtype: Of the weights.
         gemm_flops: Floating point operations in a second in a large product of matrices, in this precision.
@@ -31,6 +34,7 @@ class Machine:
     """
 
     cpu: str
+    kind: ProcessorKind
     threads: int
     dtype: str
     gemm_flops: float
@@ -63,6 +67,7 @@ def measure_machine(dtype: torch.dtype, *, scale: int = 1) -> Machine:
     numbers = torch.ones(_READ_BYTES // scale // 4)
     return Machine(
         cpu=_cpu_name(),
+        kind=find_processor_kind(),
         threads=torch.get_num_threads(),
         dtype=str(dtype).removeprefix("torch."),
         gemm_flops=2 * size**3 / _best_s(lambda: torch.nn.functional.linear(left, right)),

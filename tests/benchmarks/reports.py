@@ -1,9 +1,10 @@
 """What a row found: medians and spreads, and how they compare with the goals and the floor."""
 
 import json
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -31,12 +32,13 @@ class Report:
     """One row of the benchmark.
 
     Attributes:
-        row: W1 to W8.
+        row: W1 to W11.
         budget: Visual token budget.
         times_s: What was measured of each engine, in seconds.
         goals: What must be reached.
         floor_s: The least time that ours can take on this machine.
         stages_s: Where the time of ours went, in seconds, and the floor there.
+        case: What of the row, where it has several.
         figures: Whatever else was measured; the unit is in the name.
 
     """
@@ -47,6 +49,7 @@ class Report:
     goals: Sequence[Goal]
     floor_s: float
     stages_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    case: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
 
     def to_line(self) -> str:
@@ -65,6 +68,7 @@ class Report:
         return json.dumps(
             {
                 "row": self.row,
+                **({"case": self.case} if self.case else {}),
                 "budget": self.budget,
                 "seconds": {name: _rounded(median) for name, median in medians.items()},
                 "spread": {name: _rounded(max(times) - min(times)) for name, times in self.times_s.items()},
@@ -87,10 +91,32 @@ class Report:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turns:
+    """How often each engine takes its turn.
+
+    Attributes:
+        most: Turns at most, 1 or more.
+        patience_s: No further turn begins after so many seconds; the first always does.
+
+    """
+
+    most: int
+    patience_s: float = math.inf
+
+    def numbers(self) -> Iterator[int]:
+        """Yield 0, 1 and so on, one for each turn."""
+        started = time.perf_counter()
+        for number in range(self.most):
+            yield number
+            if time.perf_counter() - started >= self.patience_s:
+                return
+
+
 def time_in_turns(
     players: Mapping[str, Callable[[_Work], object]],
     draw: Callable[[int], _Work],
-    repeats: int,
+    turns: Turns,
     *,
     prepare: Callable[[str, int], object] = lambda _name, _repeat: None,
 ) -> dict[str, list[float]]:
@@ -99,12 +125,12 @@ def time_in_turns(
     Args:
         players: What to time, by name.
         draw: Makes the work of a repeat, which is the same for all; it is not timed.
-        repeats: How often.
+        turns: How often.
         prepare: Is called before each turn with the name and the number of the repeat, and is not timed.
 
     """
     times: dict[str, list[float]] = {name: [] for name in players}
-    for repeat in range(repeats):
+    for repeat in turns.numbers():
         work = draw(repeat)
         for name, play in players.items():
             prepare(name, repeat)
@@ -114,17 +140,18 @@ def time_in_turns(
     return times
 
 
-def ratio_goals(times_s: Mapping[str, Sequence[float]], *, peer: float, what: str = "seconds") -> list[Goal]:
+def ratio_goals(
+    times_s: Mapping[str, Sequence[float]], wanted: Mapping[str, float], *, what: str = "seconds"
+) -> list[Goal]:
     """Compare the median of each engine with ours, where it was measured.
 
     Args:
         times_s: What was measured, with a key `ours`.
-        peer: What the peer's median must be over ours; vLLM's must not be smaller than ours.
+        wanted: What an engine's median must be over ours, by its name.
         what: What was measured.
 
     """
     ours = statistics.median(times_s["ours"])
-    wanted = {"peer": peer, "vllm": 1.0}
     return [
         Goal(name=f"{name} / ours, {what}", value=statistics.median(times_s[name]) / ours, at_least=ratio)
         for name, ratio in wanted.items()

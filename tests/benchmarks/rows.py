@@ -8,7 +8,9 @@ from gemma4_block.contract import ImageSeqLength
 from gemma4_block.engine.profiling import STAGES, Stage
 from tests.benchmarks.contestants import Contestant, Ours
 from tests.benchmarks.floors import Floor, Floors
-from tests.benchmarks.reports import Report, ratio_goals, time_in_turns
+from tests.benchmarks.goals import PEER_OVER_OURS, VLLM_OVER_OURS
+from tests.benchmarks.processors import ProcessorKind
+from tests.benchmarks.reports import Report, Turns, ratio_goals, time_in_turns
 from tests.benchmarks.workloads import (
     NEW_TOKENS,
     Step,
@@ -18,18 +20,6 @@ from tests.benchmarks.workloads import (
     one_question,
 )
 
-_PEER_OVER_OURS = {
-    ("W1", 70): 1.3,
-    ("W1", 280): 2.0,
-    ("W2", 70): 2.0,
-    ("W2", 280): 2.2,
-    ("W3", 70): 3.5,
-    ("W3", 280): 7.0,
-    ("W8", 70): 2.3,
-    ("W8", 280): 12.0,
-}
-"""What ours must reach. Source: sums of stages that were timed one by one."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bench:
@@ -38,13 +28,15 @@ class Bench:
     Attributes:
         engines: By name; `ours` is one of them.
         floors: Of the checkpoint on this machine.
-        repeats: How often each engine takes its turn.
+        kind: Of the processor, which decides on the goals.
+        turns: How often each engine takes its turn.
 
     """
 
     engines: Mapping[str, Contestant]
     floors: Floors
-    repeats: int
+    kind: ProcessorKind
+    turns: Turns
 
 
 def time_one_question(bench: Bench, budget: ImageSeqLength) -> Report:
@@ -108,14 +100,16 @@ def _time(
     times = time_in_turns(
         {name: player(engine) for name, engine in bench.engines.items()},
         draw,
-        bench.repeats,
+        bench.turns,
         prepare=lambda name, repeat: prepare(bench.engines[name], repeat),
     )
     return Report(
         row=row,
         budget=budget,
         times_s=times,
-        goals=ratio_goals(times, peer=_PEER_OVER_OURS[row, budget]),
+        goals=ratio_goals(
+            times, {"peer": PEER_OVER_OURS[bench.kind][row, budget], "vllm": VLLM_OVER_OURS[bench.kind]}
+        ),
         floor_s=floor.total_s,
         stages_s={
             stage: (statistics.median(turn.get(stage, 0.0) for turn in stages), getattr(floor, stage, 0.0))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, JsonSchema, Prompt
 from gemma4_block.engine.local import LocalEngine
 from tests.benchmarks.floors import Floors
-from tests.benchmarks.reports import Goal, Report, time_in_turns
+from tests.benchmarks.reports import Goal, Report, Turns, time_in_turns
 from tests.benchmarks.workloads import Step, many_crops
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MOST_TOKENS = 512
 
 
 def time_schema(
-    engine: LocalEngine, floors: Floors, budget: ImageSeqLength, repeats: int, *, step: Step | None = None
+    engine: LocalEngine, floors: Floors, budget: ImageSeqLength, turns: Turns, *, step: Step | None = None
 ) -> Report:
     """W5: the crops of W2, held to a schema and not, about images that the engine has seen.
 
@@ -43,7 +43,7 @@ def time_schema(
         engine: Ours.
         floors: Of its checkpoint.
         budget: Visual token budget.
-        repeats: How often each takes its turn.
+        turns: How often each takes its turn.
         step: What to ask; None means the crops.
 
     """
@@ -66,7 +66,7 @@ def time_schema(
             "unconstrained": player("unconstrained", free_prompts, mean_length),
         },
         int,
-        repeats,
+        turns,
     )
     prefill_s = statistics.median(profile.stages["prefill"].seconds for profile in profiles["unconstrained"])
     tokens = {"ours": sum(lengths) - len(step), "unconstrained": (mean_length - 1) * len(step)}

@@ -47,7 +47,7 @@ def time_requests(bench: Bench, budget: ImageSeqLength, directory: Path, *, thre
             if name != "ours":
                 askers[name] = partial(engine.ask, budget=budget)
         ask_server(one_question(_WARM_UP_SEED))
-        for repeat in range(bench.repeats):
+        for repeat in bench.turns.numbers():
             steps = many_requests(repeat)
             for name, ask in askers.items():
                 latencies = time_at_once(ask, steps)
@@ -59,8 +59,8 @@ def time_requests(bench: Bench, budget: ImageSeqLength, directory: Path, *, thre
         budget=budget,
         times_s=walls,
         goals=[
-            *ratio_goals(walls, peer=1.5, what="seconds until all are answered"),
-            *ratio_goals(means, peer=1.0, what="mean latency"),
+            *ratio_goals(walls, {"peer": 1.5}, what="seconds until all are answered"),
+            *ratio_goals(means, {"peer": 1.0}, what="mean latency"),
         ],
         floor_s=bench.floors.of_step(together, budget).total_s,
         figures={f"{name}_mean_latency_s": statistics.median(found) for name, found in means.items()},

@@ -1,8 +1,10 @@
-"""Run the rows of the benchmark one after the other on one checkpoint."""
+"""Run the rows of the benchmark one after the other on one checkpoint, as many turns as there is time for."""
 
 import json
+import math
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,11 +20,12 @@ from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.hardware.machine import inspect_machine
 from tests.benchmarks.callers import time_callers
 from tests.benchmarks.contestants import MAKERS, Ours
+from tests.benchmarks.cpu_engines import CpuEngines, time_cpu_engines
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.loading import time_loading
 from tests.benchmarks.machine import measure_machine
-from tests.benchmarks.reports import Report
+from tests.benchmarks.reports import Report, Turns
 from tests.benchmarks.rows import (
     Bench,
     time_known_frame,
@@ -32,6 +35,7 @@ from tests.benchmarks.rows import (
 )
 from tests.benchmarks.schema_cost import time_schema
 from tests.benchmarks.serving import time_requests
+from tests.benchmarks.stream import time_stream
 from tests.benchmarks.vllm_process import running_vllm
 from tests.benchmarks.workflow_step import time_workflow_step
 from tests.benchmarks.workloads import one_question
@@ -41,8 +45,11 @@ _TURNS = {
     "W2": time_many_crops,
     "W3": time_many_questions,
     "W8": time_known_frame,
+    "W9": time_stream,
 }
 _ROWS_WITH_VLLM = ("W1", "W2", "W3")
+# What they find does not depend on how closely the model looks.
+_ROWS_OF_ONE_BUDGET = ("W5", "W6", "W7", "W10", "W11")
 # A call is short there, and what is looked for is a hundredth of it.
 _TURNS_OF_STEP = 10
 _WARM_UP_SEED = 20_000_000
@@ -56,11 +63,14 @@ class Choice:
         rows: Which of the rows.
         budgets: Visual token budgets.
         engines: Which of the peers.
-        repeats: How often each engine takes its turn.
+        repeats: How often each engine takes its turn, where there is time.
+        minutes: After which no row begins; each row gets an equal share of what is left of them, and a first
+            turn in any case. None means all the time that it takes.
         threads: Of each engine.
         dtype: Of the weights, or `auto`.
         seconds: How long each number of callers asks in W10.
         vllm_python: The Python of an environment that has vLLM; None leaves vLLM out.
+        cpu_engines: What W11 compares with; without any there is no such row.
 
     """
 
@@ -68,13 +78,53 @@ class Choice:
     budgets: Sequence[ImageSeqLength]
     engines: Sequence[str]
     repeats: int
+    minutes: float | None
     threads: int
     dtype: str
     seconds: float
     vllm_python: Path | None
+    cpu_engines: CpuEngines
 
 
-def run_suite(choice: Choice) -> Iterator[str]:
+class Schedule:
+    """Shares out the time of a run among its rows.
+
+    Args:
+        cells: Row and budget of everything that is to be timed, in order.
+        seconds: Of all together.
+
+    Attributes:
+        left_out: What there was no time for.
+
+    """
+
+    def __init__(self, cells: Sequence[tuple[str, ImageSeqLength]], seconds: float) -> None:
+        self.left_out: list[str] = []
+        self._cells = cells
+        self._ends = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[tuple[str, ImageSeqLength, float]]:
+        """Yield row, budget and its share in seconds, as long as there is time."""
+        for place, (row, budget) in enumerate(self._cells):
+            left = self._ends - time.monotonic()
+            if left <= 0:
+                self.left_out.append(f"{row} at {budget}")
+            else:
+                yield row, budget, left / (len(self._cells) - place)
+
+
+def plan(choice: Choice) -> Schedule:
+    """Return what is to be timed, and when it must be over."""
+    cells = [
+        (row, budget)
+        for row in sorted(choice.rows, key=lambda row: int(row[1:]))
+        if row != "W11" or choice.cpu_engines.has_any
+        for budget in (choice.budgets[:1] if row in _ROWS_OF_ONE_BUDGET else choice.budgets)
+    ]
+    return Schedule(cells, math.inf if choice.minutes is None else 60 * choice.minutes)
+
+
+def run_suite(choice: Choice, schedule: Schedule) -> Iterator[str]:
     """Yield a line of JSON for the machine, and one for each row and budget as soon as it is measured."""
     torch.set_num_threads(choice.threads)
     transformers.logging.disable_progress_bar()
@@ -87,28 +137,29 @@ def run_suite(choice: Choice) -> Iterator[str]:
         os.environ.setdefault("MODEL_CACHE_DIR", str(Path(folder, "host")))
         directory = build_endless("e2b-width", Path(folder) / "models" / "e2b-width", dtype=dtype)
         engines = {name: MAKERS[name](directory) for name in ("ours", *choice.engines)}
-        bench = Bench(engines=engines, floors=Floors(directory, machine), repeats=choice.repeats)
-        bench_with_vllm = bench
         if choice.vllm_python is not None and set(choice.rows) & set(_ROWS_WITH_VLLM):
-            vllm = stack.enter_context(
+            engines["vllm"] = stack.enter_context(
                 running_vllm(choice.vllm_python, directory, dtype=machine.dtype, threads=choice.threads)
             )
-            bench_with_vllm = Bench(
-                engines={**engines, "vllm": vllm}, floors=bench.floors, repeats=choice.repeats
-            )
-        for engine in bench_with_vllm.engines.values():
+        for engine in engines.values():
             # What a library sets up at its first use is no part of any row.
             engine.ask(one_question(_WARM_UP_SEED), choice.budgets[0], 2)
-        for row in sorted(choice.rows, key=lambda row: int(row[1:])):
+        floors = Floors(directory, machine)
+        for row, budget, share_s in schedule:
             if row not in _ROWS_WITH_VLLM:
                 stack.close()
-            for budget in choice.budgets:
-                used = bench_with_vllm if row in _ROWS_WITH_VLLM else bench
-                for report in _run(row, used, budget, directory, choice):
-                    yield report.to_line()
+                engines.pop("vllm", None)
+            turns = Turns(most=choice.repeats, patience_s=share_s)
+            bench = Bench(engines=engines, floors=floors, kind=machine.kind, turns=turns)
+            for report in _run(row, bench, budget, directory, choice):
+                yield report.to_line()
 
 
-def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> list[Report]:
+def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> Iterable[Report]:
+    if row == "W11":
+        return time_cpu_engines(
+            choice.cpu_engines, bench.floors, directory, bench.turns, threads=choice.threads
+        )
     if row == "W10":
         return time_callers(
             bench,
@@ -127,15 +178,14 @@ def _run_one(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, ch
     if row == "W4":
         return time_requests(bench, budget, directory, threads=choice.threads)
     if row == "W6":
-        return time_loading(directory, budget, choice.repeats, engines=list(bench.engines))
+        return time_loading(directory, budget, bench.turns, engines=list(bench.engines))
     ours = bench.engines["ours"]
     assert isinstance(ours, Ours)
     if row == "W5":
-        return time_schema(ours.engine, bench.floors, budget, choice.repeats)
+        return time_schema(ours.engine, bench.floors, budget, bench.turns)
     demo = Gemma4HF.from_pretrained(CHECKPOINT_DIRECTORY, device="cpu").engine
-    return time_workflow_step(
-        {"demo": demo, "e2b-width": ours.engine}, bench.floors, budget, _TURNS_OF_STEP * choice.repeats
-    )
+    turns = Turns(most=_TURNS_OF_STEP * choice.repeats, patience_s=bench.turns.patience_s)
+    return time_workflow_step({"demo": demo, "e2b-width": ours.engine}, bench.floors, budget, turns)
 
 
 def _choose_dtype(name: str) -> torch.dtype:

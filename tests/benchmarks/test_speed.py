@@ -14,12 +14,13 @@ import torch
 
 from gemma4_block.contract import ImageSeqLength
 from tests.benchmarks.callers import Shift, time_callers, work
+from tests.benchmarks.child import Child
 from tests.benchmarks.contestants import MAKERS, Contestant, Ours
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors, Reading
 from tests.benchmarks.loading import measure
 from tests.benchmarks.machine import Machine, measure_machine
-from tests.benchmarks.reports import Goal, Report, time_in_turns
+from tests.benchmarks.reports import Goal, Report, Turns, time_in_turns
 from tests.benchmarks.rows import (
     Bench,
     time_known_frame,
@@ -29,6 +30,7 @@ from tests.benchmarks.rows import (
 )
 from tests.benchmarks.schema_cost import time_schema
 from tests.benchmarks.serving import time_at_once, write_request
+from tests.benchmarks.stream import time_stream
 from tests.benchmarks.vllm_process import Vllm
 from tests.benchmarks.workflow_step import time_workflow_step
 from tests.benchmarks.workloads import (
@@ -44,7 +46,9 @@ from tests.benchmarks.workloads import (
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-MACHINE = Machine(cpu="any", threads=1, dtype="float32", gemm_flops=1e11, gemv_bytes=1e10, read_bytes=2e10)
+MACHINE = Machine(
+    cpu="any", kind="avx2", threads=1, dtype="float32", gemm_flops=1e11, gemv_bytes=1e10, read_bytes=2e10
+)
 # Says how many bytes each image had, which it must have read to find the next request.
 CHILD = """
 import json, math, sys
@@ -110,7 +114,9 @@ def test_engines_take_turns(
     names: list[str],
 ) -> None:
     """A row in turns tells seconds and ratios of all engines, and has a goal for the peer."""
-    bench = Bench(engines={name: engines[name] for name in names}, floors=floors, repeats=1)
+    bench = Bench(
+        engines={name: engines[name] for name in names}, floors=floors, kind="avx2", turns=Turns(most=1)
+    )
     found = read_line(time_row(bench, 70))
 
     assert (found["row"], found["budget"]) == (row, 70)
@@ -128,7 +134,7 @@ def test_engines_take_turns(
 
 def test_callers_ask_until_their_time_is_over(ours: Ours, floors: Floors) -> None:
     """W10 tells answers a minute, the mean and p95 for each number of callers, who get an answer at least."""
-    bench = Bench(engines={"ours": ours}, floors=floors, repeats=1)
+    bench = Bench(engines={"ours": ours}, floors=floors, kind="avx2", turns=Turns(most=1))
     reports = time_callers(
         bench, 70, Path("unused"), seconds=0.0, threads=1, vllm_python=None, callers=(1, 3)
     )
@@ -138,6 +144,23 @@ def test_callers_ask_until_their_time_is_over(ours: Ours, floors: Floors) -> Non
         assert (found["row"], found["callers"], found["repeats"]) == ("W10", callers, callers)
         assert 0 < found["ours_mean_s"] <= found["ours_p95_s"] * 1.001
         assert found["ours_answers_per_minute"] > 0
+
+
+def test_a_stream_is_described_by_the_shipped_workflow(
+    engines: dict[str, Contestant], floors: Floors
+) -> None:
+    """W9 tells answers a minute, five for each frame, of ours by the workflow and of a peer by its crops."""
+    bench = Bench(
+        engines={name: engines[name] for name in ("ours", "plain")},
+        floors=floors,
+        kind="avx2",
+        turns=Turns(most=1),
+    )
+    found = read_line(time_stream(bench, 70))
+
+    assert list(found["seconds"]) == ["ours", "plain"]
+    for name, seconds in found["seconds"].items():
+        assert found[f"{name}_answers_per_minute"] == pytest.approx(60 * 5 / seconds, rel=0.01)
 
 
 def test_answers_a_minute_are_those_of_all_callers() -> None:
@@ -168,7 +191,9 @@ def test_turns_alternate_with_the_same_work() -> None:
     seen: list[tuple[str, int]] = []
     players = {name: lambda work, name=name: seen.append((name, work)) for name in ("a", "b")}
     prepared: list[tuple[str, int]] = []
-    times = time_in_turns(players, lambda repeat: 10 * repeat, 2, prepare=lambda *turn: prepared.append(turn))
+    times = time_in_turns(
+        players, lambda repeat: 10 * repeat, Turns(most=2), prepare=lambda *turn: prepared.append(turn)
+    )
 
     assert seen == [("a", 0), ("b", 0), ("a", 10), ("b", 10)]
     assert prepared == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
@@ -178,7 +203,7 @@ def test_turns_alternate_with_the_same_work() -> None:
 def test_a_schema_is_timed_by_the_token(ours: Ours, floors: Floors) -> None:
     """W5 counts the tokens and the model's steps of what is held to the schema, and of what is not."""
     step = many_crops(0, 70)[:2]
-    found = read_line(time_schema(ours.engine, floors, 70, 1, step=step))
+    found = read_line(time_schema(ours.engine, floors, 70, Turns(most=1), step=step))
 
     assert list(found["seconds"]) == ["ours", "unconstrained"]
     # Two rows that are decoded together; without a schema nothing is skipped.
@@ -198,7 +223,7 @@ def test_loading_is_measured(directory: Path) -> None:
 
 def test_a_step_is_timed_beside_the_bare_call(ours: Ours, floors: Floors) -> None:
     """W7 tells what the host and the block add, in milliseconds and as a share."""
-    found = read_line(time_workflow_step({"e2b-width": ours.engine}, floors, 70, 2))
+    found = read_line(time_workflow_step({"e2b-width": ours.engine}, floors, 70, Turns(most=2)))
 
     assert list(found["seconds"]) == ["ours", "bare"]
     assert found["e2b-width_added_percent"] == pytest.approx(
@@ -258,7 +283,15 @@ def test_the_machine_is_measured() -> None:
     machine = measure_machine(torch.float32, scale=64)
 
     assert min(machine.gemm_flops, machine.gemv_bytes, machine.read_bytes) > 0
-    assert list(machine.to_json()) == ["cpu", "threads", "dtype", "gemm_gflops", "gemv_gb_s", "read_gb_s"]
+    assert list(machine.to_json()) == [
+        "cpu",
+        "kind",
+        "threads",
+        "dtype",
+        "gemm_gflops",
+        "gemv_gb_s",
+        "read_gb_s",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +319,7 @@ def child() -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_vllm_gets_all_pixels(child: "subprocess.Popen[bytes]") -> None:
     """Images of different sizes arrive whole, in one step and in many, and between forgetting."""
-    vllm = Vllm(child)
+    vllm = Vllm(Child(child))
     crops = many_crops(0, 70)[:3]
     expected = [64 * 64 * 3, 128 * 96 * 3, 320 * 240 * 3]
     asked = vllm.ask(crops, 70)

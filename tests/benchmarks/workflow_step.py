@@ -9,7 +9,7 @@ from gemma4_block.cli.workflows import WorkflowRunner
 from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
 from gemma4_block.testing import ScriptedProvider
 from tests.benchmarks.floors import Floors
-from tests.benchmarks.reports import Goal, Report, time_in_turns
+from tests.benchmarks.reports import Goal, Report, Turns, time_in_turns
 from tests.benchmarks.workloads import QUESTIONS, one_question, photo, write_workflow
 
 # The fewer, the less the engine's own jitter hides what is added; that does not depend on how many there are.
@@ -19,7 +19,7 @@ _MOST_SHARE = 0.03
 
 
 def time_workflow_step(
-    engines: Mapping[str, Engine], floors: Floors, budget: ImageSeqLength, repeats: int
+    engines: Mapping[str, Engine], floors: Floors, budget: ImageSeqLength, turns: Turns
 ) -> Report:
     """W7: a workflow of one step beside the bare call with the same prompt, about an image both have seen.
 
@@ -27,19 +27,19 @@ def time_workflow_step(
         engines: By name of their checkpoint; the floor is that of `e2b-width`.
         floors: Of `e2b-width`.
         budget: Visual token budget.
-        repeats: How often each takes its turn.
+        turns: How often each takes its turn.
 
     """
     goals: list[Goal] = []
     figures: dict[str, float] = {}
     times: dict[str, list[float]] = {}
     for name, engine in engines.items():
-        times = _time(engine, budget, repeats)
+        times = _time(engine, budget, turns)
         bare_ms = 1000 * statistics.median(times["bare"])
         added_ms = [1000 * (whole - bare) for whole, bare in zip(times["ours"], times["bare"], strict=True)]
         most_ms = max(_MOST_MS, _MOST_SHARE * bare_ms)
         goals.append(Goal(name=f"ms added, {name}", value=statistics.median(added_ms), at_most=most_ms))
-        quartiles = statistics.quantiles(added_ms, n=4) if repeats > 1 else added_ms
+        quartiles = statistics.quantiles(added_ms, n=4) if len(added_ms) > 1 else added_ms
         figures |= {
             f"{name}_bare_ms": bare_ms,
             f"{name}_added_ms": goals[-1].value,
@@ -51,7 +51,7 @@ def time_workflow_step(
     return Report(row="W7", budget=budget, times_s=times, goals=goals, floor_s=floor_s, figures=figures)
 
 
-def _time(engine: Engine, budget: ImageSeqLength, repeats: int) -> dict[str, list[float]]:
+def _time(engine: Engine, budget: ImageSeqLength, turns: Turns) -> dict[str, list[float]]:
     image = photo(0)
     workflow = write_workflow(QUESTIONS[0], budget, model_version="gemma-4-demo", max_new_tokens=_NEW_TOKENS)
     # The engine is given, whatever the workflow calls it.
@@ -71,4 +71,4 @@ def _time(engine: Engine, budget: ImageSeqLength, repeats: int) -> dict[str, lis
 
     # Both have also seen the image after this.
     assert run(0) == ask(0), "the step and the bare call ask different things"
-    return time_in_turns({"ours": run, "bare": ask}, int, repeats)
+    return time_in_turns({"ours": run, "bare": ask}, int, turns)

@@ -86,6 +86,7 @@ SENSIBLE: dict[str, list[object]] = {
     "quantization": ["auto", "none", "nf4"],
     "keep_alive": [0, 300, "forever", "$inputs.any"],
     "box_format": ["yxyx_0_1000", "$inputs.any"],
+    "unchanged_below": [0.5, 3, "$inputs.any"],
     "max_images": [1, 8, "$inputs.any"],
     "when_too_many": ["refuse", "sample", "$inputs.any"],
     "object_detection_predictions": ["$steps.detector.predictions"],

@@ -411,6 +411,12 @@ BAD_TYPES = [
         "keep_alive is -1: Input should be greater than or equal to 0",
         "Input should be greater than or equal to 0",
     ),
+    (
+        "unchanged_below",
+        0,
+        "unchanged_below is 0: Input should be greater than 0",
+        "Input should be greater than 0",
+    ),
 ]
 
 
@@ -459,6 +465,7 @@ def test_a_value_of_another_step_that_cannot_work_is_the_clients_error(
         "classes": None,
         "output_structure": None,
         "box_format": "yxyx_0_1000",
+        "unchanged_below": None,
     }
     image = WorkflowImageData(parent_metadata=ImageParentMetadata(parent_id="image"), numpy_image=grey(1))
     block = gemma4_block.load_blocks()[0]

@@ -365,6 +365,7 @@ def test_a_value_of_another_step_that_cannot_work_is_refused(name: str, value: o
         "classes": None,
         "output_structure": None,
         "box_format": DEFAULT_BOX_FORMAT,
+        "unchanged_below": None,
     }
     image = WorkflowImageData(parent_metadata=ImageParentMetadata(parent_id="image"), numpy_image=IMAGE)
     provider = ScriptedProvider(ScriptedEngine([]))

@@ -10,6 +10,7 @@ from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.graphed import GraphedSteps, HeldBatch
 from gemma4_block.engine.runner.kv_cache import BatchCache, join_batches
 from gemma4_block.engine.runner.prefill import Prefilled
+from gemma4_block.engine.runner.speculation import Speculator
 from gemma4_block.engine.scheduler import Sequence
 from gemma4_block.errors import PromptError
 
@@ -36,15 +37,22 @@ class RunningBatch:
     Args:
         passes: Of the model.
         graphs: Decode steps of one token; None where the device has no graphs.
+        speculator: Takes steps of several tokens; None leaves them out.
 
     Attributes:
         sequences: Those that go on, one for each row of the KV cache.
 
     """
 
-    def __init__(self, passes: ForwardPasses, graphs: GraphedSteps | None = None) -> None:
+    def __init__(
+        self,
+        passes: ForwardPasses,
+        graphs: GraphedSteps | None = None,
+        speculator: Speculator | None = None,
+    ) -> None:
         self._passes = passes
         self._graphs = graphs
+        self._speculator = speculator
         # The KV cache, which either grows or is in fixed places.
         self._batch: BatchCache | None = None
         self._held: HeldBatch | None = None
@@ -77,7 +85,11 @@ class RunningBatch:
         self.sequences = [*self.sequences, *(sequences[place] for place in going_on)]
 
     def step(self) -> None:
-        """Decode one token of every sequence, and drop those that ended."""
+        """Decode one token of every sequence, or several that were guessed, and drop those that ended."""
+        if self._logits is None and self._speculate():
+            self._drawn = None
+            self.drop_stopped()
+            return
         if self._logits is None:
             with self._passes.for_rows(one.prompt for one in self.sequences):
                 self._logits = self._read()
@@ -87,6 +99,8 @@ class RunningBatch:
 
     def drop_stopped(self) -> None:
         """Drop sequences that are not running any more."""
+        if self._speculator is not None:
+            self._speculator.remember(self.sequences)
         going_on = [place for place, one in enumerate(self.sequences) if one.state == "running"]
         if len(going_on) == len(self.sequences):
             return
@@ -103,6 +117,12 @@ class RunningBatch:
         """Drop all sequences, whatever state a failure has left them in."""
         self.sequences, self._batch, self._held = [], None, None
         self._logits, self._drawn = None, None
+
+    def _speculate(self) -> bool:
+        """Take a step of several tokens, where that is better; only in a cache that grows."""
+        if self._speculator is None or self._batch is None:
+            return False
+        return self._speculator.step(self._batch, self.sequences)
 
     def _read(self) -> torch.Tensor:
         """Put new tokens of every sequence into the KV cache, and return their logits `(B, K, V)`."""

@@ -142,6 +142,27 @@ class ForwardPasses:
         batch.trim()
         return logits
 
+    def read_likeliest(
+        self, batch: BatchCache, texts: Sequence[Sequence[int]]
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Put tokens into the KV cache that may be dropped again, and return the likeliest after each.
+
+        Args:
+            batch: Of the sequences; it grows, or stays as it was where the pass fails. `drop_last` comes
+                next.
+            texts: New tokens of each sequence, at least one.
+
+        Returns:
+            Ids and their logits, as many for each row as the longest has new tokens, its own at the end.
+
+        """
+        with batch.restored_on_failure():
+            last = max(map(len, texts))
+            logits = self.model.read_tokens(*self._place(batch, texts), batch.cache, last=last)
+            highest, likeliest = logits.max(dim=-1)
+        batch.grow([len(text) for text in texts])
+        return likeliest.tolist(), highest.tolist()
+
     def _place(
         self, batch: BatchCache, texts: Sequence[Sequence[int]]
     ) -> tuple[torch.Tensor, AttentionMasks, torch.Tensor]:

@@ -113,6 +113,23 @@ class BatchCache:
             order = (places - (added - counted) * (places < held - counted)).clamp(min=0)
             layer.keys, layer.values = _gather(layer.keys, order), _gather(layer.values, order)
 
+    def drop_last(self, counts: Sequence[int]) -> None:
+        """Drop the last tokens of each row, and trim; no place may have been trimmed since they were added.
+
+        Args:
+            counts: How many tokens of each row.
+
+        """
+        self.lengths = tuple(length - count for length, count in zip(self.lengths, counts, strict=True))
+        if any(counts):
+            for layer in _layers_of(self.cache):
+                device = layer.keys.device
+                places = torch.arange(layer.keys.shape[-2], device=device)
+                # What is moved into the first places is padding, or no window sees it.
+                order = (places - torch.tensor(counts, device=device)[:, None]).clamp(min=0)
+                layer.keys, layer.values = _gather(layer.keys, order), _gather(layer.values, order)
+        self.trim()
+
     def trim(self) -> None:
         """Drop places that are padding in every row, or that no window sees any more."""
         self.places = max(self.lengths)

@@ -12,6 +12,7 @@ from gemma4_block.engine.runner.forward import NOT_FINITE, ForwardPasses
 from gemma4_block.engine.runner.graphed import GraphedSteps
 from gemma4_block.engine.runner.prefill import Prefiller, PrefixCache
 from gemma4_block.engine.runner.scoring import ScoredText, score_texts
+from gemma4_block.engine.runner.speculation import Speculator
 from gemma4_block.engine.scheduler import Sequence
 from gemma4_block.errors import PromptError
 
@@ -23,6 +24,8 @@ class ModelRunner:
 
     Args:
         passes: Of the model.
+        guessed_tokens: The most tokens of an answer that are guessed and checked in one pass; 0 for none. On
+            a GPU none are.
         features: Of images that were encoded before.
         prefixes: Of prompts that were prefilled before.
         clock: Measures the stages.
@@ -33,6 +36,7 @@ class ModelRunner:
     def __init__(
         self,
         passes: ForwardPasses,
+        guessed_tokens: int = 0,
         *,
         features: FeatureCache,
         prefixes: PrefixCache,
@@ -47,13 +51,16 @@ class ModelRunner:
         self._running: dict[str | None, RunningBatch] = {}
         self._clock = clock
         self._graphs = graphs
+        is_guessing = guessed_tokens > 0 and passes.model.device.type == "cpu"
+        self._speculator = Speculator(passes, most=guessed_tokens) if is_guessing else None
 
     @torch.inference_mode()
     def prefill(self, sequences: list[Sequence]) -> None:
         """Prefill prompts and choose the first token of each; those that go on join the running batch."""
         prefilled = self._prefiller.read(sequences)
         (name,) = {one.prompt.batch_name for one in sequences}
-        self._running.setdefault(name, RunningBatch(self._passes, self._graphs)).add(prefilled, sequences)
+        running = self._running.setdefault(name, RunningBatch(self._passes, self._graphs, self._speculator))
+        running.add(prefilled, sequences)
 
     @torch.inference_mode()
     def score(self, sequences: list[Sequence]) -> None:
