@@ -85,13 +85,8 @@ class LocalEngine:
         )
         admission = Admission(settings.max_batch_size, measure=model.measure_cache, read_free=read_free)
         self._scheduler = Scheduler(self._runner, clock, admission)
-        self._submitter = PromptSubmitter(
-            checkpoint,
-            grammars,
-            self._features,
-            self._scheduler,
-            ahead=BATCHES_AHEAD * settings.max_batch_size,
-        )
+        ahead = BATCHES_AHEAD * settings.max_batch_size
+        self._submitter = PromptSubmitter(checkpoint, grammars, self._features, self._scheduler, ahead=ahead)
         self._adapters = AdapterResidency(
             checkpoint.adapters,
             self._scheduler,

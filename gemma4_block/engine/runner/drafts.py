@@ -52,10 +52,13 @@ class Drafter:
         self._written = len(output_ids)
 
     def guess(self, most: int) -> list[int]:
-        """Return the tokens that may come next, none where there is no guess.
+        """Guess what comes next.
 
         Args:
-            most: How many there is room for.
+            most: How many tokens there is room for.
+
+        Returns:
+            The tokens that may come; none where there is no guess.
 
         """
         if self._pause > 0:

@@ -104,6 +104,9 @@ class Speculator:
             ids: The likeliest token after the last of the sequence, and after each of the guess.
             logits: Of those.
 
+        Returns:
+            How many of the guess it had read.
+
         """
         for place, (token_id, logit) in enumerate(zip(ids, logits, strict=True)):
             if not math.isfinite(logit):
