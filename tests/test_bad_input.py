@@ -133,9 +133,13 @@ def reread_settings() -> Iterator[Callable[[], Settings]]:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reread_settings: Callable[[], Settings]) -> Path:
-    """A folder that the operator allows models from."""
-    folder = tmp_path / "models"
+def root(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    reread_settings: Callable[[], Settings],
+) -> Path:
+    """A folder that the operator allows models from, whose path is short enough to be quoted whole."""
+    folder = tmp_path_factory.mktemp("root") / "models"
     folder.mkdir()
     monkeypatch.setenv("GEMMA4_BLOCK_MODEL_ROOTS", str(folder))
     reread_settings()

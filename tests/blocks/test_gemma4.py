@@ -383,9 +383,9 @@ BAD_TYPES = [
     ("model_version", 3, "model_version is 3: Input should be a valid string", "valid string"),
     (
         "quantization",
-        "int8",
-        "quantization is 'int8': Input should be 'auto', 'none' or 'nf4'",
-        "Input should be 'auto', 'none' or 'nf4'",
+        "int4",
+        "quantization is 'int4': Input should be 'auto', 'none', 'nf4', 'int8' or 'int8_tower'",
+        "Input should be 'auto', 'none', 'nf4', 'int8' or 'int8_tower'",
     ),
     (
         "image_seq_length",
@@ -490,7 +490,10 @@ def test_a_value_of_another_step_that_cannot_work_is_the_clients_error(
         ({"prompt": "x" * 20_001}, "The prompt has 20001 characters; 20000 are allowed."),
         ({"prompt": "What?", "system_prompt": "x" * 20_001}, "The system prompt has 20001 characters;"),
         ({"prompt": "What?", "image_seq_length": 100}, "Input should be 'auto', 70, 140, 280, 560 or 1120"),
-        ({"prompt": "What?", "quantization": "int8"}, "Input should be 'auto', 'none' or 'nf4'"),
+        (
+            {"prompt": "What?", "quantization": "int4"},
+            "Input should be 'auto', 'none', 'nf4', 'int8' or 'int8_tower'",
+        ),
         ({"prompt": "What?", "max_new_tokens": 0}, "max_new_tokens is 0; it must be 1 or more."),
         ({"prompt": "What?", "max_new_tokens": 8193}, "max_new_tokens is 8193; this machine allows 8192."),
         ({"prompt": "What?", "max_new_tokens": True}, "Input should be a valid integer"),

@@ -26,7 +26,7 @@ STEP = {
 }
 STRUCTURED = {"task_type": "structured-answering", "output_structure": {"color": "of the car"}}
 FIELDS = sorted(set(MultiImageManifest.model_fields) - {"type", "name"})
-OF_OTHER_TASKS = {"classes", "box_format"}
+OF_OTHER_TASKS = {"classes", "box_format", "unchanged_below"}
 
 
 def test_the_released_step_keeps_its_promise() -> None:

@@ -39,7 +39,7 @@ LABELS = {
 FIELDS_OF_GEMMA = (
     "images, task_type, prompt, classes, output_structure, model_version, system_prompt, image_seq_length, "
     "max_new_tokens, temperature, top_p, top_k, seed, enable_thinking, max_thinking_tokens, quantization, "
-    "keep_alive, box_format"
+    "keep_alive, box_format, unchanged_below"
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemma4_block.contract import Engine, LocalModel, ModelReference, Quantization, ServedModel
+from gemma4_block.contract import Engine, HeldAdapter, LocalModel, ModelReference, Quantization, ServedModel
 from gemma4_block.engine.pool import EnginePool
 from gemma4_block.errors import CheckpointError
 from gemma4_block.hosting.operator_routes import OperatorRoutes
@@ -24,7 +24,7 @@ _HERE = ("127.0.0.1", 4321)
 
 
 class _EngineWithAdapter(ScriptedEngine):
-    adapters = (Path("/models/mine/1"),)
+    adapters = (HeldAdapter(directory=Path("/models/mine/1"), nbytes=1000),)
 
     def adapted(self, adapter: Path) -> AbstractContextManager[Engine]:
         raise NotImplementedError(adapter)

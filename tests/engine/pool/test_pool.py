@@ -425,8 +425,8 @@ def test_the_loader_gets_the_operators_settings(root: Path, loader: RecordingLoa
 
 def test_an_unknown_precision_is_refused(pool: EnginePool, loader: RecordingLoader) -> None:
     """A misspelt precision must not load in another one."""
-    with pytest.raises(ConfigurationError, match="quantization is 'int8'; it must be one of auto, none, nf4"):
-        take(pool, "first", "int8")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="quantization is 'int4'; it must be one of auto, none, nf4"):
+        take(pool, "first", "int4")  # type: ignore[arg-type]
     assert loader.calls == []
 
 
