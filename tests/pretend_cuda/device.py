@@ -59,6 +59,12 @@ class PretendTensor(torch.Tensor):
         """Refuse, as a tensor on a GPU does."""
         raise TypeError("a CUDA tensor has no numpy view; move it to the host first")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PretendTensor":
+        """Return a copy on the device."""
+        copy: PretendTensor = run(torch.ops.aten.clone.default, (self,), {})
+        memo[id(self)] = copy
+        return copy
+
     def data_ptr(self) -> int:
         """Return where the values are."""
         return self.held.data_ptr()

@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any, Final
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from tests.pretend_cuda.capture import CAPTURES, Graph
-from tests.pretend_cuda.device import CUDA, TALLY, PretendCuda
+from tests.pretend_cuda.device import CUDA, TALLY, PretendCuda, PretendTensor, run
 
 CAPACITY: Final = 80_000_000_000
 """Bytes that the device says it has."""
@@ -55,12 +56,33 @@ class _Stream:
         """Wait for nothing, because everything has happened."""
 
 
+class _Attention:
+    """Attention as a GPU has it: one kernel, which holds no scores of all queries in memory."""
+
+    _schema = torch.ops.aten.scaled_dot_product_attention.default._schema
+
+    def __init__(self) -> None:
+        self._attend = torch.nn.functional.scaled_dot_product_attention
+
+    def __call__(self, *args: object, **kwargs: object) -> torch.Tensor:
+        """Attend on the CPU."""
+        attended: torch.Tensor = self._attend(*args, **kwargs)  # type: ignore[arg-type]
+        return attended
+
+    def on_either(self, *args: object, **kwargs: object) -> torch.Tensor:
+        """Attend where the tensors are."""
+        is_on_device = any(isinstance(one, PretendTensor) for one in tree_leaves((args, kwargs)))
+        attended: torch.Tensor = run(self, args, kwargs) if is_on_device else self(*args, **kwargs)
+        return attended
+
+
 def install() -> None:
     """Replace what torch would ask the driver; every thread that is started later pretends as well."""
     cuda: Any = torch.cuda
     # Looks for a GPU when it is imported, and is to find none: its kernels are the CPU's.
     import bitsandbytes  # noqa: F401
 
+    torch.nn.functional.scaled_dot_product_attention = _Attention().on_either  # type: ignore[assignment]
     torch.inference_mode = _inference_mode  # type: ignore[assignment,misc]
     _lift_host_tensors()
     for name, value in {
@@ -88,12 +110,12 @@ def install() -> None:
         setattr(cuda, name, value)
     start = threading.Thread.run
 
-    def run(self: threading.Thread) -> None:
+    def pretend(self: threading.Thread) -> None:
         _lift_host_tensors()
         with PretendCuda():
             start(self)
 
-    threading.Thread.run = run  # type: ignore[method-assign]
+    threading.Thread.run = pretend  # type: ignore[method-assign]
     assert CUDA.index == 0
 
 

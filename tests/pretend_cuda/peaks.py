@@ -29,7 +29,7 @@ def measure_peaks(directory: Path) -> dict[str, Peak]:
     before = TALLY.live_bytes
     checkpoint = load_checkpoint(directory, LoadOptions(device=CUDA, dtype="float32", quantization="none"))
     model = checkpoint.model
-    settings = Settings(vision_cache_bytes=0, prefix_cache_bytes=0)
+    settings = Settings(dtype="float32", max_batch_size=1, vision_cache_bytes=0, prefix_cache_bytes=0)
     footprint = forecast(
         files, machine=inspect_machine("cuda:0"), settings=settings, quantization="none", image_seq_length=70
     ).footprint
@@ -72,7 +72,7 @@ def measure_peaks(directory: Path) -> dict[str, Peak]:
     measured = _start()
     engine.answer([Prompt(text="Choose", constraint=choices)], GenerationConfig())
     peaks["scoring"] = Peak(
-        measured=_end(measured), estimated=measure_scores(shape, _count_nodes(engine, words))
+        measured=_end(measured), estimated=measure_scores(shape, _count_nodes(engine, words), itemsize=4)
     )
     engine.close()
     return peaks

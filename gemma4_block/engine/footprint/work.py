@@ -64,15 +64,19 @@ def measure_text(shape: ModelShape, tokens: int, *, prompts: int, itemsize: int)
     return prompts * max(tokens * states * itemsize + mask, logits)
 
 
-def measure_scores(shape: ModelShape, positions: int) -> int:
+def measure_scores(shape: ModelShape, positions: int, *, itemsize: int) -> int:
     """Return what the logits of so many positions take while choices are scored.
+
+    Admission counts no such work: choices are scored after their prompts are read, which takes more.
 
     Args:
         shape: Of the model.
         positions: Of all prompts that are scored at once.
+        itemsize: Of the model's precision.
 
     Returns:
-        The most at any time, in float32: logits, and the logarithms that are made of them.
+        The most at any time: logits in that precision, and in float32 where that is another.
 
     """
-    return 2 * positions * shape.vocabulary * _FLOAT32
+    each = _FLOAT32 if itemsize == _FLOAT32 else itemsize + _FLOAT32
+    return positions * shape.vocabulary * each

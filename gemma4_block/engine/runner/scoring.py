@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Final
 
 import torch
 
@@ -11,8 +12,11 @@ from gemma4_block.engine.family import LanguageModel
 from gemma4_block.engine.runner.masks import build_masks
 from gemma4_block.engine.runner.prefill import Prefilled
 
-# Logits of so many positions are held at once: 0.5 GB with Gemma 4's vocabulary.
-_MOST_LOGITS = 512
+# Logits of so many positions are held at once: 0.3 GB with Gemma 4's vocabulary, which is less than a prompt
+# with an image takes; tests/engine/footprint/test_work.py compares the two.
+MOST_LOGITS: Final = 256
+# Of so many their exponentials.
+_SUMMED_AT_ONCE: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +96,7 @@ def score_texts(
         before it.
 
     """
-    most = max(1, _MOST_LOGITS // len(texts))
+    most = max(1, MOST_LOGITS // len(texts))
     scores: list[list[float]] = [[] for _ in texts]
     parts = [_parts(row, most) for row in texts]
     nothing = TokenTree(tokens=(), parents=(), edges=())
@@ -116,23 +120,32 @@ def _parts(texts: Sequence[ScoredText], most: int) -> list[TokenTree]:
 
 
 def _score_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> list[list[float]]:
-    first = prefilled.logits.log_softmax(dim=-1)[:, None]
-    if any(tree.tokens for tree in trees):
-        later = _pass_over_trees(model, prefilled, trees).log_softmax(dim=-1)
-        # The end of the prompt comes last, so that index -1 finds it.
-        known = torch.cat([later, first], dim=1)
-    else:
-        known = first
-    wanted = [
-        (row, place, token_id)
-        for row, tree in enumerate(trees)
-        for steps in tree.edges
-        for place, token_id in steps
-    ]
+    steps = [(row, *step) for row, tree in enumerate(trees) for edges in tree.edges for step in edges]
+    # What follows the end of a prompt, and what follows a node.
+    begun = [(row, 0, token_id) for row, place, token_id in steps if place < 0]
+    later = [step for step in steps if step[1] >= 0]
+    first = prefilled.logits[:, None]
     # One transfer to the device, and one from it, for all of them.
-    rows, places, ids = torch.tensor(wanted, device=known.device).unbind(dim=1)
-    found = iter(known[rows, places, ids].tolist())
-    return [[sum(next(found) for _ in steps) for steps in tree.edges] for tree in trees]
+    wanted = torch.tensor([*begun, *later], dtype=torch.long, device=first.device).reshape(-1, 3)
+    found = [_look_up(first, wanted[: len(begun)])]
+    if later:
+        found.append(_look_up(_pass_over_trees(model, prefilled, trees), wanted[len(begun) :]))
+    numbers = torch.cat(found).tolist()
+    after_prompt, after_node = iter(numbers[: len(begun)]), iter(numbers[len(begun) :])
+    return [
+        [sum(next(after_prompt if place < 0 else after_node) for place, _ in edges) for edges in tree.edges]
+        for tree in trees
+    ]
+
+
+def _look_up(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Return log-probabilities `(K,)` of rows, places and ids `(K, 3)` in logits `(B, N, V)`.
+
+    A table of all of them would be as large as the logits.
+    """
+    rows, places, ids = wanted.unbind(dim=1)
+    sums = torch.cat([part.logsumexp(dim=-1) for part in logits.flatten(0, 1).split(_SUMMED_AT_ONCE)])
+    return logits[rows, places, ids] - sums[rows * logits.shape[1] + places]
 
 
 def _pass_over_trees(model: LanguageModel, prefilled: Prefilled, trees: Sequence[TokenTree]) -> torch.Tensor:

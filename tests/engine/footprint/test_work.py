@@ -3,12 +3,18 @@
 import pytest
 import torch
 
-from gemma4_block.engine.footprint.work import measure_image, measure_text, measure_tower
+from gemma4_block.catalogue import VARIANTS, Variant
+from gemma4_block.engine.footprint import find_published_files, forecast
+from gemma4_block.engine.footprint.work import measure_image, measure_scores, measure_text, measure_tower
+from gemma4_block.engine.hardware import inspect_machine
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint, read_model_files
+from gemma4_block.engine.runner.scoring import MOST_LOGITS
+from gemma4_block.settings import Settings
 from tests.engine.conftest import DEMO_CHECKPOINT
 from tests.engine.footprint.alive import AliveTensors
 
 BUDGET = 256
+RELEASED = [variant for variant in VARIANTS if variant.hub_id is not None]
 SIDE = 16
 
 
@@ -41,3 +47,16 @@ def test_prompts_take_what_their_formula_says(prompts: int, tokens: int) -> None
     cache = prompts * shape.count_cached(tokens) * torch.float32.itemsize
     expected = measure_text(shape, tokens, prompts=prompts, itemsize=4) + cache
     assert alive.peak == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("variant", RELEASED, ids=lambda variant: variant.model_id)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_scoring_takes_less_than_what_is_counted(variant: Variant, dtype: torch.dtype) -> None:
+    """The work of one prompt is estimated for the largest budget, and is over before choices are scored."""
+    files = find_published_files(variant)
+    settings = Settings(device="cpu", dtype=str(dtype).removeprefix("torch."), max_batch_size=1)
+    footprint = forecast(
+        files, machine=inspect_machine("cpu"), settings=settings, quantization="none"
+    ).footprint
+    assert footprint is not None
+    assert measure_scores(files.shape, MOST_LOGITS, itemsize=dtype.itemsize) < footprint.work

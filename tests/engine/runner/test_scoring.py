@@ -68,7 +68,7 @@ def test_scores_equal_those_of_reading_each_text_alone(
     shape: Shape, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Padding, windows, shared KV and image attention included: branches do not see each other."""
-    monkeypatch.setattr(scoring, "_MOST_LOGITS", most)
+    monkeypatch.setattr(scoring, "MOST_LOGITS", most)
     engine = Gemma4HF.from_pretrained(build_miniature(shape, tmp_path / shape), device="cpu")
     checkpoint = engine.engine.checkpoint
     window = checkpoint.model.module.config.get_text_config().sliding_window
