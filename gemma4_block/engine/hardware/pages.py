@@ -2,7 +2,7 @@
 
 import ctypes
 import mmap
-import sys
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -21,12 +21,23 @@ def give_back_pages(tensor: torch.Tensor) -> None:
         tensor: One that nobody needs any more. Pages that it shares with a neighbour stay.
 
     """
-    storage = tensor.untyped_storage()
-    # Memory that is not a file's would be zeroes afterwards.
-    if sys.platform != "linux" or storage.filename is None:
-        return
     start = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if tensor.is_contiguous() and start < end:
+    # Memory that is not a file's would be zeroes afterwards.
+    if tensor.is_contiguous() and start < end and _is_of_a_file(start, end):
         # A refusal leaves the pages where they are, and does no harm.
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONT_NEED)
+
+
+def _is_of_a_file(start: int, end: int) -> bool:
+    """Say whether addresses are one file's; what torch says of a storage misses files that others mapped."""
+    # Source: proc_pid_maps(5): addresses, permissions, offset, device, inode, path; inode 0 is no file.
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return False
+    for line in maps.read_text(encoding="utf-8", errors="replace").splitlines():
+        addresses, _, _, _, inode, *_ = line.split(maxsplit=5)
+        first, last = (int(address, 16) for address in addresses.split("-"))
+        if first <= start and end <= last:
+            return inode != "0"
+    return False
