@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gemma4_block.contract import Answer, Engine, GenerationConfig, Prompt
+from gemma4_block.contract import Engine, Prompt
 from gemma4_block.demo import dialogue, phrases
 from gemma4_block.demo.evaluation.cases import (
     Case,
@@ -23,6 +23,7 @@ from gemma4_block.demo.evaluation.cases import (
     presence_case,
     true_box,
 )
+from gemma4_block.demo.evaluation.pairs import ask_pairs
 from gemma4_block.demo.evaluation.scoring import (
     Pair,
     Row,
@@ -237,10 +238,5 @@ def _ask(
 ) -> list[Pair]:
     """Return the expected and the given answer of every case."""
     prompts = [Prompt(text=case.question, images=(case.scene.image,), system=system) for case in cases]
-    generation = GenerationConfig(max_new_tokens=max_new_tokens, enable_thinking=thinks)
-    pairs = []
-    for case, answer in zip(cases, engine.answer(prompts, generation), strict=True):
-        if not isinstance(answer, Answer):
-            raise answer
-        pairs.append((case.expected, answer.text))
-    return pairs
+    expected = [case.expected for case in cases]
+    return ask_pairs(engine, prompts, expected, max_new_tokens=max_new_tokens, thinks=thinks)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gemma4_block.contract import Answer, Engine, GenerationConfig, ImageSeqLength, Prompt
+from gemma4_block.contract import Engine, ImageSeqLength, Prompt
 from gemma4_block.demo import phrases
 from gemma4_block.demo.evaluation.held_out import CONDITIONS
+from gemma4_block.demo.evaluation.pairs import ask_pairs
 from gemma4_block.demo.evaluation.scoring import Pair, Row, score_exact
 from gemma4_block.demo.evaluation.wide.pictures import draw_mixed, draw_pictures
 from gemma4_block.demo.training.asking import describe, plural
@@ -114,10 +115,5 @@ def ask(
         Prompt(text=case.question, images=(case.picture.image,), system=case.system, image_seq_length=budget)
         for case in cases
     ]
-    generation = GenerationConfig(max_new_tokens=max_new_tokens, enable_thinking=thinks)
-    pairs = []
-    for case, answer in zip(cases, engine.answer(prompts, generation), strict=True):
-        if not isinstance(answer, Answer):
-            raise answer
-        pairs.append((case.expected, answer.text))
-    return pairs
+    expected = [case.expected for case in cases]
+    return ask_pairs(engine, prompts, expected, max_new_tokens=max_new_tokens, thinks=thinks)
