@@ -126,7 +126,7 @@ class EnginePool:
         reference = self._find(model_version, quantization, settings)
         elements = check_adapter(reference)
         base = find_base_reference(reference)
-        resident = self._enter(name_engine(reference, model_version), base, settings)
+        resident = self._enter(partial(name_engine, reference, model_version), base, settings)
         try:
             engine = self._await(resident, settings.max_loading_seconds)
             room = self._room.admit_adapter(resident, model_version, elements)
@@ -175,7 +175,7 @@ class EnginePool:
         for resident in ready:
             self._close(resident, freed_within_s=0.0)
 
-    def _enter(self, name: str, reference: ModelReference, settings: Settings) -> Resident:
+    def _enter(self, name: Callable[[], str], reference: ModelReference, settings: Settings) -> Resident:
         """Count another who uses an engine, and have it loaded where needed."""
         with self._changed:
             # The memory of an engine that is closing is needed for its successor.
@@ -184,7 +184,7 @@ class EnginePool:
             now = time.monotonic()
             if resident is None or (resident.state == "failed" and now >= resident.expires_at):
                 self._residents.pop(reference, None)
-                resident = self._residents[reference] = Resident(reference=reference, name=name, since=now)
+                resident = self._residents[reference] = Resident(reference=reference, name=name(), since=now)
                 # Not a daemon: torch aborts the process where the interpreter goes while a thread loads.
                 Thread(target=self._load, args=(resident, settings), name="gemma4-block-loader").start()
             resident.leases += 1

@@ -82,9 +82,7 @@ class RoomMaker:
                         _log("granted", resident.name, claim)
                         return claim.settings
                     case Close(reference=reference):
-                        victim = self._residents[reference]
-                        idle_s = time.monotonic() - victim.used_at
-                        victim.change("closing", time.monotonic())
+                        victim = self._choose_victim(reference, resident.name)
                     case Wait() as wait:
                         self._wait(resident, wait)
                         continue
@@ -93,7 +91,7 @@ class RoomMaker:
             if refusal is not None:
                 _log("refused", resident.name, refusal.claim)
                 raise explain_refusal(resident.name, model, settings, refusal)
-            self._close_for(resident.name, victim, idle_s)
+            self._close(victim)
 
     @contextmanager
     def admit_adapter(self, resident: Resident, name: str, elements: int) -> Iterator[None]:
@@ -135,9 +133,7 @@ class RoomMaker:
                         base.arriving_bytes += needed
                         return
                     case Close(reference=reference):
-                        victim = self._residents[reference]
-                        idle_s = time.monotonic() - victim.used_at
-                        victim.change("closing", time.monotonic())
+                        victim = self._choose_victim(reference, name)
                     case Wait() | Refuse():
                         raise OutOfMemoryError(
                             f"{name} needs {needed / 1e6:.1f} MB on {claim.device} beside its base, and the "
@@ -145,11 +141,15 @@ class RoomMaker:
                             "GEMMA4_BLOCK_MAX_BATCH_SIZE or GEMMA4_BLOCK_PREFIX_CACHE_BYTES, or free memory "
                             "of other programs."
                         )
-            self._close_for(name, victim, idle_s)
+            self._close(victim)
 
-    def _close_for(self, newcomer: str, victim: Resident, idle_s: float) -> None:
+    def _choose_victim(self, reference: ModelReference, newcomer: str) -> Resident:
+        """Let a model that nobody uses begin to close; the lock is held."""
+        victim, now = self._residents[reference], time.monotonic()
+        idle_s = now - victim.used_at
         _LOGGER.info(log_line("Admission", model=newcomer, closes=victim.name, unused_seconds=idle_s))
-        self._close(victim)
+        victim.change("closing", now)
+        return victim
 
     def _claim(self, resident: Resident, model: LocalModel, settings: Settings) -> tuple[Claim, ...]:
         devices = self._gauge.list_devices(settings)
