@@ -1,6 +1,5 @@
 """Uses of an engine, one for each of its mechanisms."""
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,28 +7,15 @@ from typing import Final
 
 import numpy as np
 
-from gemma4_block.contract import Answer, Choices, Engine, GenerationConfig, JsonSchema, Prompt
+from gemma4_block.cli.selftest.uses import CHOICES, COUNT
+from gemma4_block.contract import Answer, Engine, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.errors import PromptError
 from tests.pretend_cuda.report import Outcome
 
 FRAMES: Final = [draw_scene(np.random.default_rng(seed), shape_count=2).image for seed in range(3)]
-_FORM: Final = JsonSchema(
-    text=json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "number_of_shapes": {"type": "integer", "minimum": 0, "maximum": 20},
-                "colour": {"enum": ["red", "blue", "yellow"]},
-            },
-            "required": ["number_of_shapes", "colour"],
-            "additionalProperties": False,
-        }
-    )
-)
 _NUMBERS: Final = JsonSchema(text='{"type": "array", "items": {"type": "integer"}, "minItems": 40}')
-_WORDS: Final = Choices(groups=(("red", "blue", "a circle"), ("yes", "no")), schema=JsonSchema(text="{}"))
 _QUESTIONS: Final = ("How many shapes are there?", "Describe the picture.")
 
 
@@ -89,23 +75,23 @@ def _after_a_prefix(engine: LocalEngine, _: Path) -> Outcome:
 
 
 def _with_grammar(engine: LocalEngine, _: Path) -> Outcome:
-    prompts = [Prompt(text="Count", images=(frame,), constraint=_FORM) for frame in FRAMES]
+    prompts = [Prompt(text="Count", images=(frame,), constraint=COUNT) for frame in FRAMES]
     return ask(engine, prompts, max_new_tokens=40)
 
 
 def _with_scores_of_tokens(engine: LocalEngine, _: Path) -> Outcome:
-    prompts = [Prompt(text="Count", images=(FRAMES[0],), constraint=_FORM, needs_token_scores=True)]
+    prompts = [Prompt(text="Count", images=(FRAMES[0],), constraint=COUNT, needs_token_scores=True)]
     prompts.append(Prompt(text="Describe the picture.", images=(FRAMES[0],), needs_token_scores=True))
     return ask(engine, prompts, max_new_tokens=20)
 
 
 def _with_choices(engine: LocalEngine, _: Path) -> Outcome:
-    prompts = [Prompt(text="Choose", images=(frame,), constraint=_WORDS) for frame in FRAMES]
+    prompts = [Prompt(text="Choose", images=(frame,), constraint=CHOICES) for frame in FRAMES]
     return ask(engine, prompts)
 
 
 def _with_thoughts(engine: LocalEngine, _: Path) -> Outcome:
-    prompts = [Prompt(text="Count", images=(FRAMES[0],)), Prompt(text="Choose", constraint=_WORDS)]
+    prompts = [Prompt(text="Count", images=(FRAMES[0],)), Prompt(text="Choose", constraint=CHOICES)]
     return ask(engine, prompts, max_new_tokens=8, enable_thinking=True, max_thinking_tokens=4)
 
 

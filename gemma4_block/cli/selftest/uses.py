@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FREE: Final = GenerationConfig(max_new_tokens=32)
 _QUESTIONS: Final = ("How many shapes are there?", "Describe the picture.", "Read the number.")
-_COUNT: Final = JsonSchema(
+COUNT: Final = JsonSchema(
     text=json.dumps(
         {
             "type": "object",
@@ -31,7 +31,7 @@ _COUNT: Final = JsonSchema(
         }
     )
 )
-_CHOICES: Final = Choices(groups=(("red", "blue", "a circle"), ("yes", "no")), schema=JsonSchema(text="{}"))
+CHOICES: Final = Choices(groups=(("red", "blue", "a circle"), ("yes", "no")), schema=JsonSchema(text="{}"))
 # Probabilities are told to so many decimals; kernels of a GPU add in another order.
 _DECIMALS: Final = 2
 
@@ -58,8 +58,8 @@ def bound_uses() -> tuple[Use, ...]:
     """Return the uses that transformers' own `generate` cannot be asked for."""
     images = [draw_scene(np.random.default_rng(seed), shape_count=2).image for seed in range(3)]
     described = tuple(Prompt(text=_QUESTIONS[1], images=(image,)) for image in images)
-    counted = tuple(Prompt(text="Count", images=(image,), constraint=_COUNT) for image in images)
-    chosen = tuple(Prompt(text="Choose", images=(image,), constraint=_CHOICES) for image in images)
+    counted = tuple(Prompt(text="Count", images=(image,), constraint=COUNT) for image in images)
+    chosen = tuple(Prompt(text="Choose", images=(image,), constraint=CHOICES) for image in images)
     thinks = GenerationConfig(max_new_tokens=16, enable_thinking=True, max_thinking_tokens=6)
     return (
         Use(name="answers held to a JSON Schema", prompts=counted, generation=FREE),
