@@ -93,7 +93,7 @@ $(INSTALLED): pyproject.toml constraints.txt | .venv/bin/uv
 	git clone --quiet .venv-llama/package/llama/gitRelease.bundle .venv-llama/source
 	cmake -S .venv-llama/source -B .venv-llama/source/build -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
 		-DGGML_NATIVE=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_OPENSSL=OFF
-	cmake --build .venv-llama/source/build --target llama-server llama-quantize --parallel
+	cmake --build .venv-llama/source/build --target llama-server llama-quantize --parallel $$(nproc)
 	@touch $@
 
 # What stands before several servers is a program of its own.
