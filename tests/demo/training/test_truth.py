@@ -38,6 +38,8 @@ def test_patches_under_a_thing_are_marked() -> None:
     # y1 250, x1 250, y2 500, x2 440 as hundreds and tens.
     assert truth.box_digits[10, 3].tolist() == [[2, 5], [2, 5], [5, 0], [4, 4]]
     assert int((truth.box_digits != IGNORED).sum()) == 8
+    assert truth.thing_orders[10].tolist() == [IGNORED, IGNORED, IGNORED, 0]
+    assert int((truth.thing_orders != IGNORED).sum()) == 1
 
 
 def test_an_everyday_thing_has_no_colour() -> None:
@@ -68,6 +70,8 @@ def test_letters_are_marked_where_they_stand() -> None:
     b, seven = 1 + CHARS.index("B"), 1 + CHARS.index("7")
     assert truth.chars[0].tolist() == [b, seven, b, 0]
     assert int((truth.chars > 0).sum()) == 3
+    assert truth.letter_orders[0].tolist() == [0, 1, 0, IGNORED]
+    assert int((truth.letter_orders != IGNORED).sum()) == 3
 
 
 def test_a_batch_joins_the_truths_and_pads_the_patches() -> None:

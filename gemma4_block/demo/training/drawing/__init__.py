@@ -1,6 +1,6 @@
 """Draw the wide pictures of the training: any background, shapes, everyday things and words."""
 
-from gemma4_block.demo.training.drawing.composing import Limits, draw_picture
+from gemma4_block.demo.training.drawing.composing import MAX_THINGS, Limits, draw_picture
 from gemma4_block.demo.training.drawing.picture import (
     COLORS,
     EVERYDAY_KINDS,
@@ -14,6 +14,7 @@ from gemma4_block.demo.training.drawing.picture import (
 __all__ = [
     "COLORS",
     "EVERYDAY_KINDS",
+    "MAX_THINGS",
     "SHAPE_KINDS",
     "Letter",
     "Limits",

@@ -17,7 +17,7 @@ Rng = np.random.Generator
 MAX_THINGS = 8
 _COUNT_ODDS = (0.06, 0.22, 0.17, 0.15, 0.13, 0.11, 0.07, 0.05, 0.04)
 # Letters lower than this share of the square root of the area are not legible at a budget of 70.
-_LEAST_LINE_HEIGHT = 0.085
+_LEAST_LINE_HEIGHT = 0.115
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from gemma4_block.demo.training.drawing import MAX_THINGS
 from gemma4_block.demo.training.learning.truth import (
     CHAR_COUNT,
     COLOR_COUNT,
     IGNORED,
     KIND_COUNT,
+    MOST_LETTERS,
     PATCHES,
     Truth,
 )
@@ -34,6 +36,9 @@ class SoftTokenHeads(nn.Module):
         self.box_digits = nn.Linear(width, PATCHES * 4 * (11 + 10))
         self.edges = nn.Linear(width, PATCHES * 4 * _PLACES)
         self.places = nn.Linear(width, 2 * _PLACES)
+        # Letters and boxes are said one after the other: which comes when is easier to see than to find out.
+        self.letter_orders = nn.Linear(width, PATCHES * MOST_LETTERS)
+        self.thing_orders = nn.Linear(width, PATCHES * MAX_THINGS)
         self.register_buffer("kind_weights", _rare_weights(KIND_COUNT), persistent=False)
         self.register_buffer("char_weights", _rare_weights(CHAR_COUNT), persistent=False)
 
@@ -54,11 +59,21 @@ class SoftTokenHeads(nn.Module):
         }
         if bool((truth.colors != IGNORED).any()):
             found["colors"] = functional.cross_entropy(colors, truth.colors.reshape(-1), ignore_index=IGNORED)
+        if bool((truth.letter_orders != IGNORED).any()):
+            found["letter_orders"] = functional.cross_entropy(
+                self.letter_orders(soft_tokens).float().reshape(-1, MOST_LETTERS),
+                truth.letter_orders.reshape(-1),
+                ignore_index=IGNORED,
+            )
         at_center = truth.is_center > 0
         if bool(at_center.any()):
             digits = self.box_digits(soft_tokens).float().reshape(-1, PATCHES, 4, 21)[at_center]
             target = truth.box_digits[at_center]
             edges = self.edges(soft_tokens).reshape(-1, PATCHES, 4, _PLACES)[at_center]
+            found["thing_orders"] = functional.cross_entropy(
+                self.thing_orders(soft_tokens).float().reshape(-1, PATCHES, MAX_THINGS)[at_center],
+                truth.thing_orders[at_center],
+            )
             found["edges"] = _place_loss(edges, 10 * target[..., 0] + target[..., 1])
             found["hundreds"] = functional.cross_entropy(
                 digits[..., :11].reshape(-1, 11), target[..., 0].reshape(-1)

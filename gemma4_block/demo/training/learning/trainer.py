@@ -106,7 +106,7 @@ class Trainer:
     def _restore_heads(self, saved: dict[str, torch.Tensor]) -> None:
         """Take what was saved; heads that came later begin untrained."""
         missing, unexpected = self.heads.load_state_dict(saved, strict=False)
-        later = ("edges.", "places.")
+        later = ("letter_orders.", "thing_orders.")
         assert not unexpected
         assert all(name.startswith(later) for name in missing)
 

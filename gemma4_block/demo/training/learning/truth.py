@@ -19,6 +19,8 @@ COLOR_COUNT: Final = len(COLORS)
 CHAR_COUNT: Final = 1 + len(CHARS)
 PATCHES: Final = POOLING_KERNEL_SIZE**2
 """Patches of a soft token."""
+MOST_LETTERS: Final = 16
+"""Letters of a text that are numbered; the rest are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +34,8 @@ class Truth:
         is_center: `(N, 4)` float32, 1 where the middle of a thing lies in the patch.
         box_digits: `(N, 4, 4, 2)` int64, at centres the hundreds and tens of y1, x1, y2, x2 (0-1000);
             `IGNORED` elsewhere.
+        letter_orders: `(N, 4)` int64, where a letter is its number in the text from 0, `IGNORED` elsewhere.
+        thing_orders: `(N, 4)` int64, at centres the thing's number in reading order from 0, `IGNORED` elsewhere.
         places: `(N, 2)` float32, y and x of the soft token's own middle, 0 to 1 of the whole picture.
 
     """
@@ -41,6 +45,8 @@ class Truth:
     chars: torch.Tensor
     is_center: torch.Tensor
     box_digits: torch.Tensor
+    letter_orders: torch.Tensor
+    thing_orders: torch.Tensor
     places: torch.Tensor
 
 
@@ -61,17 +67,22 @@ def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
     kinds, colors = kind_of[owners], color_of[owners]
     is_center = np.zeros((high, wide), dtype=np.float32)
     box_digits = np.full((high, wide, 4, 2), IGNORED, dtype=np.int64)
-    for thing, kind, color in zip(picture.things, kind_of, color_of, strict=False):
+    orders = np.full((high, wide), IGNORED, dtype=np.int64)
+    for order, (thing, kind, color) in enumerate(zip(picture.things, kind_of, color_of, strict=False)):
         row, column = _patch_of(thing.box_xyxy_px, height, width, high, wide)
         kinds[row, column], colors[row, column], is_center[row, column] = kind, color, 1
         box = np.array(scale_box_1000(picture, thing))
         box_digits[row, column] = np.stack([box // 100, box // 10 % 10], axis=-1)
+        orders[row, column] = order
+    letters = _find_letters(picture, high, wide)
     return Truth(
         kinds=_by_token(kinds, rows, columns),
         colors=_by_token(colors, rows, columns),
-        chars=_by_token(_find_chars(picture, high, wide), rows, columns),
+        chars=_by_token(letters[0], rows, columns),
         is_center=_by_token(is_center, rows, columns),
         box_digits=_by_token(box_digits, rows, columns),
+        letter_orders=_by_token(letters[1], rows, columns),
+        thing_orders=_by_token(orders, rows, columns),
         places=_find_places(rows, columns),
     )
 
@@ -83,19 +94,23 @@ def _find_places(rows: int, columns: int) -> torch.Tensor:
     return torch.stack([y, x], dim=-1).reshape(-1, 2)
 
 
-def _find_chars(picture: Picture, high: int, wide: int) -> npt.NDArray[np.int64]:
-    chars = np.zeros((high, wide), dtype=np.int64)
+def _find_letters(
+    picture: Picture, high: int, wide: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return which letter covers each patch, `(high, wide)`, and its number in the text."""
+    chars: npt.NDArray[np.int64] = np.zeros((high, wide), dtype=np.int64)
+    orders: npt.NDArray[np.int64] = np.full((high, wide), IGNORED, dtype=np.int64)
     if picture.writing is None:
-        return chars
+        return chars, orders
     height, width = picture.image.shape[:2]
     center_y, center_x = (np.arange(high) + 0.5) / high * height, (np.arange(wide) + 0.5) / wide * width
-    for letter in picture.writing.letters:
+    for order, letter in enumerate(picture.writing.letters):
         x1, y1, x2, y2 = letter.box_xyxy_px
         inside = np.ix_((center_y > y1) & (center_y < y2), (center_x > x1) & (center_x < x2))
-        chars[inside] = chars[_patch_of(letter.box_xyxy_px, height, width, high, wide)] = 1 + CHARS.index(
-            letter.char
-        )
-    return chars
+        middle = _patch_of(letter.box_xyxy_px, height, width, high, wide)
+        chars[inside] = chars[middle] = 1 + CHARS.index(letter.char)
+        orders[inside] = orders[middle] = order if order < MOST_LETTERS else IGNORED
+    return chars, orders
 
 
 def _patch_of(
