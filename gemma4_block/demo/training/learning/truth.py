@@ -34,8 +34,8 @@ class Truth:
         is_center: `(N, 4)` float32, 1 where the middle of a thing lies in the patch.
         box_digits: `(N, 4, 4, 2)` int64, at centres the hundreds and tens of y1, x1, y2, x2 (0-1000);
             `IGNORED` elsewhere.
-        letter_orders: `(N, 4)` int64, where a letter is its number in the text from 0, `IGNORED` elsewhere.
-        thing_orders: `(N, 4)` int64, at centres the thing's number in reading order from 0, `IGNORED` elsewhere.
+        letter_orders: `(N, 4)` int64, where a letter is, its number in the text from 0.
+        thing_orders: `(N, 4)` int64, at centres its number in reading order from 0; `IGNORED` else.
         places: `(N, 2)` float32, y and x of the soft token's own middle, 0 to 1 of the whole picture.
 
     """
