@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -88,6 +89,9 @@ def serve(  # noqa: PLR0917 - typer's options have no order
     _refuse_missing(preloaded, settings)
     # OpenCV reads it when it is loaded, and then refuses an image whose header says that it is larger.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(settings.max_image_pixels))
+    if not sys.stderr.isatty():
+        # Loading is a line of the log; bars are redrawn for eyes, and in a file each drawing stays.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     secret = None if settings.token is None else settings.token.get_secret_value()
     if secret is None and token:
         secret = secrets.token_urlsafe()

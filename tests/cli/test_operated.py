@@ -142,4 +142,5 @@ def test_the_log_has_a_line_for_each_event_and_no_prompt(server: Server) -> None
     )
     assert re.search(r"Close: model=\S+/demo/checkpoint$", log, re.MULTILINE)
     assert "What shapes" not in log
+    assert "Loading weights" not in log, "bars are for terminals"
     assert "leaked" not in log, "what libraries complain of where memory is given back in another way"
