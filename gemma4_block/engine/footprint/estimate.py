@@ -104,7 +104,9 @@ def estimate(
     is_cpu = machine.device.type == "cpu"
     held = weights.measure(precision.dtype, precision.quantization)
     is_mapped = is_cpu and weights.stay_in_files(precision.dtype, precision.quantization)
-    left = (weights.by_row + weights.unused) * size if is_mapped else 0
+    # Beside a rounded output layer the table of tokens is read by the row as well.
+    unread = weights.by_row + weights.unused + weights.count_doubled(precision.quantization)
+    left = unread * size if is_mapped else 0
     if is_cpu and precision.quantization == "nf4" and machine.has_bfloat16:
         held += round(_REPACKED * weights.linear)
     read = workload.image_seq_length + workload.text_tokens
@@ -137,9 +139,9 @@ def _measure_moved(weights: WeightCounts, precision: Precision, machine: Machine
     tower = weights.tower if machine.packing != "none" else 0
     match precision.quantization:
         case "int8":
-            rounded, packed = weights.linear, tower
+            rounded, packed = weights.linear + weights.table, tower
         case "int8_tower":
-            rounded, packed = weights.linear + weights.tower, 0
+            rounded, packed = weights.linear + weights.tower + weights.table, 0
         case _:
             rounded, packed = 0, language + tower
     if precision.dtype != torch.bfloat16:

@@ -39,6 +39,7 @@ def find_published_files(variant: Variant) -> ModelFiles:
             total=variant.parameters,
             linear=published.linear,
             tower=published.tower,
+            table=published.shape.vocabulary * published.shape.hidden,
             by_row=published.by_row,
             unused=published.unused,
             stored=torch.bfloat16,

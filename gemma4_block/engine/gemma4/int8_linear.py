@@ -16,8 +16,10 @@ _LEVELS_WITHOUT_VNNI: Final = 63
 _VNNI_FEATURES: Final = ("avx512_vnni", "avx_vnni", "amx_int8")
 # What oneDNN's layout is chosen for; see tests/benchmarks/few_rows.py.
 _PACKED_FOR: Final = 4
-_LANGUAGE_MODEL: Final = "model.language_model."
-_TOWER: Final = "model.vision_tower.encoder."
+_LANGUAGE_MODEL: Final = "model.language_model.", "lm_head"
+_TOWER: Final = ("model.vision_tower.encoder.",)
+# Rows that are in float32 at once: the output layer has one for each token.
+_ROWS_AT_ONCE: Final = 4096
 
 
 class Int8Linear(nn.Linear):
@@ -82,7 +84,9 @@ class Int8Linear(nn.Linear):
 
 
 def round_language_model(model: nn.Module, dtype: torch.dtype, features: Mapping[str, object]) -> None:
-    """Round the linear layers of the language model to 8 bits, one after the other; the output layer stays.
+    """Round the linear layers of the language model to 8 bits, one after the other, the output layer last.
+
+    The table of tokens, which has the same weights, stays whole: a prompt reads few of its rows.
 
     Args:
         model: On a CPU.
@@ -109,17 +113,24 @@ def choose_input_levels(features: Mapping[str, object]) -> int:
     return _LEVELS if any(features.get(name) for name in _VNNI_FEATURES) else _LEVELS_WITHOUT_VNNI
 
 
-def _round(model: nn.Module, prefix: str, dtype: torch.dtype, features: Mapping[str, object]) -> None:
+def _round(
+    model: nn.Module, prefixes: tuple[str, ...], dtype: torch.dtype, features: Mapping[str, object]
+) -> None:
     for name, module in model.named_modules():
-        if name.startswith(prefix) and type(module) is nn.Linear:
+        if name.startswith(prefixes) and type(module) is nn.Linear:
             _round_layer(module, dtype, choose_input_levels(features))
 
 
 def _round_layer(layer: nn.Linear, dtype: torch.dtype, input_levels: int) -> None:
     plain = layer.weight.detach()
-    whole = plain.float()
-    scales = whole.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LEVELS)
-    rounded = whole.div_(scales[:, None]).round_().to(torch.int8)
+    scales = torch.empty(layer.out_features)
+    rounded = torch.empty_like(plain, dtype=torch.int8, memory_format=torch.contiguous_format)
+    for start in range(0, layer.out_features, _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        whole = plain[rows].float()
+        scale = whole.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LEVELS)
+        # Weights in float32 are not copied by `float`, and whoever shares them needs them as they are.
+        scales[rows], rounded[rows] = scale, whole.div(scale[:, None]).round_().to(torch.int8)
     if has_onednn_products():
         rounded = torch.ops.onednn.qlinear_prepack(rounded, [_PACKED_FOR, layer.in_features])
     layer.weight = nn.Parameter(rounded, requires_grad=False)

@@ -19,6 +19,7 @@ _NF4_BYTES: Final = 0.5 + 4 / 64
 _STORED: Final = {"BF16": torch.bfloat16, "F32": torch.float32}
 _TOWER: Final = "vision_tower.encoder."
 _ROWS: Final = "embed_tokens_per_layer"
+_TABLE: Final = "embed_tokens.weight"
 _AUDIO: Final = ("model.audio_tower.", "model.embed_audio.")
 # Google's files have these also in layers that use the keys and values of others; they are not loaded.
 _REDUNDANT: Final = re.compile(r"language_model\.layers\.(\d+)\.self_attn\.(k_proj|v_proj|k_norm)\.")
@@ -32,6 +33,7 @@ class WeightCounts:
         total: All that are loaded.
         linear: Those of them in linear layers of the language model, which 4 and 8 bits are for.
         tower: Those in linear layers of the vision tower.
+        table: Those in the table of tokens, which is the output layer as well.
         by_row: Those in the table of which each token reads one row for all layers.
         unused: Those that hear, which nothing here asks.
         stored: The precision of the files; None where they have several, or one that is converted.
@@ -42,6 +44,7 @@ class WeightCounts:
     total: int
     linear: int
     tower: int
+    table: int
     by_row: int
     unused: int
     stored: torch.dtype | None
@@ -60,7 +63,8 @@ class WeightCounts:
         """
         packed = self.count_packed(quantization)
         each = _NF4_BYTES if quantization == "nf4" else torch.int8.itemsize
-        return round(packed * each) + (self.total - packed) * dtype.itemsize
+        whole = (self.total - packed) * dtype.itemsize
+        return round(packed * each) + whole + self.count_doubled(quantization) * torch.int8.itemsize
 
     def count_packed(self, quantization: Quantization) -> int:
         """Return how many weights are in fewer bits than the others."""
@@ -71,6 +75,10 @@ class WeightCounts:
                 return self.linear + self.tower
             case _:
                 return 0
+
+    def count_doubled(self, quantization: Quantization) -> int:
+        """Return how many weights are there in 8 bits as well: of the table, whose rows are read whole."""
+        return self.table if quantization in ("int8", "int8_tower") else 0
 
     def stay_in_files(self, dtype: torch.dtype, quantization: Quantization) -> bool:
         """Say whether what stays whole stays in the pages of its file on a CPU, and is read when used."""
@@ -101,6 +109,7 @@ def count_weights(directory: Path, shape: ModelShape) -> WeightCounts | None:
         total=_sum(loaded.values()),
         linear=_sum(head for name, head in loaded.items() if _is_linear(name, head)),
         tower=_sum(head for name, head in loaded.items() if _TOWER in name and len(head.shape) == 2),  # noqa: PLR2004
+        table=_sum(head for name, head in loaded.items() if name.endswith(_TABLE)),
         by_row=_sum(head for name, head in loaded.items() if _ROWS in name),
         unused=_sum(head for name, head in loaded.items() if name.startswith(_AUDIO)),
         stored=_STORED.get(dtypes.pop()) if len(dtypes) == 1 else None,

@@ -24,7 +24,7 @@ class _Model(nn.Module):
         self.model = nn.ModuleDict(
             {"language_model": nn.ModuleDict({"layer": nn.Linear(columns, rows, bias=False)})}
         )
-        self.lm_head = nn.Linear(columns, rows, bias=False)
+        self.elsewhere = nn.Linear(columns, rows, bias=False)
         self.to(dtype).requires_grad_(requires_grad=False)
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
@@ -53,9 +53,21 @@ def test_products_are_near_those_of_a_plain_layer(shape: tuple[int, ...], dtype:
     found, expected = model(given), plain(given)
 
     assert type(model.get_submodule(_PREFIX)) is Int8Linear
-    assert type(model.lm_head) is nn.Linear
+    assert type(model.elsewhere) is nn.Linear
     assert (found.dtype, found.shape) == (dtype, expected.shape)
     assert (found - expected).float().norm() <= 0.03 * expected.float().norm()
+
+
+def test_layers_of_many_outputs_are_rounded_as_small_ones_are() -> None:
+    """Some thousand rows at a time, so that never all of them are in float32."""
+    plain, model = _Model(8, 9000, torch.float32), _round(8, 9000)
+    given = torch.randn(2, 8)
+
+    error = (model(given) - plain(given)).norm(dim=0) / plain(given).norm(dim=0).mean()
+
+    assert float(error[:4096].max()) < 0.05
+    assert float(error[4096:8192].max()) < 0.05
+    assert float(error[8192:].max()) < 0.05
 
 
 def test_every_row_has_a_scale_of_its_own() -> None:

@@ -47,7 +47,7 @@ def test_logits_stay_near_those_of_whole_weights(shape: Shape, most: float, tmp_
 def test_layers_of_the_chosen_parts_are_rounded(
     quantization: Quantization, rounded: set[str], tmp_path: Path
 ) -> None:
-    """All of them; embeddings, the output layer and what leads from the tower stay whole."""
+    """All of them, the output layer too; embeddings and what leads from the tower stay whole."""
     model = _load(build_miniature("e2b", tmp_path / "e2b"), quantization)
     kinds: dict[str, set[bool]] = {}
     for name, module in model.model.named_modules():
@@ -57,7 +57,20 @@ def test_layers_of_the_chosen_parts_are_rounded(
     assert {part for part, is_rounded in kinds.items() if True in is_rounded} == rounded
     assert kinds["language_model"] == {"language_model" in rounded}
     assert kinds["embed_vision"] == {False}
-    assert not isinstance(model.lm_head, Int8Linear)
+    assert isinstance(model.lm_head, Int8Linear) == ("language_model" in rounded)
+    assert model.get_input_embeddings().weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_table_of_tokens_stays_what_the_files_hold(dtype: str, tmp_path: Path) -> None:
+    """The output layer shares its weights until it is rounded, which changes nothing in them."""
+    directory = build_miniature("e2b", tmp_path / "e2b", dtype=getattr(torch, dtype))
+    found, whole = (
+        _load(directory, quantization, dtype).get_input_embeddings().weight
+        for quantization in ("int8", "none")
+    )
+
+    assert torch.equal(found, whole)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -77,10 +77,12 @@ def test_what_no_layer_uses_is_not_counted(tmp_path: Path) -> None:
     weights = {name.format(layer): torch.zeros(10, 64) for layer in (last - 1, last)}
     weights["model.audio_tower.layers.0.weight"] = torch.zeros(5)
     weights["model.language_model.embed_tokens_per_layer.weight"] = torch.zeros(7, 64)
+    weights["model.language_model.embed_tokens.weight"] = torch.zeros(3, 64)
     save_file(weights, tmp_path / "model.safetensors")
     counts = count_weights(tmp_path, SHAPE)
     assert counts is not None
-    assert (counts.total, counts.linear, counts.by_row, counts.unused) == (640 + 448 + 5, 640, 448, 5)
+    assert (counts.total, counts.linear) == (640 + 192 + 448 + 5, 640)
+    assert (counts.table, counts.by_row, counts.unused) == (192, 448, 5)
     assert counts.stay_in_files(torch.float32, "none")
     assert not counts.stay_in_files(torch.bfloat16, "none")
     assert not counts.stay_in_files(torch.float32, "nf4")
