@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.footprint
 
-It makes a checkpoint of E2B's width in bfloat16, loads it in both precisions, and asks it about images with
-budgets of 70 and 280; it takes about ten minutes. Memory is what the kernel counts as resident, above what
-the imported libraries take. Needs Linux.
+It makes a checkpoint of E2B's width in bfloat16, loads it in both precisions and in 8 bits, and asks it about
+images with budgets of 70 and 280; it takes about ten minutes. Memory is what the kernel counts as resident,
+above what the imported libraries take. Needs Linux.
 """
 
 import importlib
@@ -14,11 +14,18 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 import numpy as np
 import torch
 
-from gemma4_block.contract import GenerationConfig, ImageSeqLength, Prompt, check_image_seq_length
+from gemma4_block.contract import (
+    GenerationConfig,
+    ImageSeqLength,
+    Prompt,
+    Quantization,
+    check_image_seq_length,
+)
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.loading import LIBRARIES
 from tests.benchmarks.machine import read_memory
@@ -27,6 +34,11 @@ _ROOT = Path(__file__).parents[2]
 _NEW_TOKENS = 8
 _TEXT_TOKENS = 20
 _BUDGETS: tuple[ImageSeqLength, ...] = (70, 280)
+_PRECISIONS: tuple[tuple[str, Quantization], ...] = (
+    ("bfloat16", "none"),
+    ("float32", "none"),
+    ("bfloat16", "int8"),
+)
 _SOFT_TOKEN_SIDE = 48
 _GB = 1e9
 
@@ -52,15 +64,19 @@ class Comparison:
         return self.answering_estimated / self.answering_measured
 
 
-def compare(directory: Path, dtype: str, budget: ImageSeqLength, prompts: int) -> Comparison:
+def compare(
+    directory: Path, dtype: str, budget: ImageSeqLength, prompts: int, quantization: Quantization = "none"
+) -> Comparison:
     """Load and ask a checkpoint in a fresh process, one thread and nothing kept of earlier prompts."""
     command = [sys.executable, "-m", "tests.benchmarks.footprint"]
-    command += [str(directory), dtype, str(budget), str(prompts)]
+    command += [str(directory), dtype, str(budget), str(prompts), quantization]
     done = subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
     return Comparison(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(directory: Path, dtype: str, budget: ImageSeqLength, prompts: int) -> Comparison:
+def measure(
+    directory: Path, dtype: str, budget: ImageSeqLength, prompts: int, quantization: Quantization
+) -> Comparison:
     """Do it in this process, which has loaded nothing before."""
     for library in LIBRARIES:
         importlib.import_module(library)
@@ -81,7 +97,7 @@ def measure(directory: Path, dtype: str, budget: ImageSeqLength, prompts: int) -
     estimated = estimate(
         files,
         files.weights,
-        Precision(dtype=getattr(torch, dtype), quantization="none"),
+        Precision(dtype=getattr(torch, dtype), quantization=quantization),
         machine=inspect_machine("cpu"),
         workload=Workload(
             prompts=prompts,
@@ -97,9 +113,8 @@ def measure(directory: Path, dtype: str, budget: ImageSeqLength, prompts: int) -
     side = int(budget**0.5) * patch
     before = read_memory()["VmRSS"]
     _forget_peak()
-    engine = LocalEngine(
-        load_checkpoint(directory, LoadOptions(device=torch.device("cpu"), dtype=dtype)), settings
-    )
+    options = LoadOptions(device=torch.device("cpu"), dtype=dtype, quantization=quantization)
+    engine = LocalEngine(load_checkpoint(directory, options), settings)
     loading = read_memory()["VmHWM"]
     _forget_peak()
     asked = [
@@ -129,17 +144,24 @@ def _forget_peak() -> None:
 def _compare_all() -> None:
     with TemporaryDirectory() as folder:
         directory = build_endless("e2b-width", Path(folder) / "e2b-width", dtype=torch.bfloat16)
-        for dtype in ("bfloat16", "float32"):
+        for dtype, quantization in _PRECISIONS:
             for budget in _BUDGETS:
-                found = compare(directory, dtype, budget, 1)
+                found = compare(directory, dtype, budget, 1, quantization)
+                line = {"dtype": dtype, "quantization": quantization, "budget": budget}
                 sizes = {name: round(size / _GB, 3) for name, size in asdict(found).items()}
-                print(json.dumps({"dtype": dtype, "budget": budget, **sizes, "ratio": found.peak_ratio}))  # noqa: T201
+                print(json.dumps({**line, **sizes, "ratio": found.peak_ratio}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 1:
         _compare_all()
     else:
-        path, precision, length, count = sys.argv[1:]
-        compared = measure(Path(path), precision, check_image_seq_length(int(length)), int(count))
+        path, precision, length, count, bits = sys.argv[1:]
+        compared = measure(
+            Path(path),
+            precision,
+            check_image_seq_length(int(length)),
+            int(count),
+            cast("Quantization", bits),
+        )
         print(json.dumps(asdict(compared)))  # noqa: T201

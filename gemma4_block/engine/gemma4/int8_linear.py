@@ -18,8 +18,8 @@ _VNNI_FEATURES: Final = ("avx512_vnni", "avx_vnni", "amx_int8")
 _PACKED_FOR: Final = 4
 _LANGUAGE_MODEL: Final = "model.language_model.", "lm_head"
 _TOWER: Final = ("model.vision_tower.encoder.",)
-# Rows that are in float32 at once: the output layer has one for each token.
-_ROWS_AT_ONCE: Final = 4096
+# Rows that are in float32 at once: the output layer has one for each token, and large pieces leave holes.
+_ROWS_AT_ONCE: Final = 256
 
 
 class Int8Linear(nn.Linear):

@@ -59,15 +59,13 @@ def test_products_are_near_those_of_a_plain_layer(shape: tuple[int, ...], dtype:
 
 
 def test_layers_of_many_outputs_are_rounded_as_small_ones_are() -> None:
-    """Some thousand rows at a time, so that never all of them are in float32."""
-    plain, model = _Model(8, 9000, torch.float32), _round(8, 9000)
+    """Some hundred rows at a time, so that never all of them are in float32."""
+    plain, model = _Model(8, 600, torch.float32), _round(8, 600)
     given = torch.randn(2, 8)
 
     error = (model(given) - plain(given)).norm(dim=0) / plain(given).norm(dim=0).mean()
 
-    assert float(error[:4096].max()) < 0.05
-    assert float(error[4096:8192].max()) < 0.05
-    assert float(error[8192:].max()) < 0.05
+    assert float(error.max()) < 0.05
 
 
 def test_every_row_has_a_scale_of_its_own() -> None:
