@@ -124,6 +124,10 @@ class LanguageModel(Protocol):
     def has_layers_without_cache(self) -> bool:
         """Whether upper layers keep no keys and values, so that only the last token needs them."""
 
+    @property
+    def most_rows_without_waiting(self) -> int | None:
+        """Of how many rows a step of one token never waits for the device; None for any number."""
+
     def make_cache(self) -> DynamicCache:
         """Return an empty KV cache with the layers that this model needs."""
 

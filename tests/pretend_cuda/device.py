@@ -15,9 +15,14 @@ CUDA: Final = torch.device("cuda", 0)
 TALLY: Final = Tally()
 """Of the one device that there is."""
 
-_WAITING: Final = frozenset(
-    {"aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero", "aten::nonzero", "aten::masked_select"}
-)
+_WAITING: Final = frozenset({
+    "aten::_local_scalar_dense",
+    "aten::equal",
+    "aten::is_nonzero",
+    "aten::nonzero",
+    "aten::masked_select",
+    "transformers::grouped_mm_fallback",
+})
 _INDEXING: Final = frozenset({"aten::index", "aten::index_put", "aten::index_put_"})
 # Those of a decode step that write on what is there from step to step.
 _WRITING: Final = frozenset({"aten::index_copy_", "aten::copy_"})
@@ -123,10 +128,11 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
         tree_map_only(PretendTensor, lambda one: one.held, part) for part in (args, kwargs)
     )
     with torch._C.DisableTorchFunctionSubclass():  # type: ignore[attr-defined]
-        result = func(*real_args, **real_kwargs)
+        compute = _count_integers if name == "aten::histc" else func
+        result = compute(*real_args, **real_kwargs)
     if not is_on_device:
         return result
-    CAPTURES.record(func, real_args, real_kwargs, result)
+    CAPTURES.record(compute, real_args, real_kwargs, result)
     if not _is_view(func):
         TALLY.note_kernel(name, result, is_written=name in _WRITING)
     if name.endswith("_") and args and isinstance(args[0], PretendTensor):
@@ -136,13 +142,18 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
     )
 
 
+def _count_integers(values: torch.Tensor, *args: Any) -> torch.Tensor:  # noqa: ANN401 - as torch's
+    """Count values, also integers, which a GPU can and a CPU cannot."""
+    return torch.histc(values.float(), *args).to(values.dtype)
+
+
 def _look(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Count what an operation asks beside its kernel, and return whether its result is on the device."""
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     ours = [tensor for tensor in tensors if isinstance(tensor, PretendTensor)]
     hosts = [tensor for tensor in tensors if not isinstance(tensor, PretendTensor)]
     device = None if kwargs.get("device") is None else torch.device(kwargs["device"])
-    if ours and name in _WAITING:
+    if ours and (name in _WAITING or (name == "aten::_grouped_mm" and not _is_grouped_at_once(ours))):
         _wait(name)
     if name == "aten::_to_copy" and device is not None:
         return _move(device, ours, hosts)
@@ -153,6 +164,12 @@ def _look(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     if ours and hosts:
         _mix(name, args[0], hosts)
     return bool(ours)
+
+
+def _is_grouped_at_once(tensors: Sequence[torch.Tensor]) -> bool:
+    # Source: _grouped_mm_cuda in aten/src/ATen/native/cuda/GroupedBlas.cpp of torch 2.10, which else copies the
+    # offsets to the host. Compute capability 9.0, as this device says of itself, would do.
+    return all(tensor.dtype == torch.bfloat16 for tensor in tensors if tensor.is_floating_point())
 
 
 def _move(device: torch.device, ours: Sequence[torch.Tensor], hosts: Sequence[torch.Tensor]) -> bool:

@@ -8,6 +8,7 @@ import torch
 from transformers import Cache, DynamicCache
 
 from gemma4_block.engine.family import AttentionMasks
+from gemma4_block.engine.gemma4.gpu_experts import count_tokens_without_waiting
 
 
 class Gemma4Model:
@@ -64,6 +65,14 @@ class Gemma4Model:
     def has_layers_without_cache(self) -> bool:
         """Whether upper layers keep no keys and values, so that only the last token needs them."""
         return self._has_lower
+
+    @property
+    def most_rows_without_waiting(self) -> int | None:
+        """Of how many rows a step of one token never waits for the device; None for any number."""
+        config = self._config
+        if not getattr(config, "enable_moe_block", False):
+            return None
+        return count_tokens_without_waiting(experts=config.num_experts, chosen=config.top_k_experts)
 
     @property
     def _lower(self) -> Any:  # noqa: ANN401 - the text model with fewer layers, or None

@@ -10,6 +10,7 @@ from gemma4_block.engine.gemma4.consistency import refuse_mixed_files
 from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
 from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
 from gemma4_block.engine.gemma4.fused_norm import fuse_norms
+from gemma4_block.engine.gemma4.gpu_experts import mix_on_gpu
 from gemma4_block.engine.gemma4.grouped_attention import group_attention
 from gemma4_block.engine.gemma4.image_processor import Gemma4ImageProcessor
 from gemma4_block.engine.gemma4.model import Gemma4Model
@@ -67,6 +68,7 @@ def open_gemma4(
     if module.device.type == "cuda":
         fuse_norms(module)
         group_attention(module)
+        mix_on_gpu(module)
     elif not is_trained:
         pack_weights(module, choose_packing(read_processor_features() or {}))
     module.eval()

@@ -103,13 +103,14 @@ class GraphedSteps:
 
         Returns:
             The batch in its places, with room for a token of each row; None where it is to be decoded without
-            a graph, because memory is short or a graph cannot hold this model's steps.
+            a graph, because memory is short or a graph cannot hold this model's steps of so many rows.
 
         """
         if not self._is_possible:
             return None
         bucket = find_bucket(len(batch.lengths), batch.places + 1)
-        if bucket in self._too_large:
+        most = self._model.most_rows_without_waiting
+        if bucket in self._too_large or (most is not None and bucket.rows > most):
             return None
         forms = read_forms(batch.cache)
         try:
