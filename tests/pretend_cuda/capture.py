@@ -19,6 +19,7 @@ class _Operation:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     result: Any
+    is_kernel: bool
 
     def repeat(self) -> None:
         """Do it again with what is at its addresses now, and leave the result where it was."""
@@ -39,6 +40,11 @@ class Graph:
     """
 
     operations: list[_Operation] = field(default_factory=list)
+
+    @property
+    def kernels(self) -> int:
+        """How many a replay runs."""
+        return sum(one.is_kernel for one in self.operations)
 
 
 class Captures:
@@ -62,11 +68,19 @@ class Captures:
             raise CaptureError(f"operation not permitted when stream is capturing: {what}")
 
     def record(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], result: object
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: object,
+        *,
+        is_kernel: bool,
     ) -> None:
-        """Note an operation where a graph is being captured."""
+        """Note an operation, which is a kernel or a view, where a graph is being captured."""
         if self._graph is not None and self._thread == get_ident():
-            self._graph.operations.append(_Operation(func=func, args=args, kwargs=kwargs, result=result))
+            self._graph.operations.append(
+                _Operation(func=func, args=args, kwargs=kwargs, result=result, is_kernel=is_kernel)
+            )
 
 
 CAPTURES: Final = Captures()

@@ -132,8 +132,9 @@ def run(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
         result = compute(*real_args, **real_kwargs)
     if not is_on_device:
         return result
-    CAPTURES.record(compute, real_args, real_kwargs, result)
-    if not _is_view(func):
+    is_kernel = not _is_view(func)
+    CAPTURES.record(compute, real_args, real_kwargs, result, is_kernel=is_kernel)
+    if is_kernel:
         TALLY.note_kernel(name, result, is_written=name in _WRITING)
     if name.endswith("_") and args and isinstance(args[0], PretendTensor):
         return args[0]

@@ -28,6 +28,7 @@ class _CudaGraph:
         for operation in self.graph.operations:
             operation.repeat()
         TALLY.launches += 1
+        TALLY.kernels["of a graph"] += self.graph.kernels
         REPLAYS.append(self.graph)
 
 

@@ -40,17 +40,31 @@ class Counts:
     """What a decode step takes.
 
     Attributes:
-        kernels: That the device ran.
-        launches: That the host gave it.
+        kernels: That the device ran, those of a graph included.
+        launches: That the host gave it, a graph being one.
         waits: Of the host for the device.
         copies: From the host to the device.
+        replays: Of graphs.
 
     """
 
-    kernels: float
-    launches: float
-    waits: float
-    copies: float
+    kernels: int
+    launches: int
+    waits: int
+    copies: int
+    replays: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Steps:
+    """What was written in so many steps.
+
+    Attributes:
+        ids: Tokens of each answer.
+
+    """
+
+    ids: list[list[int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
