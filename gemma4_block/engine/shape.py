@@ -43,6 +43,7 @@ class ModelShape:
     Attributes:
         hidden: Of a token between the layers of the language model.
         intermediate: Of a token within a layer, experts included.
+        expert_weights: Of all experts of a layer together; 0 where there are none.
         layer_inputs: Of a token's embeddings for single layers, all together; 0 where there are none.
         vocabulary: Entries of the vocabulary.
         caches: The layers that keep keys and values.
@@ -56,6 +57,7 @@ class ModelShape:
 
     hidden: int
     intermediate: int
+    expert_weights: int
     layer_inputs: int
     vocabulary: int
     caches: tuple[CacheLayers, ...]

@@ -15,14 +15,16 @@ CUDA: Final = torch.device("cuda", 0)
 TALLY: Final = Tally()
 """Of the one device that there is."""
 
-_WAITING: Final = frozenset({
-    "aten::_local_scalar_dense",
-    "aten::equal",
-    "aten::is_nonzero",
-    "aten::nonzero",
-    "aten::masked_select",
-    "transformers::grouped_mm_fallback",
-})
+_WAITING: Final = frozenset(
+    {
+        "aten::_local_scalar_dense",
+        "aten::equal",
+        "aten::is_nonzero",
+        "aten::nonzero",
+        "aten::masked_select",
+        "transformers::grouped_mm_fallback",
+    }
+)
 _INDEXING: Final = frozenset({"aten::index", "aten::index_put", "aten::index_put_"})
 # Those of a decode step that write on what is there from step to step.
 _WRITING: Final = frozenset({"aten::index_copy_", "aten::copy_"})

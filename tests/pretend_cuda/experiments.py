@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,8 @@ from typing import Final
 import torch
 
 import gemma4_block.demo
-from gemma4_block.contract import GenerationConfig, Prompt
+from gemma4_block.blocks.unchanged_frames import FramePlace, UnchangedFrames
+from gemma4_block.contract import Prompt
 from gemma4_block.engine.loading import Checkpoint, LoadOptions, load_checkpoint
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.runner.placed import Bucket, PlacedBatch, read_forms
@@ -18,14 +19,18 @@ from gemma4_block.settings import Settings
 from tests.engine.rooms import make_passes, prepare
 from tests.miniatures import Shape, build_miniature, save_adapter
 from tests.pretend_cuda.device import CUDA, TALLY, PretendCuda
+from tests.pretend_cuda.four_bits import let_weights_pretend, list_layers
 from tests.pretend_cuda.install import REPLAYS
-from tests.pretend_cuda.peaks import measure_peaks
-from tests.pretend_cuda.report import Counts, Report, Use
-from tests.pretend_cuda.uses import FRAMES, OF_A_MINIATURE, OF_THE_DEMO, ask
+from tests.pretend_cuda.peaks import measure_peaks, measure_peaks_of_experts
+from tests.pretend_cuda.report import Counts, FourBits, Guesses, Report, Use
+from tests.pretend_cuda.steps import Stepper, count_steps, look, take_places
+from tests.pretend_cuda.uses import FRAMES, OF_4_BITS, OF_A_MINIATURE, OF_EXPERTS, OF_THE_DEMO
 from tests.pretend_cuda.uses import Use as UseOfAnEngine
 
 DEMO: Final = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 _CPU: Final = torch.device("cpu")
+# More than a graph may have of the miniature with experts.
+_MOST_ROWS: Final = 5
 _SHAPES: Final[tuple[Shape, ...]] = ("e2b", "31b")
 _ADAPTED: Final = r".*language_model.*\.(q_proj|up_proj)"
 
@@ -46,21 +51,30 @@ def run_all() -> Report:
     """Do all of it."""
     heard = _Heard()
     logging.getLogger("gemma4_block").addHandler(heard)
+    let_weights_pretend()
     with tempfile.TemporaryDirectory() as folder, PretendCuda():
         uses = _compare(DEMO, OF_THE_DEMO, Path(folder), "demo")
+        uses |= _compare(DEMO, OF_4_BITS, Path(folder), "demo in 4 bits", "nf4")
         for shape in _SHAPES:
             directory = build_miniature(shape, Path(folder, shape))
             adapter = save_adapter(directory, Path(folder, f"{shape}-adapter"), target_modules=_ADAPTED)
-            uses |= _compare(directory, OF_A_MINIATURE, adapter, shape)
-        counts = dict(_count())
+            uses |= _compare(directory, OF_A_MINIATURE, adapter, shape) | _take_places(shape, directory)
+        experts = build_miniature("26b-a4b", Path(folder, "26b-a4b"))
+        uses |= _compare(experts, OF_EXPERTS, Path(folder), "26b-a4b") | _take_places("26b-a4b", experts)
+        four_bits = load(DEMO, CUDA, "nf4")
+        counts = dict(_count("demo", load(DEMO, CUDA)))
+        counts |= dict(_count("26b-a4b", load(experts, CUDA)))
+        counts |= dict(_count("demo in 4 bits", four_bits))
         steps, operations = _repeat()
         return Report(
             uses=uses,
             counts=counts,
             steps=steps,
             operations=operations,
-            peaks=measure_peaks(DEMO),
-            four_bits=_try_4_bits(),
+            looks=_look(),
+            guesses=_guess(),
+            peaks=measure_peaks(DEMO) | measure_peaks_of_experts(experts),
+            four_bits=_describe_4_bits(four_bits),
             warnings=heard.said,
         )
 
@@ -74,21 +88,25 @@ def load(directory: Path, device: torch.device, quantization: str = "none") -> C
 
 
 @contextmanager
-def open_engine(directory: Path, device: torch.device, *, graphs: bool) -> Iterator[LocalEngine]:
+def open_engine(
+    directory: Path, device: torch.device, quantization: str, *, graphs: bool
+) -> Iterator[LocalEngine]:
     """Lend an engine that is loaded for this."""
-    engine = LocalEngine(load(directory, device), Settings(cuda_graphs=graphs))
+    engine = LocalEngine(load(directory, device, quantization), Settings(cuda_graphs=graphs))
     try:
         yield engine
     finally:
         engine.close()
 
 
-def _compare(directory: Path, uses: dict[str, UseOfAnEngine], adapter: Path, of: str) -> dict[str, Use]:
-    with open_engine(directory, _CPU, graphs=True) as engine:
+def _compare(
+    directory: Path, uses: dict[str, UseOfAnEngine], adapter: Path, of: str, quantization: str = "none"
+) -> dict[str, Use]:
+    with open_engine(directory, _CPU, quantization, graphs=True) as engine:
         right = {name: use(engine, adapter) for name, use in uses.items()}
-    with open_engine(directory, CUDA, graphs=False) as engine:
+    with open_engine(directory, CUDA, quantization, graphs=False) as engine:
         plain = {name: use(engine, adapter) for name, use in uses.items()}
-    with open_engine(directory, CUDA, graphs=True) as engine:
+    with open_engine(directory, CUDA, quantization, graphs=True) as engine:
         found = {}
         for name, use in uses.items():
             REPLAYS.clear()
@@ -99,31 +117,45 @@ def _compare(directory: Path, uses: dict[str, UseOfAnEngine], adapter: Path, of:
     return found
 
 
-def _count() -> Iterator[tuple[str, Counts]]:
-    """Yield what a token takes, by the difference between a longer answer and a shorter one."""
-    prompts = [Prompt(text="Describe the picture.", images=(frame,)) for frame in FRAMES]
+def _count(of: str, checkpoint: Checkpoint) -> Iterator[tuple[str, Counts]]:
+    """Yield what a step takes, of one row, of some in a graph that has room for one more, and of many."""
+    prompts = [Prompt(text=f"Describe the picture.{' Please.' * place}") for place in range(_MOST_ROWS)]
     for name, graphs in (("plain", False), ("graphs", True)):
-        with open_engine(DEMO, CUDA, graphs=graphs) as engine:
-            for rows in (1, 3):
-                # The graph is captured by then.
-                ask(engine, prompts[:rows], max_new_tokens=8)
-                short, long = (_tally(engine, prompts[:rows], tokens) for tokens in (4, 8))
-                yield (
-                    f"{name}, rows: {rows}",
-                    Counts(**{key: (long[key] - short[key]) / 4 for key in short}),
-                )
+        stepper = Stepper(checkpoint, graphs=graphs)
+        for rows in (1, 3, _MOST_ROWS):
+            yield f"{of}, {name}, rows: {rows}", stepper.count(*prompts[:rows])
 
 
-def _tally(engine: LocalEngine, prompts: Sequence[Prompt], tokens: int) -> dict[str, float]:
-    engine.forget()
-    TALLY.clear()
-    ask(engine, prompts, max_new_tokens=tokens)
-    return {
-        "kernels": TALLY.kernels.total(),
-        "launches": TALLY.launches,
-        "waits": TALLY.waits.total(),
-        "copies": TALLY.copies.total(),
-    }
+def _take_places(of: str, directory: Path) -> dict[str, Use]:
+    """Let rows of different lengths take each other's places."""
+    prompts = [Prompt(text="Count " * times) for times in (20, 35, 2, 12)]
+    cpu = take_places(Stepper(load(directory, _CPU), graphs=False), *prompts)
+    checkpoint = load(directory, CUDA)
+    plain = take_places(Stepper(checkpoint, graphs=False), *prompts)
+    REPLAYS.clear()
+    graphs = take_places(Stepper(checkpoint, graphs=True), *prompts)
+    return {f"{of}, taken places": Use(cpu=cpu, graphs=graphs, plain=plain, replays=len(REPLAYS))}
+
+
+def _look() -> list[int]:
+    """Look at a picture of a video, at the same with a little noise, and at another."""
+    frames, place = UnchangedFrames(), FramePlace(video="a", box_xywh_px=(0, 0, 1, 1))
+    noisy = FRAMES[0].copy()
+    noisy[::7, ::5] ^= 1
+    stepper = Stepper(load(DEMO, CUDA), graphs=True)
+    return [
+        look(stepper, Prompt(text=text, images=(frames.replace(picture, place, 70, below_percent=3),)))
+        for text, picture in (("Describe it", FRAMES[0]), ("Describe it", noisy), ("Describe it", FRAMES[1]))
+    ]
+
+
+def _guess() -> Guesses:
+    """Answer the same twice where every token of the second answer could be guessed."""
+    prompt = Prompt(text="Describe the picture.", images=(FRAMES[0],))
+    cpu, cuda = (Stepper(load(DEMO, device), graphs=True, guessed_tokens=7) for device in (_CPU, CUDA))
+    return Guesses(
+        cpu=[count_steps(cpu, prompt) for _ in range(2)], cuda=[count_steps(cuda, prompt) for _ in range(2)]
+    )
 
 
 def _repeat() -> tuple[int, int]:
@@ -154,16 +186,11 @@ def _repeat() -> tuple[int, int]:
     return len(set(found)), len(found[0])
 
 
-def _try_4_bits() -> str:
-    """Return what the demo says in 4 bits, or what stands in the way."""
-    try:
-        engine = LocalEngine(load(DEMO, CUDA, "nf4"), Settings())
-    except Exception as error:  # noqa: BLE001 - bitsandbytes fails in its own ways without a GPU
-        return f"not loaded: {type(error).__name__}: {error}"
-    try:
-        answers = engine.answer([Prompt(text="Hello")], GenerationConfig(max_new_tokens=4))
-        return f"answered: {answers[0]}"
-    except Exception as error:  # noqa: BLE001 - as above
-        return f"not run: {type(error).__name__}: {error}"
-    finally:
-        engine.close()
+def _describe_4_bits(checkpoint: Checkpoint) -> FourBits:
+    layers = list_layers(checkpoint.model.module)  # type: ignore[attr-defined]
+    return FourBits(
+        kinds=sorted({name.rsplit(".", 1)[-1] for name in layers}),
+        elsewhere=[name for name in layers if not name.startswith("model.language_model.")],
+        weights=sorted({f"{one.weight.device} {one.weight.dtype}" for one in layers.values()}),
+        compute_dtypes=sorted({str(one.compute_dtype) for one in layers.values()}),
+    )

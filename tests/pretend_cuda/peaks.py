@@ -6,7 +6,13 @@ import torch
 
 from gemma4_block.contract import Choices, GenerationConfig, JsonSchema, Prompt
 from gemma4_block.engine.footprint import forecast
-from gemma4_block.engine.footprint.work import measure_image, measure_scores, measure_text, measure_tower
+from gemma4_block.engine.footprint.work import (
+    measure_copied_experts,
+    measure_image,
+    measure_scores,
+    measure_text,
+    measure_tower,
+)
 from gemma4_block.engine.hardware import inspect_machine
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint, read_model_files
 from gemma4_block.engine.local import LocalEngine
@@ -72,6 +78,21 @@ def measure_peaks(directory: Path) -> dict[str, Peak]:
     )
     engine.close()
     return peaks
+
+
+@torch.no_grad()
+def measure_peaks_of_experts(directory: Path) -> dict[str, Peak]:
+    """Return the peak while as many tokens as are read by copies of their experts' weights are read."""
+    shape = read_model_files(directory).shape
+    model = load_checkpoint(directory, LoadOptions(device=CUDA, dtype="float32", quantization="none")).model
+    tokens = model.most_rows_without_waiting
+    assert tokens is not None
+    ids = torch.full((1, tokens), 5).to(CUDA)
+    cache = model.make_cache()
+    measured = _start()
+    model.read_prompts(ids, torch.ones_like(ids), [], cache)
+    estimated = measure_text(shape, tokens, prompts=1, itemsize=4) + measure_copied_experts(shape, itemsize=4)
+    return {"few tokens of experts": Peak(measured=_end(measured), estimated=estimated)}
 
 
 def _start() -> int:

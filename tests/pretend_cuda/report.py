@@ -56,18 +56,6 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Steps:
-    """What was written in so many steps.
-
-    Attributes:
-        ids: Tokens of each answer.
-
-    """
-
-    ids: list[list[int]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Peak:
     """Memory that a stage took at most, and what was estimated, in bytes."""
 
@@ -76,17 +64,52 @@ class Peak:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Guesses:
+    """Steps of an answer, and of the same answer to the same question again.
+
+    Attributes:
+        cpu: On the processor, where tokens are guessed.
+        cuda: On the GPU with the same setting.
+
+    """
+
+    cpu: list[int]
+    cuda: list[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FourBits:
+    """How a model is in 4 bits on the GPU.
+
+    Attributes:
+        kinds: The last names of the layers that are.
+        elsewhere: The layers that are outside of the language model's own.
+        weights: Of what kinds their weights are: device and dtype.
+        compute_dtypes: In which they multiply.
+
+    """
+
+    kinds: list[str]
+    elsewhere: list[str]
+    weights: list[str]
+    compute_dtypes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that was found.
 
     Attributes:
         uses: By what is used.
-        counts: By how the step is done, as `graphs, rows: 4`.
+        counts: What a step takes, as `demo, graphs, rows: 4`.
         steps: How many different steps there were among 100 of one batch, by operations, shapes and the
             addresses that are written.
         operations: How many operations each of them has.
+        looks: Kernels that reading a prompt took: with a picture of a video, with the next, in which hardly
+            anything changed, and with one that is another.
+        guesses: How many steps guessed tokens saved.
         peaks: By stage.
-        four_bits: What an engine in 4 bits answered, or why it could not.
+        four_bits: Of the demo.
         warnings: What the engine logged.
 
     """
@@ -95,6 +118,8 @@ class Report:
     counts: dict[str, Counts]
     steps: int
     operations: int
+    looks: list[int]
+    guesses: Guesses
     peaks: dict[str, Peak]
-    four_bits: str
+    four_bits: FourBits
     warnings: list[str]

@@ -16,7 +16,7 @@ from gemma4_block.engine.scheduler import Sequence
 from tests.engine.rooms import make_passes, make_sequences
 from tests.pretend_cuda.device import TALLY
 from tests.pretend_cuda.install import REPLAYS
-from tests.pretend_cuda.report import Counts, Steps
+from tests.pretend_cuda.report import Counts, Outcome
 
 _KEPT: Final = 10**8
 # By then a graph is captured, and the tokens that are read are those that were drawn.
@@ -96,10 +96,10 @@ class Stepper:
         return counts
 
 
-def take_places(stepper: Stepper, first: Prompt, *others: Prompt) -> Steps:
-    """Return the tokens of answers of which one goes on, while the others take each other's place.
+def take_places(stepper: Stepper, first: Prompt, *others: Prompt) -> Outcome:
+    """Return the tokens of answers of which the first goes on, while the others take each other's place.
 
-    Each of the others leaves after three steps, and the next joins at once.
+    Each of the others leaves after three steps, and the next joins a step later.
     """
     (staying,) = stepper.begin(first)
     ids = []
@@ -110,4 +110,23 @@ def take_places(stepper: Stepper, first: Prompt, *others: Prompt) -> Steps:
         stepper.cancel(passing)
         stepper.step()
     stepper.cancel(staying)
-    return Steps(ids=[staying.output_ids, *ids])
+    return Outcome(texts=[str(one) for one in (staying.output_ids, *ids)], scores=[])
+
+
+def count_steps(stepper: Stepper, prompt: Prompt) -> int:
+    """Return how many steps an answer takes from its second token on."""
+    (sequence,) = stepper.begin(prompt)
+    steps = 0
+    while sequence.state == "running":
+        stepper.step()
+        steps += 1
+    return steps
+
+
+def look(stepper: Stepper, prompt: Prompt) -> int:
+    """Return how many kernels reading a prompt takes, and forget it."""
+    TALLY.clear()
+    (sequence,) = stepper.begin(prompt)
+    kernels = TALLY.kernels.total()
+    stepper.cancel(sequence)
+    return kernels

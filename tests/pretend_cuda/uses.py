@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from time import monotonic
 from typing import Final
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.pretend_cuda.report import Outcome
 
 FRAMES: Final = [draw_scene(np.random.default_rng(seed), shape_count=2).image for seed in range(3)]
 _NUMBERS: Final = JsonSchema(text='{"type": "array", "items": {"type": "integer"}, "minItems": 40}')
+_ENDLESS: Final = JsonSchema(text='{"type": "array", "items": {"type": "integer"}, "minItems": 4000}')
 _QUESTIONS: Final = ("How many shapes are there?", "Describe the picture.")
 
 
@@ -74,6 +77,15 @@ def _after_a_prefix(engine: LocalEngine, _: Path) -> Outcome:
     return _join([ask(engine, prompts, max_new_tokens=8) for prompts in asked])
 
 
+def _with_several_images(engine: LocalEngine, _: Path) -> Outcome:
+    prompts = [
+        Prompt(text="How many shapes are there?", images=tuple(FRAMES)),
+        Prompt(text="Describe the picture.", images=(FRAMES[2], FRAMES[0][:, :90])),
+        Prompt(text="Describe the picture.", images=(FRAMES[0], FRAMES[0])),
+    ]
+    return ask(engine, prompts, max_new_tokens=10)
+
+
 def _with_grammar(engine: LocalEngine, _: Path) -> Outcome:
     prompts = [Prompt(text="Count", images=(frame,), constraint=COUNT) for frame in FRAMES]
     return ask(engine, prompts, max_new_tokens=40)
@@ -125,6 +137,40 @@ def _beside_an_adapter(engine: LocalEngine, adapter: Path) -> Outcome:
     return _join([*together, ask(engine, prompts, max_new_tokens=10)])
 
 
+class _SetLater(Event):
+    """Is set after it was asked so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    def is_set(self) -> bool:
+        """Count."""
+        self._times -= 1
+        return self._times < 0
+
+
+def _beside_those_that_are_cut_off(engine: LocalEngine, _: Path) -> Outcome:
+    prompt, endless = Prompt(text="Hi", constraint=_ENDLESS), GenerationConfig(max_new_tokens=4000)
+    whole = engine.answer([prompt], GenerationConfig(max_new_tokens=40))
+    with ThreadPoolExecutor(3) as threads:
+        staying = threads.submit(ask, engine, [Prompt(text="Count " * 30)], max_new_tokens=60)
+        cut = [
+            threads.submit(engine.answer, [prompt], endless, cancelled=_SetLater(30)),
+            threads.submit(engine.answer, [prompt], endless, deadline=monotonic() + 0.4),
+        ]
+        found = [*whole, *(answer for one in cut for answer in one.result())]
+        texts = [answer.text for answer in found if isinstance(answer, Answer)]
+        return Outcome(
+            texts=[
+                *staying.result().texts,
+                *(one.finish_reason for one in found if isinstance(one, Answer)),
+                *(str(text.startswith(texts[0]) or texts[0].startswith(text)) for text in texts),
+            ],
+            scores=[],
+        )
+
+
 Use = Callable[[LocalEngine, Path], Outcome]
 
 OF_THE_DEMO: Final[dict[str, Use]] = {
@@ -132,6 +178,7 @@ OF_THE_DEMO: Final[dict[str, Use]] = {
     "batch that shrinks": _in_a_batch_that_shrinks,
     "batches that others join": _in_batches_that_others_join,
     "prefix": _after_a_prefix,
+    "several images": _with_several_images,
     "grammar": _with_grammar,
     "scores of tokens": _with_scores_of_tokens,
     "choices": _with_choices,
@@ -143,4 +190,16 @@ OF_A_MINIATURE: Final[dict[str, Use]] = {
     "window and bucket": _long,
     "long": _free_and_long,
     "adapter": _beside_an_adapter,
+    "cut off": _beside_those_that_are_cut_off,
+}
+OF_4_BITS: Final[dict[str, Use]] = {
+    "batch that shrinks": _in_a_batch_that_shrinks,
+    "prefix": _after_a_prefix,
+    "grammar": _with_grammar,
+}
+OF_EXPERTS: Final[dict[str, Use]] = {
+    "batch that shrinks": _in_a_batch_that_shrinks,
+    "prefix": _after_a_prefix,
+    "grammar": _with_grammar,
+    "choices": _with_choices,
 }

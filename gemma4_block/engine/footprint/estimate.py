@@ -7,7 +7,12 @@ import torch
 
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, ImageSeqLength
 from gemma4_block.engine.footprint.footprint import Footprint
-from gemma4_block.engine.footprint.work import measure_image, measure_text, measure_tower
+from gemma4_block.engine.footprint.work import (
+    measure_copied_experts,
+    measure_image,
+    measure_text,
+    measure_tower,
+)
 from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading import ModelFiles, Precision, WeightCounts
 from gemma4_block.engine.local import BATCHES_AHEAD
@@ -120,6 +125,8 @@ def estimate(
     work = measure_tower(shape, workload.image_seq_length, size) + measure_text(
         shape, read, prompts=workload.prompts, itemsize=size
     )
+    if not is_cpu:
+        work += measure_copied_experts(shape, itemsize=size)
     return Footprint(
         weights=held - left,
         left_in_files=left,

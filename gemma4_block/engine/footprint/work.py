@@ -64,6 +64,20 @@ def measure_text(shape: ModelShape, tokens: int, *, prompts: int, itemsize: int)
     return prompts * max(tokens * states * itemsize + mask, logits)
 
 
+def measure_copied_experts(shape: ModelShape, *, itemsize: int) -> int:
+    """Return what a GPU copies of a layer's experts for a pass over few tokens, see `gemma4.gpu_experts`.
+
+    Args:
+        shape: Of the model.
+        itemsize: Of the model's precision.
+
+    Returns:
+        The most at any time: as much as all of them take; 0 where there are none.
+
+    """
+    return shape.expert_weights * itemsize
+
+
 def measure_scores(shape: ModelShape, positions: int, *, itemsize: int) -> int:
     """Return what the logits of so many positions take while choices are scored.
 

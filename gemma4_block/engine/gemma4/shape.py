@@ -26,7 +26,7 @@ def shape_of(
     caching = len(text.layer_types) - text.num_kv_shared_layers
     # The layers above those share keys and values and read only the last token of a prompt, so that their
     # wider MLPs do not count.
-    experts = (text.top_k_experts or 0) * (text.moe_intermediate_size or 0) if text.enable_moe_block else 0
+    experts = (text.moe_intermediate_size or 0) if text.enable_moe_block else 0
     tower = None
     if isinstance(config, Gemma4ConfigRules):
         tower = TowerShape(
@@ -36,7 +36,9 @@ def shape_of(
     side = vision.patch_size if tower is not None else vision.patch_size * vision.pooling_kernel_size
     return ModelShape(
         hidden=text.hidden_size,
-        intermediate=text.intermediate_size + experts,
+        intermediate=text.intermediate_size + (text.top_k_experts or 0) * experts,
+        # Gate, up and down.
+        expert_weights=3 * (text.num_experts or 0) * experts * text.hidden_size,
         layer_inputs=text.hidden_size_per_layer_input * text.num_hidden_layers,
         vocabulary=text.vocab_size,
         caches=group_caches([_cached(config, place) for place in range(caching)]),
