@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from tests.pretend_cuda.report import Report
+from tests.pretend_cuda.report import Counts, FourBits, Guesses, Report
 
 _ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -44,34 +44,104 @@ def test_every_answer_is_that_of_the_processor(report: Report) -> None:
 
 def test_steps_of_one_token_are_replays(report: Report) -> None:
     """Whatever joins, leaves or is forced between them; choices alone have no steps, and nothing failed."""
-    assert {name for name, use in report.uses.items() if use.replays == 0} == {"demo, choices"}
+    # Of the eight rows that shrink, there may be too many for experts in a graph up to the last step.
+    without = {name for name, use in report.uses.items() if use.replays == 0}
+    assert without - {"26b-a4b, batch that shrinks"} == {"demo, choices", "26b-a4b, choices"}
     assert report.warnings == []
 
 
-def test_a_token_takes_one_wait_and_no_transfer(report: Report) -> None:
-    """Where nothing changes between two steps; the host gives the device a graph and little else."""
-    counts = report.counts["graphs, rows: 1"]
-    assert (counts.waits, counts.copies) == (1, 0)
-    assert counts.launches <= 6
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("demo, plain, rows: 1", Counts(kernels=238, launches=239, waits=1, copies=1, replays=0)),
+        ("demo, plain, rows: 3", Counts(kernels=256, launches=257, waits=1, copies=1, replays=0)),
+        ("demo, plain, rows: 5", Counts(kernels=256, launches=257, waits=1, copies=1, replays=0)),
+        ("demo, graphs, rows: 1", Counts(kernels=250, launches=5, waits=1, copies=0, replays=1)),
+        ("demo, graphs, rows: 3", Counts(kernels=250, launches=5, waits=1, copies=0, replays=1)),
+        ("demo, graphs, rows: 5", Counts(kernels=250, launches=5, waits=1, copies=0, replays=1)),
+        ("demo in 4 bits, plain, rows: 1", Counts(kernels=316, launches=317, waits=1, copies=1, replays=0)),
+        ("demo in 4 bits, plain, rows: 3", Counts(kernels=334, launches=335, waits=1, copies=1, replays=0)),
+        ("demo in 4 bits, plain, rows: 5", Counts(kernels=334, launches=335, waits=1, copies=1, replays=0)),
+        ("demo in 4 bits, graphs, rows: 1", Counts(kernels=328, launches=5, waits=1, copies=0, replays=1)),
+        ("demo in 4 bits, graphs, rows: 3", Counts(kernels=328, launches=5, waits=1, copies=0, replays=1)),
+        ("demo in 4 bits, graphs, rows: 5", Counts(kernels=328, launches=5, waits=1, copies=0, replays=1)),
+        ("26b-a4b, plain, rows: 1", Counts(kernels=360, launches=361, waits=1, copies=1, replays=0)),
+        ("26b-a4b, plain, rows: 3", Counts(kernels=378, launches=379, waits=1, copies=1, replays=0)),
+        ("26b-a4b, plain, rows: 5", Counts(kernels=444, launches=445, waits=13, copies=1, replays=0)),
+        ("26b-a4b, graphs, rows: 1", Counts(kernels=372, launches=5, waits=1, copies=0, replays=1)),
+        ("26b-a4b, graphs, rows: 3", Counts(kernels=372, launches=5, waits=1, copies=0, replays=1)),
+        ("26b-a4b, graphs, rows: 5", Counts(kernels=444, launches=445, waits=13, copies=1, replays=0)),
+    ],
+)
+def test_a_step_takes_so_much(report: Report, step: str, expected: Counts) -> None:
+    """One wait, for the tokens; one transfer where nothing is fixed in a graph; and no more kernels than these.
+
+    Each layer of 4 bits takes two more, which round to bfloat16 and back. With experts a graph has up to four
+    rows of the miniature: of more, each of six layers waits twice, as a GPU does in float32.
+    """
+    assert report.counts[step] == expected
 
 
-def test_a_step_without_a_graph_takes_one_wait_and_one_transfer(report: Report) -> None:
-    """However many rows there are."""
-    for rows in (1, 3):
-        counts = report.counts[f"plain, rows: {rows}"]
-        assert (counts.waits, counts.copies) == (1, 1)
-        assert counts.kernels <= 265
+def test_every_count_is_one_that_is_known(report: Report) -> None:
+    """So that none is written down and looked at by nobody."""
+    (table,) = (mark for mark in test_a_step_takes_so_much.pytestmark if mark.name == "parametrize")
+    assert report.counts.keys() == {step for step, _ in table.args[1]}
+
+
+def test_4_bits_are_the_layers_of_the_language_model(report: Report) -> None:
+    """As far as a machine without a GPU can show it: what is rounded, where it is and in what it multiplies.
+
+    The answers of `demo in 4 bits` and the counts above are those of bitsandbytes' layers on the device; no
+    step moves a weight. What its own kernels for GPUs compute, how they round and what they launch inside is
+    not shown: they are compiled for GPUs, and its kernels for processors stand in for them. Nor is
+    `Params4bit` itself, which cannot be made of a tensor that pretends; see `tests/pretend_cuda/four_bits.py`.
+    """
+    assert report.four_bits == FourBits(
+        kinds=[
+            "down_proj",
+            "gate_proj",
+            "k_proj",
+            "o_proj",
+            "per_layer_model_projection",
+            "q_proj",
+            "up_proj",
+            "v_proj",
+        ],
+        elsewhere=[],
+        weights=["cuda:0 torch.uint8"],
+        compute_dtypes=["torch.bfloat16"],
+    )
+
+
+def test_a_picture_in_which_hardly_anything_changed_is_not_looked_at_again(report: Report) -> None:
+    """Its prompt goes on behind the picture before it; another picture takes the whole of it."""
+    first, unchanged, other = report.looks
+    assert unchanged < first / 2
+    assert other == first
+
+
+def test_no_tokens_are_guessed_on_a_gpu(report: Report) -> None:
+    """Whatever the setting says; on a processor, the same answer again takes fewer steps."""
+    assert report.guesses == Guesses(cpu=[8, 2], cuda=[8, 8])
 
 
 def test_a_step_is_the_same_for_100_tokens(report: Report) -> None:
     """The same operations of the same shapes, and what is written is written at the same addresses."""
-    assert report.steps == 1
-    assert report.operations > 100
+    assert (report.steps, report.operations) == (1, 202)
 
 
-@pytest.mark.parametrize(("stage", "tolerance"), [("load", 0.05), ("tower", 0.1), ("prefill", 0.1)])
+@pytest.mark.parametrize(
+    ("stage", "tolerance"),
+    [
+        ("load", 0.05),
+        ("load in 4 bits", 0.05),
+        ("tower", 0.1),
+        ("prefill", 0.1),
+        ("few tokens of experts", 0.1),
+    ],
+)
 def test_a_stage_takes_the_memory_that_was_estimated(report: Report, stage: str, tolerance: float) -> None:
-    """Weights without a second copy, and all that is alive at once beside them."""
+    """Weights without a second copy, and all that is alive at once beside them, copies of experts included."""
     peak = report.peaks[stage]
     assert peak.measured == pytest.approx(peak.estimated, rel=tolerance)
 

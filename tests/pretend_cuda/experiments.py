@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ import torch
 
 import gemma4_block.demo
 from gemma4_block.blocks.unchanged_frames import FramePlace, UnchangedFrames
-from gemma4_block.contract import Prompt
+from gemma4_block.contract import Prompt, RgbImage
 from gemma4_block.engine.loading import Checkpoint, LoadOptions, load_checkpoint
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.runner.placed import Bucket, PlacedBatch, read_forms
@@ -24,7 +24,7 @@ from tests.pretend_cuda.install import REPLAYS
 from tests.pretend_cuda.peaks import measure_peaks, measure_peaks_of_experts
 from tests.pretend_cuda.report import Counts, FourBits, Guesses, Report, Use
 from tests.pretend_cuda.steps import Stepper, count_steps, look, take_places
-from tests.pretend_cuda.uses import FRAMES, OF_4_BITS, OF_A_MINIATURE, OF_EXPERTS, OF_THE_DEMO
+from tests.pretend_cuda.uses import A_FEW, FRAMES, OF_A_MINIATURE, OF_EXPERTS, OF_THE_DEMO
 from tests.pretend_cuda.uses import Use as UseOfAnEngine
 
 DEMO: Final = Path(gemma4_block.demo.__file__).parent / "checkpoint"
@@ -54,17 +54,19 @@ def run_all() -> Report:
     let_weights_pretend()
     with tempfile.TemporaryDirectory() as folder, PretendCuda():
         uses = _compare(DEMO, OF_THE_DEMO, Path(folder), "demo")
-        uses |= _compare(DEMO, OF_4_BITS, Path(folder), "demo in 4 bits", "nf4")
+        uses |= _compare(DEMO, A_FEW, Path(folder), "demo in 4 bits", "nf4")
         for shape in _SHAPES:
             directory = build_miniature(shape, Path(folder, shape))
             adapter = save_adapter(directory, Path(folder, f"{shape}-adapter"), target_modules=_ADAPTED)
             uses |= _compare(directory, OF_A_MINIATURE, adapter, shape) | _take_places(shape, directory)
+        unified = build_miniature("12b", Path(folder, "12b"))
+        uses |= _compare(unified, A_FEW, Path(folder), "12b")
         experts = build_miniature("26b-a4b", Path(folder, "26b-a4b"))
         uses |= _compare(experts, OF_EXPERTS, Path(folder), "26b-a4b") | _take_places("26b-a4b", experts)
         four_bits = load(DEMO, CUDA, "nf4")
-        counts = dict(_count("demo", load(DEMO, CUDA)))
-        counts |= dict(_count("26b-a4b", load(experts, CUDA)))
-        counts |= dict(_count("demo in 4 bits", four_bits))
+        counts = dict(_count("demo", load(DEMO, CUDA), FRAMES))
+        counts |= dict(_count("26b-a4b", load(experts, CUDA), ()))
+        counts |= dict(_count("demo in 4 bits", four_bits, FRAMES))
         steps, operations = _repeat()
         return Report(
             uses=uses,
@@ -117,9 +119,12 @@ def _compare(
     return found
 
 
-def _count(of: str, checkpoint: Checkpoint) -> Iterator[tuple[str, Counts]]:
+def _count(of: str, checkpoint: Checkpoint, images: Sequence[RgbImage]) -> Iterator[tuple[str, Counts]]:
     """Yield what a step takes, of one row, of some in a graph that has room for one more, and of many."""
-    prompts = [Prompt(text=f"Describe the picture.{' Please.' * place}") for place in range(_MOST_ROWS)]
+    prompts = [
+        Prompt(text=f"Describe the picture.{' Please.' * place}", images=tuple(images[place % 3 :][:1]))
+        for place in range(_MOST_ROWS)
+    ]
     for name, graphs in (("plain", False), ("graphs", True)):
         stepper = Stepper(checkpoint, graphs=graphs)
         for rows in (1, 3, _MOST_ROWS):

@@ -1,7 +1,7 @@
 """4-bit weights that say they are on `cuda:0`, multiplied by what bitsandbytes has for processors.
 
-bitsandbytes makes a tensor's class into its own, which torch allows of plain tensors only. So its weights have a
-stand-in here; layers, scales, which layers are converted and what is called in a step are its own.
+bitsandbytes turns a tensor into one of its own class, which torch allows of plain tensors only. So its
+weights have a stand-in here; layers, scales, which layers are converted and what a step calls are its own.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ class PretendParams4bit(PretendTensor, Params4bit):  # type: ignore[misc]
     """Weights of a layer, whole or in 4 bits."""
 
     @staticmethod
-    def __new__(
+    def __new__(  # noqa: PYI034 - Python 3.10
         cls: type["PretendParams4bit"],
         data: PretendTensor,
         **options: Any,  # noqa: ANN401 - of bitsandbytes

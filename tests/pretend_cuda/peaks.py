@@ -14,7 +14,7 @@ from gemma4_block.engine.footprint.work import (
     measure_tower,
 )
 from gemma4_block.engine.hardware import inspect_machine
-from gemma4_block.engine.loading import LoadOptions, load_checkpoint, read_model_files
+from gemma4_block.engine.loading import LoadOptions, ModelFiles, load_checkpoint, read_model_files
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.settings import Settings
 from tests.pretend_cuda.device import CUDA, TALLY
@@ -39,7 +39,10 @@ def measure_peaks(directory: Path) -> dict[str, Peak]:
         files, machine=inspect_machine("cuda:0"), settings=settings, quantization="none", image_seq_length=70
     ).footprint
     assert footprint is not None
-    peaks = {"load": Peak(measured=TALLY.peak_bytes - before, estimated=model.nbytes)}
+    peaks = {
+        "load": Peak(measured=TALLY.peak_bytes - before, estimated=model.nbytes),
+        "load in 4 bits": _load_in_4_bits(directory, files),
+    }
 
     side = _SIDE * int(shape.patches_per_token**0.5)
     pixels = torch.rand(1, side**2, shape.patch)
@@ -93,6 +96,13 @@ def measure_peaks_of_experts(directory: Path) -> dict[str, Peak]:
     model.read_prompts(ids, torch.ones_like(ids), [], cache)
     estimated = measure_text(shape, tokens, prompts=1, itemsize=4) + measure_copied_experts(shape, itemsize=4)
     return {"few tokens of experts": Peak(measured=_end(measured), estimated=estimated)}
+
+
+def _load_in_4_bits(directory: Path, files: ModelFiles) -> Peak:
+    measured = _start()
+    load_checkpoint(directory, LoadOptions(device=CUDA, dtype="float32", quantization="nf4"))
+    assert files.weights is not None
+    return Peak(measured=_end(measured), estimated=files.weights.measure(torch.float32, "nf4"))
 
 
 def _start() -> int:

@@ -190,16 +190,14 @@ OF_A_MINIATURE: Final[dict[str, Use]] = {
     "window and bucket": _long,
     "long": _free_and_long,
     "adapter": _beside_an_adapter,
-    "cut off": _beside_those_that_are_cut_off,
 }
-OF_4_BITS: Final[dict[str, Use]] = {
+A_FEW: Final[dict[str, Use]] = {
     "batch that shrinks": _in_a_batch_that_shrinks,
     "prefix": _after_a_prefix,
     "grammar": _with_grammar,
 }
-OF_EXPERTS: Final[dict[str, Use]] = {
-    "batch that shrinks": _in_a_batch_that_shrinks,
-    "prefix": _after_a_prefix,
-    "grammar": _with_grammar,
+OF_EXPERTS: Final = {
+    **A_FEW,
     "choices": _with_choices,
+    "cut off": _beside_those_that_are_cut_off,
 }

@@ -9,6 +9,7 @@ import torch
 from gemma4_block.catalogue import find_variant
 from gemma4_block.contract import Quantization
 from gemma4_block.engine.footprint import Footprint, Workload, estimate, find_published_files, forecast
+from gemma4_block.engine.footprint.work import measure_text, measure_tower
 from gemma4_block.engine.hardware import Machine
 from gemma4_block.engine.loading import ModelFiles, Precision
 from gemma4_block.settings import Settings
@@ -134,6 +135,16 @@ def test_places_of_cuda_graphs_come_on_top() -> None:
     found = take("gemma-4-e2b-it", torch.bfloat16, machine=GPU)
     assert found.kv_cache - plain.kv_cache == 2 * (3 * 1024 * 2048 + 12 * 512 * 511)
     assert take("gemma-4-e2b-it", torch.bfloat16).kv_cache == plain.kv_cache
+
+
+def test_a_gpu_copies_experts_of_few_tokens() -> None:
+    """As much as one layer of the 26B-A4B has, 128 experts of three matrices; a processor copies none."""
+    shape = files_of("gemma-4-26b-a4b-it").shape
+    read = measure_tower(shape, 280, 2) + measure_text(shape, 280 + 256, prompts=1, itemsize=2)
+
+    on_gpu = take("gemma-4-26b-a4b-it", torch.bfloat16, machine=GPU).work
+    assert on_gpu - read == 2 * 128 * 3 * 704 * 2816
+    assert take("gemma-4-26b-a4b-it", torch.bfloat16).work < 2 * read
 
 
 @pytest.mark.parametrize(

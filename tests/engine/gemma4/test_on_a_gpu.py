@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from transformers.models.gemma4.modeling_gemma4 import Gemma4RMSNorm
+from transformers import Gemma4TextConfig
+from transformers.models.gemma4.modeling_gemma4 import Gemma4RMSNorm, Gemma4TextExperts
 
 from gemma4_block.engine.gemma4.fused_norm import FusedRMSNorm, fuse_norms
+from gemma4_block.engine.gemma4.gpu_experts import count_tokens_without_waiting, mix
 from gemma4_block.engine.gemma4.grouped_attention import attend
 
 
@@ -41,4 +43,28 @@ def test_heads_that_share_keys_attend_as_if_each_had_its_own(*, is_masked: bool)
     ).transpose(1, 2)
     found, _ = attend(torch.nn.Identity(), query, key, value, mask, scaling=1.0)
 
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("tokens", [1, 4, 5, 40], ids=["one", "few", "many", "more than experts"])
+def test_experts_are_those_of_transformers_however_many_tokens_there_are(tokens: int) -> None:
+    """Of up to four tokens by copies of their experts' weights, of more where the weights are."""
+    torch.manual_seed(0)
+    config = Gemma4TextConfig(
+        hidden_size=32,
+        num_experts=8,
+        top_k_experts=2,
+        moe_intermediate_size=16,
+        experts_implementation="eager",
+    )
+    experts = Gemma4TextExperts(config)
+    for weight in experts.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    states, chances = torch.randn(tokens, 32), torch.rand(tokens, 8)
+    weights, chosen = chances.topk(2)
+    with torch.no_grad():
+        expected = experts(states, chosen, weights)
+        found = mix(experts, states, chosen, weights)
+
+    assert count_tokens_without_waiting(experts=8, chosen=2) == 4
     torch.testing.assert_close(found, expected)

@@ -11,6 +11,7 @@ from gemma4_block.engine.runner import GraphedSteps, make_graphs
 from gemma4_block.engine.runner.kv_cache import BatchCache
 from tests.engine.conftest import DEMO_CHECKPOINT
 from tests.engine.rooms import make_passes
+from tests.miniatures import build_miniature
 
 TEXTS = [[20, 21, 22], [23, 24]]
 
@@ -57,6 +58,26 @@ def test_places_take_at_most_half_of_what_is_free(
     assert graphs.hold(begin(checkpoint)) is None
     assert caplog.records == []
     assert graphs.clear() is False
+
+
+@torch.inference_mode()
+def test_more_rows_than_experts_allow_are_not_captured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is known before: nothing is tried, no memory is taken, and nothing is told."""
+    directory = build_miniature("26b-a4b", tmp_path / "26b-a4b")
+    experts = load_checkpoint(directory, LoadOptions(device=torch.device("cpu"), dtype="float32"))
+    graphs = GraphedSteps(experts.model, read_free=lambda: None)
+    batch, _, _ = make_passes(experts).prefill([[20, 21]] * 5, [], prefix_lengths=[0] * 5)
+
+    assert experts.model.most_rows_without_waiting == 4
+    assert graphs.hold(batch) is None
+    assert (caplog.records, graphs.nbytes) == ([], 0)
+
+
+def test_models_without_experts_have_no_such_limit(checkpoint: Checkpoint) -> None:
+    """Any number of rows fits into one graph."""
+    assert checkpoint.model.most_rows_without_waiting is None
 
 
 def test_a_processor_and_who_wants_none_get_no_graphs(checkpoint: Checkpoint) -> None:
