@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 from pydantic import TypeAdapter
@@ -14,6 +15,28 @@ _ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 # Much more than the minute that it takes, for a busy machine.
 _TIMEOUT_S = 900
+
+
+COUNTS: Final = {
+    "demo, plain, rows: 1": Counts(kernels=238, launches=239, waits=1, copies=1, replays=0),
+    "demo, plain, rows: 3": Counts(kernels=256, launches=257, waits=1, copies=1, replays=0),
+    "demo, plain, rows: 5": Counts(kernels=256, launches=257, waits=1, copies=1, replays=0),
+    "demo, graphs, rows: 1": Counts(kernels=250, launches=5, waits=1, copies=0, replays=1),
+    "demo, graphs, rows: 3": Counts(kernels=250, launches=5, waits=1, copies=0, replays=1),
+    "demo, graphs, rows: 5": Counts(kernels=250, launches=5, waits=1, copies=0, replays=1),
+    "demo in 4 bits, plain, rows: 1": Counts(kernels=316, launches=317, waits=1, copies=1, replays=0),
+    "demo in 4 bits, plain, rows: 3": Counts(kernels=334, launches=335, waits=1, copies=1, replays=0),
+    "demo in 4 bits, plain, rows: 5": Counts(kernels=334, launches=335, waits=1, copies=1, replays=0),
+    "demo in 4 bits, graphs, rows: 1": Counts(kernels=328, launches=5, waits=1, copies=0, replays=1),
+    "demo in 4 bits, graphs, rows: 3": Counts(kernels=328, launches=5, waits=1, copies=0, replays=1),
+    "demo in 4 bits, graphs, rows: 5": Counts(kernels=328, launches=5, waits=1, copies=0, replays=1),
+    "26b-a4b, plain, rows: 1": Counts(kernels=360, launches=361, waits=1, copies=1, replays=0),
+    "26b-a4b, plain, rows: 3": Counts(kernels=378, launches=379, waits=1, copies=1, replays=0),
+    "26b-a4b, plain, rows: 5": Counts(kernels=444, launches=445, waits=13, copies=1, replays=0),
+    "26b-a4b, graphs, rows: 1": Counts(kernels=372, launches=5, waits=1, copies=0, replays=1),
+    "26b-a4b, graphs, rows: 3": Counts(kernels=372, launches=5, waits=1, copies=0, replays=1),
+    "26b-a4b, graphs, rows: 5": Counts(kernels=444, launches=445, waits=13, copies=1, replays=0),
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,48 +67,21 @@ def test_every_answer_is_that_of_the_processor(report: Report) -> None:
 
 def test_steps_of_one_token_are_replays(report: Report) -> None:
     """Whatever joins, leaves or is forced between them; choices alone have no steps, and nothing failed."""
-    # Of the eight rows that shrink, there may be too many for experts in a graph up to the last step.
+    # Random weights may choose numbers after which all else is forced, and of eight rows that shrink there may
+    # be too many for experts in a graph up to the last step.
+    may_have_none = {"12b, grammar", "26b-a4b, grammar", "26b-a4b, batch that shrinks"}
     without = {name for name, use in report.uses.items() if use.replays == 0}
-    assert without - {"26b-a4b, batch that shrinks"} == {"demo, choices", "26b-a4b, choices"}
+    assert without - may_have_none == {"demo, choices", "26b-a4b, choices"}
     assert report.warnings == []
 
 
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        ("demo, plain, rows: 1", Counts(kernels=238, launches=239, waits=1, copies=1, replays=0)),
-        ("demo, plain, rows: 3", Counts(kernels=256, launches=257, waits=1, copies=1, replays=0)),
-        ("demo, plain, rows: 5", Counts(kernels=256, launches=257, waits=1, copies=1, replays=0)),
-        ("demo, graphs, rows: 1", Counts(kernels=250, launches=5, waits=1, copies=0, replays=1)),
-        ("demo, graphs, rows: 3", Counts(kernels=250, launches=5, waits=1, copies=0, replays=1)),
-        ("demo, graphs, rows: 5", Counts(kernels=250, launches=5, waits=1, copies=0, replays=1)),
-        ("demo in 4 bits, plain, rows: 1", Counts(kernels=316, launches=317, waits=1, copies=1, replays=0)),
-        ("demo in 4 bits, plain, rows: 3", Counts(kernels=334, launches=335, waits=1, copies=1, replays=0)),
-        ("demo in 4 bits, plain, rows: 5", Counts(kernels=334, launches=335, waits=1, copies=1, replays=0)),
-        ("demo in 4 bits, graphs, rows: 1", Counts(kernels=328, launches=5, waits=1, copies=0, replays=1)),
-        ("demo in 4 bits, graphs, rows: 3", Counts(kernels=328, launches=5, waits=1, copies=0, replays=1)),
-        ("demo in 4 bits, graphs, rows: 5", Counts(kernels=328, launches=5, waits=1, copies=0, replays=1)),
-        ("26b-a4b, plain, rows: 1", Counts(kernels=360, launches=361, waits=1, copies=1, replays=0)),
-        ("26b-a4b, plain, rows: 3", Counts(kernels=378, launches=379, waits=1, copies=1, replays=0)),
-        ("26b-a4b, plain, rows: 5", Counts(kernels=444, launches=445, waits=13, copies=1, replays=0)),
-        ("26b-a4b, graphs, rows: 1", Counts(kernels=372, launches=5, waits=1, copies=0, replays=1)),
-        ("26b-a4b, graphs, rows: 3", Counts(kernels=372, launches=5, waits=1, copies=0, replays=1)),
-        ("26b-a4b, graphs, rows: 5", Counts(kernels=444, launches=445, waits=13, copies=1, replays=0)),
-    ],
-)
-def test_a_step_takes_so_much(report: Report, step: str, expected: Counts) -> None:
-    """One wait, for the tokens; one transfer where nothing is fixed in a graph; and no more kernels than these.
+def test_a_step_takes_so_much(report: Report) -> None:
+    """One wait, for the tokens; one transfer where nothing is fixed in a graph; and these kernels.
 
     Each layer of 4 bits takes two more, which round to bfloat16 and back. With experts a graph has up to four
     rows of the miniature: of more, each of six layers waits twice, as a GPU does in float32.
     """
-    assert report.counts[step] == expected
-
-
-def test_every_count_is_one_that_is_known(report: Report) -> None:
-    """So that none is written down and looked at by nobody."""
-    (table,) = (mark for mark in test_a_step_takes_so_much.pytestmark if mark.name == "parametrize")
-    assert report.counts.keys() == {step for step, _ in table.args[1]}
+    assert report.counts == COUNTS
 
 
 def test_4_bits_are_the_layers_of_the_language_model(report: Report) -> None:
@@ -94,7 +90,7 @@ def test_4_bits_are_the_layers_of_the_language_model(report: Report) -> None:
     The answers of `demo in 4 bits` and the counts above are those of bitsandbytes' layers on the device; no
     step moves a weight. What its own kernels for GPUs compute, how they round and what they launch inside is
     not shown: they are compiled for GPUs, and its kernels for processors stand in for them. Nor is
-    `Params4bit` itself, which cannot be made of a tensor that pretends; see `tests/pretend_cuda/four_bits.py`.
+    `Params4bit` itself, which cannot be made of a tensor that pretends; see tests/pretend_cuda/four_bits.py.
     """
     assert report.four_bits == FourBits(
         kinds=[
@@ -141,7 +137,7 @@ def test_a_step_is_the_same_for_100_tokens(report: Report) -> None:
     ],
 )
 def test_a_stage_takes_the_memory_that_was_estimated(report: Report, stage: str, tolerance: float) -> None:
-    """Weights without a second copy, and all that is alive at once beside them, copies of experts included."""
+    """Weights without a second copy, and all that is alive beside them, copies of experts included."""
     peak = report.peaks[stage]
     assert peak.measured == pytest.approx(peak.estimated, rel=tolerance)
 

@@ -188,7 +188,7 @@ def _look(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def _is_grouped_at_once(tensors: Sequence[torch.Tensor]) -> bool:
-    # Otherwise, and below compute capability 9.0 that this device says it has, offsets are copied to the host.
+    # Otherwise, or below the compute capability 9.0 that this device says, offsets are copied to the host.
     # Source: _grouped_mm_cuda in aten/src/ATen/native/cuda/GroupedBlas.cpp of torch 2.10.
     return all(tensor.dtype == torch.bfloat16 for tensor in tensors if tensor.is_floating_point())
 

@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 import torch
-from torch import nn
 from transformers.integrations.moe import (
     ExpertsInterface,
     batched_mm_experts_forward,
@@ -14,7 +13,10 @@ _NAME: Final = "gemma4_block_few_tokens"
 
 
 def mix(
-    module: nn.Module, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
+    module: Any,  # noqa: ANN401 - of transformers
+    hidden_states: torch.Tensor,
+    top_k_index: torch.Tensor,
+    top_k_weights: torch.Tensor,
 ) -> torch.Tensor:
     """Add up what the chosen experts make of each token, by one of two ways of transformers.
 
