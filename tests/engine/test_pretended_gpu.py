@@ -1,8 +1,10 @@
 """The engine on tensors that say they are on a GPU: right answers, few waits, one graph a token, memory."""
 
 import os
+import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -67,8 +69,8 @@ def test_every_answer_is_that_of_the_processor(report: Report) -> None:
 
 def test_steps_of_one_token_are_replays(report: Report) -> None:
     """Whatever joins, leaves or is forced between them; choices alone have no steps, and nothing failed."""
-    # Random weights may choose numbers after which all else is forced, and of eight rows that shrink there may
-    # be too many for experts in a graph up to the last step.
+    # Random weights may choose numbers after which all else is forced, and of eight rows that shrink there
+    # may be too many for experts in a graph up to the last step.
     may_have_none = {"12b, grammar", "26b-a4b, grammar", "26b-a4b, batch that shrinks"}
     without = {name for name, use in report.uses.items() if use.replays == 0}
     assert without - may_have_none == {"demo, choices", "26b-a4b, choices"}
@@ -82,6 +84,22 @@ def test_a_step_takes_so_much(report: Report) -> None:
     rows of the miniature: of more, each of six layers waits twice, as a GPU does in float32.
     """
     assert report.counts == COUNTS
+
+
+def test_the_page_has_these_counts() -> None:
+    """The table of docs/gpu.md, whose rows may stand for several."""
+    page = (_ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    found = {}
+    for model, rows, graphs, *numbers in re.findall(
+        r"^\| (.+?) \| ([\d, ]+) \| ([onf, ]+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE
+    ):
+        kernels, launches, waits, copies = map(int, numbers)
+        for count, switch in product(rows.split(", "), graphs.split(", ")):
+            name = f"{model}, {'graphs' if switch == 'on' else 'plain'}, rows: {count}"
+            found[name] = Counts(
+                kernels=kernels, launches=launches, waits=waits, copies=copies, replays=int(launches == 5)
+            )
+    assert found == COUNTS
 
 
 def test_4_bits_are_the_layers_of_the_language_model(report: Report) -> None:
