@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from pydantic import TypeAdapter
 
-from tests.pretend_cuda.report import Counts, FourBits, Guesses, Report
+from tests.pretend_cuda.report import Counts, FourBits, Report
 
 _ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -139,7 +139,9 @@ def test_a_picture_in_which_hardly_anything_changed_is_not_looked_at_again(repor
 
 def test_no_tokens_are_guessed_on_a_gpu(report: Report) -> None:
     """Whatever the setting says; on a processor, the same answer again takes fewer steps."""
-    assert report.guesses == Guesses(cpu=[8, 2], cuda=[8, 8])
+    first, again = report.guesses.cpu
+    assert again < first
+    assert report.guesses.cuda == [first, first]
 
 
 def test_a_step_is_the_same_for_100_tokens(report: Report) -> None:
