@@ -26,7 +26,7 @@ def mix(
     10.0, or in float32, the host waits to be told where the tokens of one end. transformers' `generate`
     chooses in the same way. Source: `_grouped_mm_cuda` in GroupedBlas.cpp of torch 2.10; for a prompt of
     128 tokens and single steps https://huggingface.co/datasets/docs-benchmarks/experts-backends: a GPU wrote
-    16 tokens in 499 ms instead of 774, and in 97 where the steps were graphs.
+    16 tokens in 499 ms instead of 774, and in 97 where steps were compiled and in graphs.
 
     Args:
         module: Experts of a layer.
