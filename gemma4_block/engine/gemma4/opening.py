@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gemma4_block.engine.family import SamplingDefaults, SpecialTokens
+from gemma4_block.engine.gemma4.blocked_tower import block_tower
 from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
 from gemma4_block.engine.gemma4.consistency import refuse_mixed_files
 from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
@@ -71,6 +72,7 @@ def open_gemma4(
         mix_on_gpu(module)
     elif not is_trained:
         pack_weights(module, choose_packing(read_processor_features() or {}))
+        block_tower(module)
     module.eval()
     vision = module.config.vision_config
     special_tokens = read_special_tokens(module, processor.tokenizer)
