@@ -1,7 +1,7 @@
-"""Take patches through the vision tower in blocks that stay in a core's cache; only attention sees them all."""
+"""Take patches through the vision tower on a CPU in blocks; only attention sees them all at once."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import nn
@@ -15,26 +15,29 @@ from transformers.models.gemma4.modeling_gemma4 import (
 from gemma4_block.engine.gemma4.frugal_norm import FrugalRMSNorm
 from gemma4_block.engine.gemma4.gelu_table import GeluTable
 
-# Of a block. Source: docs/measured.md.
-_MOST_ROWS: Final = 256
+# Of a block. In float32 MKL brings the weights into another layout for every product, so that more rows are
+# faster. Source: docs/measured.md.
+_MOST_ROWS: Final = 840
+_MOST_ROWS_FLOAT32: Final = 1280
 
 
 class BlockedLayer(Gemma4VisionEncoderLayer):
     """A layer of the tower that takes a block of patches from one product to the next.
 
-    What lies between two products is larger than a core's cache where all patches are taken at once, and
-    clips, norms and activations wait for memory. Rows do not depend on each other. In bfloat16 with AMX a product
-    of fewer rows may be added up in another order, so that a number in 15,000 is rounded otherwise.
+    What lies between two products of all patches at once is so large that every clip, norm and activation
+    waits for memory, which the system gives anew each time. Rows do not depend on each other; with AMX a
+    product of less than 840 rows may be added up in another order, so that a number in 15,000 is rounded
+    otherwise.
     """
 
     def forward(
         self,
         hidden_states: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        position_embeddings: Any = None,  # noqa: ANN401 - transformers names other types than it gives
         attention_mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        **options: Any,  # noqa: ANN401 - of transformers
-    ) -> torch.Tensor:
+        position_ids: Any = None,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         """Do as the base does with SDPA. Gradients do not pass.
 
         Args:
@@ -48,15 +51,16 @@ class BlockedLayer(Gemma4VisionEncoderLayer):
             As `hidden_states`.
 
         """
-        assert position_ids is not None, "the tower says where its patches are"
-        blocks = cut_evenly(hidden_states.shape[1], _MOST_ROWS)
+        most = _MOST_ROWS if hidden_states.dtype == torch.bfloat16 else _MOST_ROWS_FLOAT32
+        blocks = cut_evenly(hidden_states.shape[1], most)
+        if len(blocks) == 1:
+            return super().forward(
+                hidden_states, position_embeddings, attention_mask, position_ids, **options
+            )
         attention = self.self_attn
+        queries, keys, values = self._project(hidden_states, position_embeddings, position_ids, blocks)
         attended, _ = sdpa_attention_forward(
-            attention,
-            *self._project(hidden_states, position_embeddings, position_ids, blocks),
-            attention_mask,
-            scaling=attention.scaling,
-            **options,
+            attention, queries, keys, values, attention_mask, scaling=attention.scaling, **options
         )
         found = torch.empty_like(hidden_states)
         for rows in blocks:
@@ -71,7 +75,7 @@ class BlockedLayer(Gemma4VisionEncoderLayer):
         blocks: Sequence[slice],
     ) -> Sequence[torch.Tensor]:
         """Return queries, keys and values, each `(B, heads, patches, head_dim)`."""
-        attention, cos_sin = self.self_attn, position_embeddings
+        attention, (cos, sin) = self.self_attn, position_embeddings
         batch, patches, _ = hidden_states.shape
         heads, shared = attention.config.num_attention_heads, attention.config.num_key_value_heads
         found = [
@@ -88,8 +92,9 @@ class BlockedLayer(Gemma4VisionEncoderLayer):
             ):
                 states = norm(projection(normed).unflatten(-1, (-1, attention.head_dim)))
                 if place is not values:
-                    turns = (part[:, rows] for part in cos_sin)
-                    states = apply_multidimensional_rope(states, *turns, position_ids[:, rows])
+                    states = apply_multidimensional_rope(
+                        states, cos[:, rows], sin[:, rows], position_ids[:, rows]
+                    )
                 place[:, :, rows] = states.transpose(1, 2)
         return found
 
@@ -97,8 +102,8 @@ class BlockedLayer(Gemma4VisionEncoderLayer):
         """Return what the layer makes of one block, both `(B, rows, hidden)`."""
         hidden_states: torch.Tensor = self.self_attn.o_proj(attended)
         hidden_states = residual + self.post_attention_layernorm(hidden_states)
-        seen: torch.Tensor = self.mlp(self.pre_feedforward_layernorm(hidden_states))
-        return hidden_states + self.post_feedforward_layernorm(seen)
+        seen = self.mlp(self.pre_feedforward_layernorm(hidden_states))
+        return hidden_states + cast("torch.Tensor", self.post_feedforward_layernorm(seen))
 
 
 def block_tower(model: nn.Module) -> None:

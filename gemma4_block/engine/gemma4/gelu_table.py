@@ -1,4 +1,4 @@
-"""Look GELU up in bfloat16, of which there are 65,536 numbers: the same to the bit, and four times as fast."""
+"""Look GELU up in bfloat16, which has 65,536 numbers: the same to the bit, and four times as fast."""
 
 from typing import Final
 
@@ -34,4 +34,5 @@ class GeluTable(nn.Module):
 
 
 def _cut(states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    return states.view(-1).split(_LOOKED_UP)
+    cut: tuple[torch.Tensor, ...] = states.view(-1).split(_LOOKED_UP)
+    return cut
