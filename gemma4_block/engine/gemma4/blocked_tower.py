@@ -17,7 +17,7 @@ from gemma4_block.engine.gemma4.gelu_table import GeluTable
 
 # Of a block. In float32 MKL brings the weights into another layout for every product, so that more rows are
 # faster. Source: docs/measured.md.
-_MOST_ROWS: Final = 840
+_MOST_ROWS: Final = 512
 _MOST_ROWS_FLOAT32: Final = 1280
 
 
@@ -26,7 +26,7 @@ class BlockedLayer(Gemma4VisionEncoderLayer):
 
     What lies between two products of all patches at once is so large that every clip, norm and activation
     waits for memory, which the system gives anew each time. Rows do not depend on each other; with AMX a
-    product of less than 840 rows may be added up in another order, so that a number in 15,000 is rounded
+    product of few hundred rows may be added up in another order, so that a number in 15,000 is rounded
     otherwise.
     """
 
