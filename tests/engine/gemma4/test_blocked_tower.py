@@ -11,7 +11,7 @@ from gemma4_block.engine.gemma4.gelu_table import GeluTable
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from tests.engine.conftest import DEMO_CHECKPOINT
 
-# Patches of three blocks in bfloat16, and of two in float32.
+# Patches of five blocks in bfloat16, and of two in float32.
 SIDE = 48
 
 
