@@ -48,7 +48,7 @@ class Result:
         versions: Of the libraries.
         note: What a reader must know, such as that others used the machine too.
         rows: What was measured.
-        left_out: Rows that there was no time for.
+        left_out: Rows that there was no time for, and rows that failed.
 
     """
 
@@ -98,7 +98,7 @@ def write_result(lines: Sequence[str], left_out: Sequence[str], path: Path) -> R
 
     Args:
         lines: Of JSON: the machine's, and one for each row.
-        left_out: Rows that there was no time for.
+        left_out: Rows that there was no time for, and rows that failed.
         path: Of the file; its folder is made.
 
     Returns:

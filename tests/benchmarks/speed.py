@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     # Both are read when torch is imported, and by the server and the other children.
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    prepare_host_environment()
+    # The workflow of W9 names the directory of the demo's detector.
+    prepare_host_environment(allow_local_packages=True)
     from tests.benchmarks.cpu_engines import CpuEngines
     from tests.benchmarks.llama_process import LlamaBuild
     from tests.benchmarks.processors import find_processor_kind

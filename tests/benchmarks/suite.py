@@ -4,8 +4,9 @@ import json
 import math
 import os
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -94,7 +95,7 @@ class Schedule:
         seconds: Of all together.
 
     Attributes:
-        left_out: What there was no time for.
+        left_out: What there was no time for, and what failed.
 
     """
 
@@ -111,6 +112,15 @@ class Schedule:
                 self.left_out.append(f"{row} at {budget}")
             else:
                 yield row, budget, left / (len(self._cells) - place)
+
+    @contextmanager
+    def going_on(self, row: str, budget: ImageSeqLength) -> Iterator[None]:
+        """Print what fails and leave the row out, as nobody may be there to start the others again."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            traceback.print_exc()
+            self.left_out.append(f"{row} at {budget} ({type(error).__name__})")
 
 
 def plan(choice: Choice) -> Schedule:
@@ -151,8 +161,9 @@ def run_suite(choice: Choice, schedule: Schedule) -> Iterator[str]:
                 engines.pop("vllm", None)
             turns = Turns(most=choice.repeats, patience_s=share_s)
             bench = Bench(engines=engines, floors=floors, kind=machine.kind, turns=turns)
-            for report in _run(row, bench, budget, directory, choice):
-                yield report.to_line()
+            with schedule.going_on(row, budget):
+                for report in _run(row, bench, budget, directory, choice):
+                    yield report.to_line()
 
 
 def _run(row: str, bench: Bench, budget: ImageSeqLength, directory: Path, choice: Choice) -> Iterable[Report]:

@@ -33,7 +33,7 @@ def summarize(result: Result) -> Iterator[str]:
     reached = [goal["is_reached"] for row in result.rows for goal in row.goals]
     yield f"{sum(reached)} of {len(reached)} goals reached"
     if result.left_out:
-        yield _cut(f"no time for: {', '.join(result.left_out)}")
+        yield _cut(f"left out: {', '.join(result.left_out)}")
 
 
 def _describe_machine(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:

@@ -89,6 +89,21 @@ def test_what_there_is_no_time_for_is_named() -> None:
     assert schedule.left_out == ["W1 at 70", "W2 at 280"]
 
 
+def test_a_row_that_fails_is_left_out_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name says how, and stderr the rest."""
+    schedule = Schedule([("W9", 70), ("W10", 70)], 100)
+    begun = []
+    for row, budget, _ in schedule:
+        with schedule.going_on(row, budget):
+            begun.append(row)
+            if row == "W9":
+                raise ValueError("no detector")
+
+    assert begun == ["W9", "W10"]
+    assert schedule.left_out == ["W9 at 70 (ValueError)"]
+    assert "no detector" in capsys.readouterr().err
+
+
 def test_rows_that_no_budget_changes_run_once() -> None:
     """Loading and callers are timed at the first budget alone, in order; and W11 needs an engine."""
     choice = Choice(
@@ -140,7 +155,7 @@ def test_the_summary_of_all_rows_fits_a_screen(tmp_path: Path) -> None:
     assert lines[0].startswith("amx · Some Processor · bfloat16 · 1 thread(s) · torch 2.15.0")
     assert lines[2].split() == ["W1", "70", "2", "2.00", "1.50", "<", "1.6", "-", "-"]
     assert "16 callers: ours 20.0 answers a minute, p95 3.5 s; vllm 15.0" in lines[19]
-    assert lines[-2:] == ["18 of 36 goals reached", "no time for: W11 at 70"]
+    assert lines[-2:] == ["18 of 36 goals reached", "left out: W11 at 70"]
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
