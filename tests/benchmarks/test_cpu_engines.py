@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.benchmarks.cpu_engines import CASES, CpuEngines, find_converted, time_cpu_engines
+from tests.benchmarks.cpu_engines import CASES, CpuEngines, answers, find_converted, time_cpu_engines
 from tests.benchmarks.endless import build_endless
 from tests.benchmarks.floors import Floors
 from tests.benchmarks.llama_process import LlamaServer
@@ -71,6 +71,19 @@ def test_nothing_is_asked_twice() -> None:
     assert len(texts) == 3 * (1 + 8)
     assert len(set(texts[3:])) == 3 * 8
     assert len({image.tobytes() for _, images in drawn[6:9] for image in images}) == 3
+
+
+def test_an_engine_that_cannot_answer_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """One of the others, by name; ours is what the benchmark is about."""
+
+    def end() -> None:
+        raise RuntimeError("exit code -8")
+
+    assert answers("OpenVINO int8", lambda: None)
+    assert not answers("OpenVINO fp16", end)
+    assert capsys.readouterr().err == "OpenVINO fp16 is left out of W11: exit code -8\n"
+    with pytest.raises(RuntimeError, match="-8"):
+        answers("ours", end)
 
 
 def test_llama_gets_texts_and_the_same_pixels(server: Server) -> None:
