@@ -144,13 +144,14 @@ def _measure_moved(weights: WeightCounts, precision: Precision, machine: Machine
     """Return the bytes of layers that leave the pages of their files: rounded, or packed when first used."""
     language = weights.linear if machine.packing == "all" else 0
     tower = weights.tower if machine.packing != "none" else 0
+    rounded = weights.count_packed(precision.quantization) + weights.count_doubled(precision.quantization)
     match precision.quantization:
         case "int8":
-            rounded, packed = weights.linear + weights.table, tower
+            packed = tower
         case "int8_tower":
-            rounded, packed = weights.linear + weights.tower + weights.table, 0
+            packed = 0
         case _:
-            rounded, packed = 0, language + tower
+            packed = language + tower
     if precision.dtype != torch.bfloat16:
         packed = 0
     return rounded * torch.int8.itemsize + packed * precision.dtype.itemsize
