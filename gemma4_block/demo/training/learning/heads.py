@@ -65,14 +65,14 @@ class SoftTokenHeads(nn.Module):
                 truth.letter_orders.reshape(-1),
                 ignore_index=IGNORED,
             )
-        at_center = truth.is_center > 0
-        if bool(at_center.any()):
-            digits = self.box_digits(soft_tokens).float().reshape(-1, PATCHES, 4, 21)[at_center]
-            target = truth.box_digits[at_center]
-            edges = self.edges(soft_tokens).reshape(-1, PATCHES, 4, _PLACES)[at_center]
+        on_thing = truth.thing_orders != IGNORED
+        if bool(on_thing.any()):
+            digits = self.box_digits(soft_tokens).float().reshape(-1, PATCHES, 4, 21)[on_thing]
+            target = truth.box_digits[on_thing]
+            edges = self.edges(soft_tokens).reshape(-1, PATCHES, 4, _PLACES)[on_thing]
             found["thing_orders"] = functional.cross_entropy(
-                self.thing_orders(soft_tokens).float().reshape(-1, PATCHES, MAX_THINGS)[at_center],
-                truth.thing_orders[at_center],
+                self.thing_orders(soft_tokens).float().reshape(-1, PATCHES, MAX_THINGS)[on_thing],
+                truth.thing_orders[on_thing],
             )
             found["edges"] = _place_loss(edges, 10 * target[..., 0] + target[..., 1])
             found["hundreds"] = functional.cross_entropy(

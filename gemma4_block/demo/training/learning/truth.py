@@ -1,5 +1,6 @@
 """The truth about every soft token: what lies under each of its patches, and where boxes begin and end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,10 +33,11 @@ class Truth:
         colors: `(N, 4)` int64, of `COLORS` where a shape is, `IGNORED` elsewhere.
         chars: `(N, 4)` int64, 0 for none, then `CHARS`.
         is_center: `(N, 4)` float32, 1 where the middle of a thing lies in the patch.
-        box_digits: `(N, 4, 4, 2)` int64, at centres the hundreds and tens of y1, x1, y2, x2 (0-1000);
-            `IGNORED` elsewhere.
+        box_digits: `(N, 4, 4, 2)` int64, where a thing is, the hundreds and tens of its y1, x1, y2, x2
+            (0-1000); `IGNORED` elsewhere.
         letter_orders: `(N, 4)` int64, where a letter is, its number in the text from 0.
-        thing_orders: `(N, 4)` int64, at centres its number in reading order from 0; `IGNORED` else.
+        thing_orders: `(N, 4)` int64, where a thing is, its number in reading order from 0; `IGNORED`
+            elsewhere.
         places: `(N, 2)` float32, y and x of the soft token's own middle, 0 to 1 of the whole picture.
 
     """
@@ -63,17 +65,20 @@ def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
         + [IGNORED],
         dtype=np.int64,
     )
+    digits_of = np.array(
+        [_digits(scale_box_1000(picture, thing)) for thing in picture.things]
+        + [np.full((4, 2), IGNORED, dtype=np.int64)]
+    )
+    order_of = np.array([*range(len(picture.things)), IGNORED], dtype=np.int64)
     # The last entries stand for nobody, which is -1.
-    kinds, colors = kind_of[owners], color_of[owners]
+    kinds, colors, orders, box_digits = (of[owners] for of in (kind_of, color_of, order_of, digits_of))
     is_center = np.zeros((high, wide), dtype=np.float32)
-    box_digits = np.full((high, wide, 4, 2), IGNORED, dtype=np.int64)
-    orders = np.full((high, wide), IGNORED, dtype=np.int64)
-    for order, (thing, kind, color) in enumerate(zip(picture.things, kind_of, color_of, strict=False)):
-        row, column = _patch_of(thing.box_xyxy_px, height, width, high, wide)
-        kinds[row, column], colors[row, column], is_center[row, column] = kind, color, 1
-        box = np.array(scale_box_1000(picture, thing))
-        box_digits[row, column] = np.stack([box // 100, box // 10 % 10], axis=-1)
-        orders[row, column] = order
+    for order, thing in enumerate(picture.things):
+        middle = _patch_of(thing.box_xyxy_px, height, width, high, wide)
+        is_center[middle] = 1
+        # Of a thing that is smaller than a patch, nothing else may be seen.
+        kinds[middle], colors[middle] = kind_of[order], color_of[order]
+        orders[middle], box_digits[middle] = order, digits_of[order]
     letters = _find_letters(picture, high, wide)
     return Truth(
         kinds=_by_token(kinds, rows, columns),
@@ -111,6 +116,12 @@ def _find_letters(
         chars[inside] = chars[middle] = 1 + CHARS.index(letter.char)
         orders[inside] = orders[middle] = order if order < MOST_LETTERS else IGNORED
     return chars, orders
+
+
+def _digits(box_1000: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Return the hundreds and tens of each number of a box, `(4, 2)`."""
+    box = np.array(box_1000)
+    return np.stack([box // 100, box // 10 % 10], axis=-1)
 
 
 def _patch_of(
