@@ -132,7 +132,7 @@ def test_the_heads_learn_what_lies_under_soft_tokens() -> None:
     trainer = Trainer(Plan(warm_up_steps=1, learning_rate=5e-3), GemmaTokenizer())
     batch = build_batch(np.random.default_rng(0), 70, 4, 0.5)
     losses = [trainer.learn(batch) for _ in range(20)]
-    always = {"kinds", "colors", "centers", "thing_orders", "hundreds", "tens", "edges", "places"}
+    always = {"kinds", "colors", "centers", "thing_orders", "ranks", "hundreds", "tens", "edges", "places"}
     assert set(losses[0]) == always | {"chars", "letter_orders"}
     assert all(losses[-1][name] < 0.9 * loss for name, loss in losses[0].items())
 
@@ -214,7 +214,7 @@ def test_a_training_takes_heads_that_came_later(tmp_path: Path, tokenizer: Gemma
     before.learn(draw_batch(PLAN, tokenizer, 0))
     before.save(tmp_path / "last.pt")
     state = torch.load(tmp_path / "last.pt", weights_only=True)
-    later = {name for name in state["heads"] if name.startswith(("letter_orders.", "thing_orders."))}
+    later = {name for name in state["heads"] if name.startswith(("ranks.", "read_ranks."))}
     state["heads"] = {name: value for name, value in state["heads"].items() if name not in later}
     _, others = state["optimizers"]
     kept = len(others["param_groups"][0]["params"]) - len(later)
@@ -227,4 +227,4 @@ def test_a_training_takes_heads_that_came_later(tmp_path: Path, tokenizer: Gemma
     assert len(later) == 4
     assert torch.equal(after.heads.kinds.weight, before.heads.kinds.weight)
     losses = after.learn(draw_batch(PLAN, tokenizer, 1))
-    assert {"edges", "thing_orders"} <= set(losses)
+    assert {"edges", "ranks"} <= set(losses)

@@ -39,11 +39,23 @@ class SoftTokenHeads(nn.Module):
         # Letters and boxes are said one after the other: which comes when is easier to see than to find out.
         self.letter_orders = nn.Linear(width, PATCHES * MOST_LETTERS)
         self.thing_orders = nn.Linear(width, PATCHES * MAX_THINGS)
+        # How many there are of a kind is one more than the rank of its last.
+        self.ranks = nn.Linear(width, PATCHES * 3 * MAX_THINGS)
+        self.read_ranks = nn.Linear(width, PATCHES * 3 * MAX_THINGS)
         self.register_buffer("kind_weights", _rare_weights(KIND_COUNT), persistent=False)
         self.register_buffer("char_weights", _rare_weights(CHAR_COUNT), persistent=False)
 
-    def losses(self, soft_tokens: torch.Tensor, truth: Truth) -> dict[str, torch.Tensor]:
-        """Return the losses of `(N, width)` soft tokens against the truth about them, one for each head."""
+    def losses(
+        self, soft_tokens: torch.Tensor, truth: Truth, read: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Return the losses against the truth about soft tokens, one for each head.
+
+        Args:
+            soft_tokens: `(N, width)`, as the tower gives them.
+            truth: About them.
+            read: `(N, width)`, what the language model has made of them half way up, where it was asked.
+
+        """
         kinds = self.kinds(soft_tokens).float().reshape(-1, KIND_COUNT)
         chars = self.chars(soft_tokens).float().reshape(-1, CHAR_COUNT)
         colors = self.colors(soft_tokens).float().reshape(-1, COLOR_COUNT)
@@ -74,6 +86,10 @@ class SoftTokenHeads(nn.Module):
                 self.thing_orders(soft_tokens).float().reshape(-1, PATCHES, MAX_THINGS)[on_thing],
                 truth.thing_orders[on_thing],
             )
+            found["ranks"] = _rank_loss(self.ranks(soft_tokens), truth)
+            if read is not None:
+                normed = functional.rms_norm(read, read.shape[-1:])
+                found["read_ranks"] = _rank_loss(self.read_ranks(normed), truth)
             found["edges"] = _place_loss(edges, 10 * target[..., 0] + target[..., 1])
             found["hundreds"] = functional.cross_entropy(
                 digits[..., :11].reshape(-1, 11), target[..., 0].reshape(-1)
@@ -87,6 +103,12 @@ class SoftTokenHeads(nn.Module):
         weights = getattr(self, f"{which}_weights")
         assert isinstance(weights, torch.Tensor)
         return weights
+
+
+def _rank_loss(logits: torch.Tensor, truth: Truth) -> torch.Tensor:
+    return functional.cross_entropy(
+        logits.float().reshape(-1, MAX_THINGS), truth.ranks.reshape(-1), ignore_index=IGNORED
+    )
 
 
 def _place_loss(logits: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from gemma4_block.demo.training.learning.truth import IGNORED
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # A row takes no more questions once it has so many tokens of text; it may get longer by the last one.
-_ENOUGH_TEXT = 230
+_ENOUGH_TEXT = 330
 # Counts and coordinates are a few digits among many easy tokens, and the hardest to learn.
 _DIGIT_WEIGHT = 3.0
 
@@ -80,7 +80,7 @@ def pack_row(rng: np.random.Generator, picture: Picture, tokenizer: GemmaTokeniz
     parts = [(prefix, np.full(len(prefix), IGNORED), np.zeros(len(prefix), dtype=np.float32))]
     kinds: list[int] = []
     text_length = 0
-    for turn in ask(rng, picture, language, as_sentence=as_sentence):
+    for turn in ask(rng, picture, language, count=7, as_sentence=as_sentence):
         if text_length > _ENOUGH_TEXT:
             break
         question = _encode(tokenizer, f"{turn.question}<turn|>\n<|turn>model\n")

@@ -27,6 +27,8 @@ _CALIBRATION_PICTURES = 32
 _CALIBRATION_STREAM = 2**31
 _AVERAGE_DECAY = 0.998
 _HEADS_WEIGHT = 0.4
+# Of nine layers the last three read the keys of the two before them.
+_READ_LAYERS = 4
 
 
 class Trainer:
@@ -106,7 +108,7 @@ class Trainer:
     def _restore_heads(self, saved: dict[str, torch.Tensor]) -> None:
         """Take what was saved; heads that came later begin untrained."""
         missing, unexpected = self.heads.load_state_dict(saved, strict=False)
-        later = ("letter_orders.", "thing_orders.")
+        later = ("ranks.", "read_ranks.")
         assert not unexpected
         assert all(name.startswith(later) for name in missing)
 
@@ -146,12 +148,12 @@ class Trainer:
             pixels = batch.pixel_values.to(model.dtype)
             features = model.model.get_image_features(pixels, batch.image_position_ids)
             return self.heads.losses(torch.cat(features.pooler_output).float(), batch.truth)
-        logits, soft_tokens = _predict(model, batch)
+        logits, soft_tokens, read = _predict(model, batch)
         is_answer = batch.texts.labels != IGNORED
         losses = functional.cross_entropy(logits, batch.texts.labels[is_answer], reduction="none")
         weights = batch.texts.weights[is_answer]
         answers = (weights * losses).sum() / weights.sum()
-        return {**self.heads.losses(soft_tokens.float(), batch.truth), "answers": answers}
+        return {**self.heads.losses(soft_tokens.float(), batch.truth, read.float()), "answers": answers}
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -191,8 +193,13 @@ class Trainer:
             self.average[name].lerp_(value, 1 - decay)
 
 
-def _predict(model: "Gemma4ForConditionalGeneration", batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the logits `(N, vocabulary)` at all places of answers, and the soft tokens `(M, width)`."""
+def _predict(
+    model: "Gemma4ForConditionalGeneration", batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the logits `(N, vocabulary)` at all places of answers, and the soft tokens `(M, width)`.
+
+    The last is what the language model has made of the soft tokens, `(M, width)`, where its own keys end.
+    """
     assert batch.texts is not None
     outputs = model.model(
         input_ids=batch.texts.input_ids,
@@ -204,10 +211,13 @@ def _predict(model: "Gemma4ForConditionalGeneration", batch: Batch) -> tuple[tor
         },
         position_ids=batch.texts.position_ids,
         use_cache=False,
+        output_hidden_states=True,
     )
     logits = model.lm_head(outputs.last_hidden_state[batch.texts.labels != IGNORED]).float()
     text_config = model.config.text_config
     assert isinstance(text_config, Gemma4TextConfig)
     cap = text_config.final_logit_softcapping
     assert cap is not None
-    return torch.tanh(logits / cap) * cap, outputs.image_hidden_states
+    is_image = batch.texts.input_ids == model.config.image_token_id
+    read = outputs.hidden_states[_READ_LAYERS][is_image]
+    return torch.tanh(logits / cap) * cap, outputs.image_hidden_states, read

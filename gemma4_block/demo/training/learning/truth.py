@@ -10,7 +10,7 @@ import torch
 
 from gemma4_block.demo.scenes import COLORS
 from gemma4_block.demo.training.asking import KINDS, scale_box_1000
-from gemma4_block.demo.training.drawing import Picture
+from gemma4_block.demo.training.drawing import Picture, Thing
 from gemma4_block.demo.training.learning.architecture import POOLING_KERNEL_SIZE
 
 IGNORED: Final = -100
@@ -38,6 +38,8 @@ class Truth:
         letter_orders: `(N, 4)` int64, where a letter is, its number in the text from 0.
         thing_orders: `(N, 4)` int64, where a thing is, its number in reading order from 0; `IGNORED`
             elsewhere.
+        ranks: `(N, 4, 3)` int64, where a thing is, how many before it in reading order have its kind, its
+            colour and both, or its kind alone where it has no colour; `IGNORED` elsewhere.
         places: `(N, 2)` float32, y and x of the soft token's own middle, 0 to 1 of the whole picture.
 
     """
@@ -49,6 +51,7 @@ class Truth:
     box_digits: torch.Tensor
     letter_orders: torch.Tensor
     thing_orders: torch.Tensor
+    ranks: torch.Tensor
     places: torch.Tensor
 
 
@@ -70,15 +73,18 @@ def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
         + [np.full((4, 2), IGNORED, dtype=np.int64)]
     )
     order_of = np.array([*range(len(picture.things)), IGNORED], dtype=np.int64)
+    rank_of = np.array([*_find_ranks(picture.things), [IGNORED] * 3], dtype=np.int64)
     # The last entries stand for nobody, which is -1.
-    kinds, colors, orders, box_digits = (of[owners] for of in (kind_of, color_of, order_of, digits_of))
+    kinds, colors, orders, ranks, box_digits = (
+        of[owners] for of in (kind_of, color_of, order_of, rank_of, digits_of)
+    )
     is_center = np.zeros((high, wide), dtype=np.float32)
     for order, thing in enumerate(picture.things):
         middle = _patch_of(thing.box_xyxy_px, height, width, high, wide)
         is_center[middle] = 1
         # Of a thing that is smaller than a patch, nothing else may be seen.
         kinds[middle], colors[middle] = kind_of[order], color_of[order]
-        orders[middle], box_digits[middle] = order, digits_of[order]
+        orders[middle], ranks[middle], box_digits[middle] = order, rank_of[order], digits_of[order]
     letters = _find_letters(picture, high, wide)
     return Truth(
         kinds=_by_token(kinds, rows, columns),
@@ -88,6 +94,7 @@ def find_truth(picture: Picture, rows: int, columns: int) -> Truth:
         box_digits=_by_token(box_digits, rows, columns),
         letter_orders=_by_token(letters[1], rows, columns),
         thing_orders=_by_token(orders, rows, columns),
+        ranks=_by_token(ranks, rows, columns),
         places=_find_places(rows, columns),
     )
 
@@ -116,6 +123,18 @@ def _find_letters(
         chars[inside] = chars[middle] = 1 + CHARS.index(letter.char)
         orders[inside] = orders[middle] = order if order < MOST_LETTERS else IGNORED
     return chars, orders
+
+
+def _find_ranks(things: Sequence[Thing]) -> list[list[int]]:
+    ranks = []
+    for place, thing in enumerate(things):
+        before = things[:place]
+        ranks.append([
+            sum(other.kind == thing.kind for other in before),
+            IGNORED if thing.color is None else sum(other.color == thing.color for other in before),
+            sum((other.kind, other.color) == (thing.kind, thing.color) for other in before),
+        ])  # fmt: skip
+    return ranks
 
 
 def _digits(box_1000: Sequence[int]) -> npt.NDArray[np.int64]:
