@@ -93,3 +93,23 @@ def test_soft_tokens_know_their_own_place() -> None:
     )
     places = find_truth(picture, 2, 4).places
     assert places.tolist() == [[y, x] for y in (0.25, 0.75) for x in (0.125, 0.375, 0.625, 0.875)]
+
+
+def test_things_know_how_many_of_their_kind_come_before() -> None:
+    """Of four in a row: by kind, by colour and by both; a pictogram has a kind only."""
+    boxes = [(120 * place, 60, 120 * place + 60, 120) for place in range(4)]
+    looks = [("square", "red"), ("square", "blue"), ("cat", None), ("square", "red")]
+    owners = np.full((240, 480), -1, dtype=np.int16)
+    for place, (x1, y1, x2, y2) in enumerate(boxes):
+        owners[y1:y2, x1:x2] = place
+    picture = Picture(
+        image=np.zeros((240, 480, 3), np.uint8),
+        things=tuple(
+            Thing(kind=kind, color=color, box_xyxy_px=box)
+            for (kind, color), box in zip(looks, boxes, strict=True)
+        ),
+        owners=owners,
+    )
+    ranks = find_truth(picture, 4, 8).ranks
+    assert ranks[[8, 10, 12, 14], 0].tolist() == [[0, 0, 0], [1, 0, 0], [0, IGNORED, 0], [2, 1, 1]]
+    assert bool((ranks[[9, 11, 13, 15]] == IGNORED).all())
