@@ -1,6 +1,7 @@
 """Rows of tokens: what each token may see, where it stands, what is learnt and how much it counts."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,31 @@ def test_a_row_is_asked_about_until_it_has_enough_text(tokenizer: GemmaTokenizer
         assert 1 <= len(row.kinds) <= 7
         before_last = int(((row.turns > 0) & (row.turns < row.turns.max())).sum())
         assert before_last <= 330 or len(row.kinds) == 1
+
+
+def test_what_is_written_is_spelled_letter_by_letter(tokenizer: GemmaTokenizer) -> None:
+    """In readings, their thoughts, and in quotes."""
+    letters = ["w", "i", "n", "d", "o", "w", "\u2581", "7"]
+    seen = set()
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        picture = draw_picture(rng, Limits())
+        if picture.writing is None:
+            continue
+        picture = replace(picture, writing=replace(picture.writing, text="window 7"))
+        row = pack_row(rng, picture, tokenizer, 4)
+        tokens = tokenizer.convert_ids_to_tokens(row.ids.tolist())
+        for number, kind in enumerate(row.kinds, start=1):
+            own = [token for token, turn in zip(tokens, row.turns, strict=True) if turn == number]
+            answer = own[len(own) - own[::-1].index("model") :]
+            said = "".join(answer).replace("\u2581", " ")
+            if KINDS[kind] == "read":
+                assert answer.count("w") == 2 * said.count("window 7")
+                assert said.endswith("window 7<turn|>")
+            elif '"window 7"' in said:
+                place = len(answer) - 1 - answer[::-1].index("7")
+                assert answer[place - 7 : place + 1] == letters
+            else:
+                continue
+            seen.add(KINDS[kind])
+    assert seen >= {"read", "structured", "describe"}

@@ -14,14 +14,16 @@ import torch
 from transformers import GemmaTokenizer
 
 from gemma4_block.demo import phrases
-from gemma4_block.demo.training.asking import SENTENCE_SYSTEM_PROMPTS, Kind, Language, ask
-from gemma4_block.demo.training.drawing import Picture
+from gemma4_block.demo.training.asking import SENTENCE_SYSTEM_PROMPTS, Kind, Language, Turn, ask
+from gemma4_block.demo.training.drawing import Picture, Writing
 from gemma4_block.demo.training.learning.architecture import SLIDING_WINDOW
 from gemma4_block.demo.training.learning.truth import IGNORED
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # A row takes no more questions once it has so many tokens of text; it may get longer by the last one.
 _ENOUGH_TEXT = 330
+# Questions whose answers hold what is written, and no label that could be the same word.
+_READING: frozenset[Kind] = frozenset({"describe", "stray", "read", "structured"})
 # Counts and coordinates are a few digits among many easy tokens, and the hardest to learn.
 _DIGIT_WEIGHT = 3.0
 
@@ -84,8 +86,7 @@ def pack_row(rng: np.random.Generator, picture: Picture, tokenizer: GemmaTokeniz
         if text_length > _ENOUGH_TEXT:
             break
         question = _encode(tokenizer, f"{turn.question}<turn|>\n<|turn>model\n")
-        thought = f"<|channel>thought\n{turn.thought}<channel|>" if is_thinking else ""
-        answer = _encode(tokenizer, f"{thought}{turn.answer}<turn|>")
+        answer = _encode_answer(tokenizer, turn, picture.writing, is_thinking=is_thinking)
         tokens = np.concatenate([question, answer])
         target = np.full(len(tokens), IGNORED)
         weights = np.zeros(len(tokens), dtype=np.float32)
@@ -156,6 +157,35 @@ def _draw_manner(rng: np.random.Generator) -> tuple[Language, str, bool]:
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[int(rng.integers(len(choices)))]
+
+
+def _encode_answer(
+    tokenizer: GemmaTokenizer, turn: Turn, writing: Writing | None, *, is_thinking: bool
+) -> npt.NDArray[np.int64]:
+    written = writing.text if writing is not None and turn.kind in _READING else None
+    parts = [_spell(tokenizer, turn.answer, written), _encode(tokenizer, "<turn|>")]
+    if is_thinking:
+        thought = _spell(tokenizer, turn.thought, written)
+        parts = [_encode(tokenizer, "<|channel>thought\n"), thought, _encode(tokenizer, "<channel|>"), *parts]
+    return np.concatenate(parts)
+
+
+def _spell(tokenizer: GemmaTokenizer, said: str, written: str | None) -> npt.NDArray[np.int64]:
+    """Encode a part of an answer; what is written in the picture letter by letter, as it is seen there.
+
+    In longer pieces, which letters make up each of them would have to be learnt as well.
+    """
+    if written is None:
+        return _encode(tokenizer, said)
+    letters = np.asarray(
+        tokenizer.convert_tokens_to_ids(list(written.replace(" ", "\u2581"))), dtype=np.int64
+    )
+    if said == written:
+        return letters
+    before, quoted, after = said.rpartition(f'"{written}"')
+    if not quoted:
+        return _encode(tokenizer, said)
+    return np.concatenate([_encode(tokenizer, f'{before}"'), letters, _encode(tokenizer, f'"{after}')])
 
 
 def _encode(tokenizer: GemmaTokenizer, text: str) -> npt.NDArray[np.int64]:
