@@ -48,12 +48,15 @@ class SoftTokenHeads(nn.Module):
     def losses(
         self, soft_tokens: torch.Tensor, truth: Truth, read: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """Return the losses against the truth about soft tokens, one for each head.
+        """Compare what is read from soft tokens with the truth.
 
         Args:
             soft_tokens: `(N, width)`, as the tower gives them.
             truth: About them.
             read: `(N, width)`, what the language model has made of them half way up, where it was asked.
+
+        Returns:
+            The losses by head; of a head whose things are not in the pictures, none.
 
         """
         kinds = self.kinds(soft_tokens).float().reshape(-1, KIND_COUNT)
