@@ -99,6 +99,7 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped(
     whole = Trainer(PLAN, tokenizer)
     losses = [whole.learn(draw_batch(PLAN, tokenizer, step)) for step in range(4)]
     assert ["answers" in found for found in losses] == [False, False, True, True]
+    assert ["read_ranks" in found for found in losses] == [False, False, True, True]
 
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     for step in range(1, 5):

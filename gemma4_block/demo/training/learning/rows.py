@@ -20,6 +20,7 @@ from gemma4_block.demo.training.learning.architecture import SLIDING_WINDOW
 from gemma4_block.demo.training.learning.truth import IGNORED
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_MOST_QUESTIONS = 7
 # A row takes no more questions once it has so many tokens of text; it may get longer by the last one.
 _ENOUGH_TEXT = 330
 # Questions whose answers hold what is written, and no label that could be the same word.
@@ -82,7 +83,7 @@ def pack_row(rng: np.random.Generator, picture: Picture, tokenizer: GemmaTokeniz
     parts = [(prefix, np.full(len(prefix), IGNORED), np.zeros(len(prefix), dtype=np.float32))]
     kinds: list[int] = []
     text_length = 0
-    for turn in ask(rng, picture, language, count=7, as_sentence=as_sentence):
+    for turn in ask(rng, picture, language, count=_MOST_QUESTIONS, as_sentence=as_sentence):
         if text_length > _ENOUGH_TEXT:
             break
         question = _encode(tokenizer, f"{turn.question}<turn|>\n<|turn>model\n")
