@@ -6,18 +6,21 @@ import itertools
 import numpy as np
 import pytest
 
+from gemma4_block.demo.scenes import Scene, draw_scene
 from gemma4_block.demo.training.drawing import (
     COLORS,
     EVERYDAY_KINDS,
     SHAPE_KINDS,
     Limits,
     Picture,
+    composing,
     draw_picture,
 )
 from gemma4_block.demo.training.drawing.inks import distance, mix_ink, shade
 from gemma4_block.demo.training.drawing.lettering import HELD_OUT_FONTS, list_fonts, load_font, training_fonts
 from gemma4_block.demo.training.drawing.outlines import arc, box, ellipse, line
 from gemma4_block.demo.training.drawing.painting import Pose
+from gemma4_block.demo.training.drawing.picture import NOBODY
 from gemma4_block.demo.training.drawing.placing import WAYS
 
 
@@ -119,6 +122,24 @@ def test_the_easiest_pictures_hold_one_thing_on_a_light_background() -> None:
         assert len(picture.things) <= 1
         corners = picture.image[[0, 0, -1, -1], [0, -1, 0, -1]]
         assert picture.things or corners.min() >= 225
+
+
+def test_a_good_share_looks_as_the_examples_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes of the package's generator are among them, and each shape owns what it covers."""
+    drawn: list[Scene] = []
+
+    def draw_and_keep(rng: np.random.Generator) -> Scene:
+        drawn.append(draw_scene(rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(composing, "draw_scene", draw_and_keep)
+    pictures = draw_many(100)
+    assert 8 <= len(drawn) <= 35
+    for scene in drawn:
+        (picture,) = (one for one in pictures if one.image is scene.image)
+        assert [thing.label for thing in picture.things] == [shape.label for shape in scene.shapes]
+        is_ink = np.abs(scene.image.astype(int) - scene.image[0, 0]).sum(axis=-1) > 0
+        assert (is_ink | (picture.owners == NOBODY)).all()
 
 
 def test_what_is_written_is_what_is_said(pictures: list[Picture]) -> None:

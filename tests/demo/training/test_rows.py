@@ -31,7 +31,7 @@ def draw(seed: int) -> Picture:
 
 def pack(seed: int, tokenizer: GemmaTokenizer) -> Row:
     """Ask about the picture of a seed."""
-    return pack_row(np.random.default_rng(seed), draw(seed), tokenizer, 3)
+    return pack_row(np.random.default_rng((seed, 1)), draw(seed), tokenizer, 3)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_manners_come_up_as_they_are_asked(tokenizer: GemmaTokenizer) -> None:
     counted = [text for text in said if "number first, then one short sentence." in text]
     assert counted
     assert all("There are" in text or "There is 1" in text for text in counted)
-    assert any("rench" in text and "Une image vide." in text for text in said)
+    assert any("rench" in text and "cercle" in text for text in said)
     kinds = {kind for seed in range(150) for kind in pack(seed, tokenizer).kinds}
     assert kinds == set(range(len(KINDS)))
 

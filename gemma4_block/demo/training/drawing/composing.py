@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from gemma4_block.demo.scenes import Scene, draw_number, draw_scene
 from gemma4_block.demo.training.drawing.backgrounds import draw_background
 from gemma4_block.demo.training.drawing.inks import mix_any, stands_out
 from gemma4_block.demo.training.drawing.lettering import load_font, measure, training_fonts, write
-from gemma4_block.demo.training.drawing.picture import NOBODY, Picture, RgbImage, Thing, Writing
+from gemma4_block.demo.training.drawing.picture import NOBODY, Letter, Picture, RgbImage, Thing, Writing
 from gemma4_block.demo.training.drawing.placing import Placer
 from gemma4_block.demo.training.drawing.texts import draw_text
 
@@ -18,6 +19,11 @@ MAX_THINGS = 8
 _COUNT_ODDS = (0.06, 0.22, 0.17, 0.15, 0.13, 0.11, 0.07, 0.05, 0.04)
 # Letters lower than this share of the square root of the area are not legible at a budget of 70.
 _LEAST_LINE_HEIGHT = 0.115
+# Share of the pictures that look as the examples' do, which newcomers see first.
+_EXAMPLES = 0.22
+_EXAMPLE_DIFFICULTY = 0.15
+# How far a pixel of a scene is from its background, over all channels, where a shape lies.
+_LEAST_DISTANCE = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +41,7 @@ class Limits:
 
 
 def draw_picture(rng: Rng, limits: Limits) -> Picture:
-    """Draw a picture: things, a crop of one, words, or words beside things.
+    """Draw a picture: things, a crop of one, words, words beside things, or a scene of the examples.
 
     Args:
         rng: Source of every choice; the same state draws the same picture.
@@ -45,6 +51,8 @@ def draw_picture(rng: Rng, limits: Limits) -> Picture:
         The picture and the truth about it.
 
     """
+    if rng.random() < _EXAMPLES * limits.difficulty:
+        return _draw_example(rng, limits)
     choice = rng.random()
     if choice < 0.1:
         return _draw_crop(rng, limits)
@@ -53,6 +61,38 @@ def draw_picture(rng: Rng, limits: Limits) -> Picture:
     if choice < 0.36:
         return _draw_words(rng, limits, things=min(3, _draw_count(rng, limits.difficulty)))
     return _draw_things(rng, limits, _draw_count(rng, limits.difficulty))
+
+
+def _draw_example(rng: Rng, limits: Limits) -> Picture:
+    choice = rng.random()
+    if choice < 0.15:
+        return _draw_crop(rng, replace(limits, difficulty=_EXAMPLE_DIFFICULTY))
+    return _take_scene(draw_number(rng) if choice < 0.25 else draw_scene(rng))
+
+
+def _take_scene(scene: Scene) -> Picture:
+    """Add to a scene which shape each pixel shows."""
+    things = tuple(
+        Thing(kind=shape.kind, color=shape.color, box_xyxy_px=shape.box_xyxy_px) for shape in scene.shapes
+    )
+    owners: npt.NDArray[np.int16] = np.full(scene.image.shape[:2], NOBODY, dtype=np.int16)
+    # No shape reaches a corner, and no two boxes overlap.
+    is_ink = np.abs(scene.image.astype(np.int64) - scene.image[0, 0]).sum(axis=-1) > _LEAST_DISTANCE
+    for number, thing in enumerate(things):
+        x1, y1, x2, y2 = (round(edge) for edge in thing.box_xyxy_px)
+        owners[y1 : y2 + 1, x1 : x2 + 1][is_ink[y1 : y2 + 1, x1 : x2 + 1]] = number
+    if scene.number is None:
+        return Picture(image=scene.image, things=things, owners=owners)
+    # A number of thick lines may begin at the left and end beyond the right.
+    width = float(scene.image.shape[1])
+    letters = tuple(
+        Letter(char=str(digit.value), box_xyxy_px=(x1, y1, min(x2, width), y2))
+        for digit in scene.digits
+        for x1, y1, x2, y2 in [digit.box_xyxy_px]
+    )
+    return Picture(
+        image=scene.image, things=(), owners=owners, writing=Writing(text=scene.number, letters=letters)
+    )
 
 
 def _draw_count(rng: Rng, difficulty: float) -> int:
