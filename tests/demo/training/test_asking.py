@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gemma4_block.demo.training.asking import Turn, ask, describe, names
-from gemma4_block.demo.training.asking.classes import draw_classes, scale_box_1000
+from gemma4_block.demo.training.asking.classes import detect_turn, draw_classes, scale_box_1000
 from gemma4_block.demo.training.asking.counting import write_sentence
 from gemma4_block.demo.training.asking.outstanding import find_outstanding
 from gemma4_block.demo.training.asking.structures import draw_form
@@ -21,7 +21,7 @@ from gemma4_block.demo.training.drawing import (
     draw_picture,
 )
 from gemma4_block.json_schema import find_mismatch
-from gemma4_block.tasks import answer_schema
+from gemma4_block.tasks import answer_schema, object_detection
 from gemma4_block.tasks.classification import REST_NAMES
 
 
@@ -170,6 +170,26 @@ def test_one_class_of_several_is_often_asked_for(asked: list[tuple[Picture, Turn
     for _, turn in several:
         few += len({entry["label"] for entry in json.loads(turn.answer)}) == 1
     assert 0.2 < few / len(several) < 0.6
+
+
+def test_a_single_class_is_asked_for_whether_it_is_there_or_not() -> None:
+    """Many detections name one class only, and a third of these is of something that is not there."""
+    rng = np.random.default_rng(0)
+    before, after = object_detection.wording(["CLASS"]).split("CLASS")
+    asked = [detect_turn(rng, picture_of("red circle", "blue star", "dog")) for _ in range(400)]
+    alone = [turn for turn in asked if "," not in turn.question.removeprefix(before).removesuffix(after)]
+    assert 0.3 < len(alone) / 400 < 0.55
+    assert 0.2 < sum(turn.answer == "[]" for turn in alone) / len(alone) < 0.5
+
+
+def test_what_is_not_there_is_often_much_like_what_is() -> None:
+    """A red circle is asked for where a red square is."""
+    rng = np.random.default_rng(0)
+    shown = picture_of("red square", "red square")
+    drawn = [draw_classes(rng, shown, is_alone=True).by_name for _ in range(400)]
+    names = [name for one in drawn for name in one if name.count(" ") and name != "red square"]
+    near = [name for name in names if name.startswith("red ") or name.endswith(" square")]
+    assert len(near) / len(names) > 0.4
 
 
 def test_up_to_24_classes_are_asked_for() -> None:

@@ -16,6 +16,8 @@ Rng = np.random.Generator
 MOST_CLASSES = 24
 # Boxes are answered in steps of a hundredth of the side.
 BOX_STEP_1000 = 10
+# How often a single class is asked for, which a model that lists all it sees gets wrong.
+_ALONE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +40,9 @@ class Classes:
         return self.by_name.get(self.name(thing))
 
 
-def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: int | None = None) -> Classes:
+def draw_classes(
+    rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: int | None = None, is_alone: bool = False
+) -> Classes:
     """Choose classes to ask for: one or some of those that are there, and some that are not.
 
     Args:
@@ -46,6 +50,7 @@ def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: 
         picture: What is asked about.
         most: How many at most.
         only: How many of them are there; None leaves it open.
+        is_alone: Whether it is a single class, two in three times one that is there.
 
     Returns:
         At least one class.
@@ -55,12 +60,19 @@ def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: 
     name: Callable[[Thing], str] = (lambda thing: thing.kind) if by_kind else (lambda thing: thing.label)
     present = sorted({name(thing) for thing in picture.things})
     known = names.KINDS if by_kind else names.LABELS
+    if is_alone:
+        most, only = 1, int(rng.random() < 2 / 3)
     wanted = _draw_wanted(rng, present, only)
     absent = [other for other in known if other not in present]
     foreign = [other for other in names.FOREIGN if other not in present]
-    if rng.random() < 0.2:
+    near = [other for other in absent if {*other.split()} & {word for one in present for word in one.split()}]
+    choice = rng.random()
+    if choice < 0.2:
         # Things of another sort, as users have them.
         absent = [*absent[:: int(rng.integers(2, 6))], *foreign]
+    elif choice < 0.5 and near:
+        # A red circle is asked for where a red square is.
+        absent = near
     limit = max(0, most - len(wanted))
     extra = (
         int(rng.integers(0, min(limit, 4) + 1)) if rng.random() < 0.75 else int(rng.integers(0, limit + 1))
@@ -111,7 +123,7 @@ def scale_box_1000(picture: Picture, thing: Thing) -> list[int]:
 
 def detect_turn(rng: Rng, picture: Picture) -> Turn:
     """Ask where the objects of some classes are; the answer lists them in reading order."""
-    classes = draw_classes(rng, picture)
+    classes = draw_classes(rng, picture, is_alone=rng.random() < _ALONE)
     found = [(thing, classes.find(thing)) for thing in picture.things]
     entries = [
         {"box_2d": scale_box_1000(picture, thing), "label": name} for thing, name in found if name is not None

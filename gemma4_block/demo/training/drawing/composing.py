@@ -16,7 +16,7 @@ from gemma4_block.demo.training.drawing.texts import draw_text
 Rng = np.random.Generator
 
 MAX_THINGS = 8
-_COUNT_ODDS = (0.06, 0.22, 0.17, 0.15, 0.13, 0.11, 0.07, 0.05, 0.04)
+_COUNT_ODDS = (0.06, 0.19, 0.14, 0.13, 0.13, 0.12, 0.09, 0.07, 0.07)
 # Letters lower than this share of the square root of the area are not legible at a budget of 70.
 _LEAST_LINE_HEIGHT = 0.115
 # Share of the pictures that look as the examples' do, which newcomers see first.
@@ -56,9 +56,9 @@ def draw_picture(rng: Rng, limits: Limits) -> Picture:
     choice = rng.random()
     if choice < 0.1:
         return _draw_crop(rng, limits)
-    if choice < 0.27:
+    if choice < 0.32:
         return _draw_words(rng, limits, things=0)
-    if choice < 0.36:
+    if choice < 0.4:
         return _draw_words(rng, limits, things=min(3, _draw_count(rng, limits.difficulty)))
     return _draw_things(rng, limits, _draw_count(rng, limits.difficulty))
 

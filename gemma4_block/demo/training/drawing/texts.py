@@ -45,7 +45,7 @@ WORDS = tuple(
 
 
 def draw_text(rng: Rng) -> list[str]:
-    """Return a line to be written, sometimes two: words, numbers, codes, prices, letters without sense."""
+    """Return a line to be written, sometimes two: words, known or not, numbers, codes, letters."""
     if rng.random() < 0.16:
         return [_draw_line(rng), _draw_line(rng)]
     return [_draw_line(rng)]
@@ -53,13 +53,15 @@ def draw_text(rng: Rng) -> list[str]:
 
 def _draw_line(rng: Rng) -> str:
     choice = rng.random()
-    if choice < 0.42:
+    if choice < 0.3:
         return _draw_case(rng, _pick(rng, WORDS))
-    if choice < 0.5:
+    if choice < 0.38:
         return _draw_case(rng, f"{_pick(rng, WORDS)} {_pick(rng, WORDS)}")
-    if choice < 0.74:
+    if choice < 0.58:
+        return _draw_case(rng, _draw_unknown_word(rng))
+    if choice < 0.78:
         return _draw_number(rng)
-    if choice < 0.88:
+    if choice < 0.9:
         letters = "".join(_pick(rng, string.ascii_lowercase) for _ in range(int(rng.integers(2, 8))))
         return _draw_case(rng, letters)
     return _draw_code(rng)
@@ -71,9 +73,15 @@ def _pick(rng: Rng, choices: tuple[str, ...] | str) -> str:
 
 def _draw_case(rng: Rng, text: str) -> str:
     choice = rng.random()
-    if choice < 0.5:
+    if choice < 0.4:
         return text.upper()
-    return text.title() if choice < 0.75 else text
+    return text.title() if choice < 0.65 else text
+
+
+def _draw_unknown_word(rng: Rng) -> str:
+    """Join the halves of two words, so that most have to be read and cannot be guessed."""
+    first, second = _pick(rng, WORDS), _pick(rng, WORDS)
+    return first[: (len(first) + 1) // 2] + second[len(second) // 2 :]
 
 
 def _draw_number(rng: Rng) -> str:
