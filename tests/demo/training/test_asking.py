@@ -52,7 +52,7 @@ def asked() -> list[tuple[Picture, Turn]]:
     found = []
     for _ in range(400):
         picture = draw_picture(rng, Limits(unit_px=60))
-        found += [(picture, turn) for turn in ask(rng, picture)]
+        found += [(picture, turn) for turn in ask(rng, [picture])]
     return found
 
 
@@ -244,7 +244,7 @@ def test_people_are_persons() -> None:
     turns = [
         turn
         for _ in range(200)
-        for turn in ask(rng, picture)
+        for turn in ask(rng, [picture])
         if "people" in turn.question and turn.kind == "count"
     ]
     assert turns

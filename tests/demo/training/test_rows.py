@@ -10,7 +10,9 @@ import torch
 from transformers import GemmaTokenizer
 
 import gemma4_block.demo
+from gemma4_block.demo.training.asking import describe
 from gemma4_block.demo.training.drawing import Limits, Picture, draw_picture
+from gemma4_block.demo.training.learning.batches import build_batch
 from gemma4_block.demo.training.learning.rows import KINDS, Row, Texts, pack_row, stack_rows
 from gemma4_block.demo.training.learning.truth import IGNORED
 
@@ -31,7 +33,7 @@ def draw(seed: int) -> Picture:
 
 def pack(seed: int, tokenizer: GemmaTokenizer) -> Row:
     """Ask about the picture of a seed."""
-    return pack_row(np.random.default_rng((seed, 1)), draw(seed), tokenizer, 3)
+    return pack_row(np.random.default_rng((seed, 1)), [draw(seed)], tokenizer, [3])
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +103,40 @@ def test_digits_weigh_three_times_and_long_answers_less_a_token(
 
 def test_sliding_layers_look_back_512_places(tokenizer: GemmaTokenizer) -> None:
     """They see what full layers see, as far as it stands less than 512 positions before."""
-    row = pack_row(np.random.default_rng(0), draw(0), tokenizer, 560)
+    row = pack_row(np.random.default_rng(0), [draw(0)], tokenizer, [560])
     texts = stack_rows([row])
     start = question_starts(texts, 0)[0]
     full = texts.full_mask[0, 0, start].nonzero()[:, 0].tolist()
     near = texts.sliding_mask[0, 0, start].nonzero()[:, 0].tolist()
     assert full == list(range(start + 1))
     assert near == list(range(start - 511, start + 1))
+
+
+def test_two_pictures_are_asked_about_together(tokenizer: GemmaTokenizer) -> None:
+    """Both come before the questions, which count and describe the things of both."""
+    rng = np.random.default_rng(0)
+    drawn = [draw_picture(rng, Limits(unit_px=60)) for _ in range(40)]
+    few = [picture for picture in drawn if picture.writing is None and 0 < len(picture.things) < 3][:2]
+    rows = [pack_row(np.random.default_rng(seed), few, tokenizer, [3, 5]) for seed in range(30)]
+    for row in rows:
+        ids = row.ids.tolist()
+        assert ids.count(IMAGE_ID) == 8
+        assert row.turns[: len(ids) - ids[::-1].index(IMAGE_END_ID)].max() == 0
+    said = "".join(tokenizer.decode(row.ids) for row in rows)
+    assert describe(replace(few[0], things=(*few[0].things, *few[1].things))) in said
+    assert {KINDS[kind] for row in rows for kind in row.kinds} == {"describe", "count", "present", "sentence"}
+
+
+def test_pictures_that_follow_each_other_are_sometimes_asked_about_together(
+    tokenizer: GemmaTokenizer,
+) -> None:
+    """A tenth of the rows has two images; the soft tokens of all pictures have places in the rows."""
+    batch = build_batch(np.random.default_rng(1), 70, 60, 1.0, tokenizer)
+    assert batch.texts is not None
+    images = (batch.texts.input_ids == IMAGE_END_ID).sum(dim=1)
+    assert images.sum() == 60
+    assert 2 <= (images == 2).sum() <= 12
+    assert (batch.texts.input_ids == IMAGE_ID).sum() == batch.truth.kinds.shape[0]
 
 
 def test_manners_come_up_as_they_are_asked(tokenizer: GemmaTokenizer) -> None:
@@ -144,7 +173,7 @@ def test_what_is_written_is_spelled_letter_by_letter(tokenizer: GemmaTokenizer) 
         if picture.writing is None:
             continue
         picture = replace(picture, writing=replace(picture.writing, text="window 7"))
-        row = pack_row(rng, picture, tokenizer, 4)
+        row = pack_row(rng, [picture], tokenizer, [4])
         tokens = tokenizer.convert_ids_to_tokens(row.ids.tolist())
         for number, kind in enumerate(row.kinds, start=1):
             own = [token for token, turn in zip(tokens, row.turns, strict=True) if turn == number]

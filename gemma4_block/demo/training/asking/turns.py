@@ -1,6 +1,6 @@
 """Choose the questions about a picture."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -11,20 +11,23 @@ from gemma4_block.demo.training.asking.turn import Kind, Language, Turn
 from gemma4_block.demo.training.drawing import Picture
 from gemma4_block.tasks import text
 
+# What is asked about several pictures together.
+_ODDS_OF_SEVERAL: Mapping[Kind, float] = MappingProxyType({"describe": 1.0, "count": 1.5, "present": 1.5})
+
 
 def ask(
     rng: np.random.Generator,
-    picture: Picture,
+    pictures: Sequence[Picture],
     language: Language = "english",
     *,
     count: int = 5,
     as_sentence: bool = False,
 ) -> list[Turn]:
-    """Choose questions about a picture in varied wordings, with their answers.
+    """Choose questions about pictures in varied wordings, with their answers.
 
     Args:
         rng: Source of every choice.
-        picture: What is in the image.
+        pictures: One, or several that are asked about as if they were one; these have things only.
         language: Language of descriptions and of the names of colours and kinds.
         count: About how many questions.
         as_sentence: Whether the system prompt wants a sentence after a number.
@@ -33,14 +36,21 @@ def ask(
         The turns, each to be asked on its own.
 
     """
+    picture = pictures[0] if len(pictures) == 1 else _join(pictures)
     if as_sentence:
         return [counting.count_turn(rng, picture, as_sentence=True) for _ in range(count - 1)]
-    odds = _weigh(picture)
+    odds = _weigh(picture) if len(pictures) == 1 else _ODDS_OF_SEVERAL
     total = sum(odds.values())
     kinds = list(odds)
     drawn = rng.choice(len(kinds), size=count, p=[weight / total for weight in odds.values()])
     turns = [turn for place in drawn if (turn := _ASKERS[kinds[place]](rng, picture, language)) is not None]
     return [_maybe_as_question(rng, turn) for turn in turns]
+
+
+def _join(pictures: Sequence[Picture]) -> Picture:
+    """Return the first of them with the things of all, one picture after another."""
+    assert all(picture.writing is None for picture in pictures)
+    return replace(pictures[0], things=tuple(thing for picture in pictures for thing in picture.things))
 
 
 def _weigh(picture: Picture) -> dict[Kind, float]:

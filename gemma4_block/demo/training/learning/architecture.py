@@ -237,7 +237,7 @@ def _corpus(seed: int) -> Iterator[str]:
         # Small pictures are drawn faster, and nobody looks at them.
         picture = draw_picture(rng, Limits(unit_px=80))
         language: Language = "french" if rng.random() < 0.25 else "english"
-        for turn in ask(rng, picture, language, as_sentence=rng.random() < 0.1):
+        for turn in ask(rng, [picture], language, as_sentence=rng.random() < 0.1):
             # What is written in pictures is read letter by letter, so it teaches no longer pieces.
             yield from (turn.question,) if turn.kind == "read" else (turn.question, turn.answer, turn.thought)
     for prompt in (*phrases.FRENCH_SYSTEM_PROMPTS, *phrases.PLAIN_SYSTEM_PROMPTS, *SENTENCE_SYSTEM_PROMPTS):

@@ -1,12 +1,14 @@
 """Draw the pictures of a training step, with the truth about them and the questions."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from transformers import GemmaTokenizer
 
-from gemma4_block.demo.training.drawing import Limits, Picture, draw_picture
+from gemma4_block.demo.training.drawing import MAX_THINGS, Limits, Picture, draw_picture
 from gemma4_block.demo.training.learning.architecture import (
     IMAGE_SEQ_LENGTHS,
     PATCH_SIZE_PX,
@@ -21,6 +23,8 @@ _SOFT_TOKEN_PX = PATCH_SIZE_PX * POOLING_KERNEL_SIZE
 # How much larger or smaller than its budget a picture is drawn, and how large at most.
 _SCALES = (0.6, 1.8)
 _MOST_UNIT_PX = 760.0
+# How often a picture is asked about together with the next, where both have few things and no text.
+_PAIRS = 0.15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +36,7 @@ class Batch:
         pixel_values: `(B, P, 3 * patch**2)` float32, 0-1, zero-padded to the longest of the batch.
         image_position_ids: `(B, P, 2)` int64, x and y of each patch, -1 for padding.
         truth: Concatenated over the batch's soft tokens.
-        texts: The questions and answers.
+        texts: The questions and answers; a row is about one picture, or about two that follow each other.
 
     """
 
@@ -79,9 +83,10 @@ def build_batch(
         truths.append(find_truth(pictures[row], rows, columns))
     texts = None
     if tokenizer is not None:
+        lengths = [truth.kinds.shape[0] for truth in truths]
         packed = [
-            pack_row(rng, picture, tokenizer, truth.kinds.shape[0])
-            for picture, truth in zip(pictures, truths, strict=True)
+            pack_row(rng, pictures[start:end], tokenizer, lengths[start:end])
+            for start, end in itertools.pairwise(_draw_starts(rng, pictures))
         ]
         texts = stack_rows(packed)
     return Batch(
@@ -93,6 +98,21 @@ def build_batch(
         ),
         texts=texts,
     )
+
+
+def _draw_starts(rng: np.random.Generator, pictures: Sequence[Picture]) -> list[int]:
+    """Return where each row of pictures starts, and where the last one ends: most hold one, some two."""
+    starts = [0]
+    while starts[-1] < len(pictures):
+        two = pictures[starts[-1] : starts[-1] + 2]
+        is_pair = (
+            len(two) == 2
+            and all(picture.writing is None for picture in two)
+            and sum(len(picture.things) for picture in two) <= MAX_THINGS
+            and rng.random() < _PAIRS
+        )
+        starts.append(starts[-1] + (2 if is_pair else 1))
+    return starts
 
 
 def _draw(rng: np.random.Generator, image_seq_length: int, difficulty: float) -> Picture:

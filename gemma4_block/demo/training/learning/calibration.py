@@ -10,12 +10,12 @@ from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 from gemma4_block.demo.training.learning.batches import Batch
 
 # Share of the measured range added at either side, so that no picture like the measured ones is clipped.
-_MARGIN = 0.25
+_MARGIN = 0.5
 
 
 @torch.no_grad()
 def calibrate_clipped_linears(model: Gemma4ForConditionalGeneration, batches: Sequence[Batch]) -> None:
-    """Set the four bounds of every clipped linear layer a quarter wider than what batches send through it.
+    """Set the four bounds of every clipped linear layer half a range beyond what batches send through it.
 
     Args:
         model: Changed in place; its bounds must still be infinite, or they would hide what lies beyond.

@@ -1,4 +1,4 @@
-"""Pack a picture and its questions into one row of tokens.
+"""Pack a picture, or two, and its questions into one row of tokens.
 
 A mask lets every question see the picture and itself but no other question, and positions restart after the
 picture, so each is learnt exactly as it is asked later: alone.
@@ -67,27 +67,43 @@ class Row:
     positions: npt.NDArray[np.int64]
 
 
-def pack_row(rng: np.random.Generator, picture: Picture, tokenizer: GemmaTokenizer, soft_tokens: int) -> Row:
-    """Choose how a picture is asked about, and pack the questions behind it."""
+def pack_row(
+    rng: np.random.Generator,
+    pictures: Sequence[Picture],
+    tokenizer: GemmaTokenizer,
+    soft_tokens: Sequence[int],
+) -> Row:
+    """Choose how pictures are asked about together, mostly one, and pack the questions behind them.
+
+    Args:
+        rng: Source of every choice.
+        pictures: What is asked about.
+        tokenizer: Of the checkpoint.
+        soft_tokens: How many each of the pictures becomes.
+
+    Returns:
+        The row.
+
+    """
     is_thinking = rng.random() < 0.2
     language, system_prompt, as_sentence = _draw_manner(rng)
-    image = f"<|image>{'<|image|>' * soft_tokens}<image|>"
+    images = "".join(f"<|image>{'<|image|>' * count}<image|>" for count in soft_tokens)
     head = "<bos>"
     if system_prompt or is_thinking:
         head += f"<|turn>system\n{'<|think|>' if is_thinking else ''}"
         # A text between special tokens is tokenised on its own, as in the rendered template.
         head += f"\n{system_prompt}" if is_thinking else system_prompt
         head += "<turn|>\n"
-    prefix = _encode(tokenizer, f"{head}<|turn>user\n{image}")
+    prefix = _encode(tokenizer, f"{head}<|turn>user\n{images}")
     digits = tokenizer.convert_tokens_to_ids(list("0123456789"))
     parts = [(prefix, np.full(len(prefix), IGNORED), np.zeros(len(prefix), dtype=np.float32))]
     kinds: list[int] = []
     text_length = 0
-    for turn in ask(rng, picture, language, count=_MOST_QUESTIONS, as_sentence=as_sentence):
+    for turn in ask(rng, pictures, language, count=_MOST_QUESTIONS, as_sentence=as_sentence):
         if text_length > _ENOUGH_TEXT:
             break
         question = _encode(tokenizer, f"{turn.question}<turn|>\n<|turn>model\n")
-        answer = _encode_answer(tokenizer, turn, picture.writing, is_thinking=is_thinking)
+        answer = _encode_answer(tokenizer, turn, pictures[0].writing, is_thinking=is_thinking)
         tokens = np.concatenate([question, answer])
         target = np.full(len(tokens), IGNORED)
         weights = np.zeros(len(tokens), dtype=np.float32)
