@@ -206,26 +206,3 @@ def test_a_place_that_is_nearly_right_costs_little() -> None:
         for said in (50, 51, 54, 70)
     ]
     assert losses == pytest.approx([0.0, 0.222, 3.556, 88.889], abs=1e-3)
-
-
-@pytest.mark.slow
-def test_a_training_takes_heads_that_came_later(tmp_path: Path, tokenizer: GemmaTokenizer) -> None:
-    """They begin untrained; all else goes on where it was saved."""
-    before = Trainer(PLAN, tokenizer)
-    before.learn(draw_batch(PLAN, tokenizer, 0))
-    before.save(tmp_path / "last.pt")
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
-    later = {name for name in state["heads"] if name.startswith(("ranks.", "read_ranks."))}
-    state["heads"] = {name: value for name, value in state["heads"].items() if name not in later}
-    _, others = state["optimizers"]
-    kept = len(others["param_groups"][0]["params"]) - len(later)
-    others["param_groups"][0]["params"] = list(range(kept))
-    others["state"] = {place: value for place, value in others["state"].items() if place < kept}
-    torch.save(state, tmp_path / "last.pt")
-    after = Trainer(PLAN, tokenizer)
-    after.restore(tmp_path / "last.pt")
-
-    assert len(later) == 4
-    assert torch.equal(after.heads.kinds.weight, before.heads.kinds.weight)
-    losses = after.learn(draw_batch(PLAN, tokenizer, 1))
-    assert {"edges", "ranks"} <= set(losses)

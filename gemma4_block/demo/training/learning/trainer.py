@@ -97,20 +97,10 @@ class Trainer:
         self.step, self.end, self.decay_steps = state["step"], state["end"], state["decay_steps"]
         self.model.load_state_dict(state["model"])
         self._worker.take_weights()
-        self._restore_heads(state["heads"])
+        self.heads.load_state_dict(state["heads"])
         self.average = state["average"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            for group, own in zip(saved["param_groups"], optimizer.param_groups, strict=True):
-                # Heads that came later are the last, and begin without a history.
-                group["params"] = list(range(len(own["params"])))
             optimizer.load_state_dict(saved)
-
-    def _restore_heads(self, saved: dict[str, torch.Tensor]) -> None:
-        """Take what was saved; heads that came later begin untrained."""
-        missing, unexpected = self.heads.load_state_dict(saved, strict=False)
-        later = ("ranks.", "read_ranks.")
-        assert not unexpected
-        assert all(name.startswith(later) for name in missing)
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """Take one step; returns the losses of the heads, and of the answers where there are any."""
