@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from gemma4_block.demo.scenes import COLORS
 from gemma4_block.demo.training.asking import Turn, ask, describe, names
 from gemma4_block.demo.training.asking.classes import detect_turn, draw_classes, scale_box_1000
 from gemma4_block.demo.training.asking.counting import write_sentence
@@ -120,8 +121,8 @@ def test_a_number_first_then_a_sentence(count: int, expected: str) -> None:
 
 
 def test_no_foreign_class_is_ever_drawn() -> None:
-    """What stands for absent classes is neither a thing nor a label here, and each name comes once."""
-    assert not set(names.FOREIGN) & {*names.KINDS, *names.LABELS}
+    """What stands for absent classes is no thing, label or colour here, and each name comes once."""
+    assert not set(names.FOREIGN) & {*names.KINDS, *names.LABELS, *COLORS}
     assert len(set(names.FOREIGN)) == len(names.FOREIGN)
     assert len(names.LABELS) == 44
 
@@ -186,7 +187,7 @@ def test_what_is_not_there_is_often_much_like_what_is() -> None:
     """A red circle is asked for where a red square is."""
     rng = np.random.default_rng(0)
     shown = picture_of("red square", "red square")
-    drawn = [draw_classes(rng, shown, is_alone=True).by_name for _ in range(400)]
+    drawn = [draw_classes(rng, shown, most=1, only=0).by_name for _ in range(400)]
     names = [name for one in drawn for name in one if name.count(" ") and name != "red square"]
     near = [name for name in names if name.startswith("red ") or name.endswith(" square")]
     assert len(near) / len(names) > 0.4
@@ -195,7 +196,7 @@ def test_what_is_not_there_is_often_much_like_what_is() -> None:
 def test_up_to_24_classes_are_asked_for() -> None:
     """No more, and that many come up."""
     rng = np.random.default_rng(0)
-    counts = [len(draw_classes(rng, picture_of("red circle", "dog")).written) for _ in range(400)]
+    counts = [len(draw_classes(rng, picture_of("red circle", "dog")).written) for _ in range(2000)]
     assert max(counts) == 24
     assert min(counts) == 1
 
@@ -212,7 +213,7 @@ def test_a_class_that_fits_is_the_answer(asked: list[tuple[Picture, Turn]]) -> N
         there = [name for name in classes if _singular(name) in named]
         rest += answer in REST_NAMES
         assert there == ([] if answer in REST_NAMES else [answer])
-    assert rest > 20
+    assert rest > 10
 
 
 def test_classes_are_counted_each(asked: list[tuple[Picture, Turn]]) -> None:

@@ -40,9 +40,7 @@ class Classes:
         return self.by_name.get(self.name(thing))
 
 
-def draw_classes(
-    rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: int | None = None, is_alone: bool = False
-) -> Classes:
+def draw_classes(rng: Rng, picture: Picture, *, most: int = MOST_CLASSES, only: int | None = None) -> Classes:
     """Choose classes to ask for: one or some of those that are there, and some that are not.
 
     Args:
@@ -50,7 +48,6 @@ def draw_classes(
         picture: What is asked about.
         most: How many at most.
         only: How many of them are there; None leaves it open.
-        is_alone: Whether it is a single class, two in three times one that is there.
 
     Returns:
         At least one class.
@@ -60,8 +57,6 @@ def draw_classes(
     name: Callable[[Thing], str] = (lambda thing: thing.kind) if by_kind else (lambda thing: thing.label)
     present = sorted({name(thing) for thing in picture.things})
     known = names.KINDS if by_kind else names.LABELS
-    if is_alone:
-        most, only = 1, int(rng.random() < 2 / 3)
     wanted = _draw_wanted(rng, present, only)
     absent = [other for other in known if other not in present]
     foreign = [other for other in names.FOREIGN if other not in present]
@@ -123,7 +118,10 @@ def scale_box_1000(picture: Picture, thing: Thing) -> list[int]:
 
 def detect_turn(rng: Rng, picture: Picture) -> Turn:
     """Ask where the objects of some classes are; the answer lists them in reading order."""
-    classes = draw_classes(rng, picture, is_alone=rng.random() < _ALONE)
+    if rng.random() < _ALONE:
+        classes = draw_classes(rng, picture, most=1, only=int(rng.random() < 2 / 3))
+    else:
+        classes = draw_classes(rng, picture)
     found = [(thing, classes.find(thing)) for thing in picture.things]
     entries = [
         {"box_2d": scale_box_1000(picture, thing), "label": name} for thing, name in found if name is not None

@@ -14,7 +14,7 @@ FOREIGN = (
     "cube", "curtain", "cylinder", "desk", "diamond", "drill", "drum", "duck", "elephant", "fence", "flag",
     "fork", "fox", "frog", "glove", "goat", "guitar", "hammer", "hat", "heart", "helmet", "hexagon", "horse",
     "jacket", "ladder", "lamp", "laptop", "lemon", "lion", "lizard", "lock", "mirror", "motorcycle", "mouse",
-    "mushroom", "nail", "necklace", "onion", "orange", "oven", "owl", "painting", "pallet", "pants", "parcel",
+    "mushroom", "nail", "necklace", "onion", "oven", "owl", "painting", "pallet", "pants", "parcel",
     "pear", "pen", "pencil", "piano", "pig", "pillow", "pipe", "pizza", "potato", "rabbit", "ring", "river",
     "road", "rocket", "rose", "sandwich", "saw", "scissors", "screw", "shark", "sheep", "ship", "shirt",
     "shoe", "shovel", "skateboard", "snake", "sofa", "spider", "spoon", "suitcase", "sun", "sword", "table",
@@ -22,7 +22,7 @@ FOREIGN = (
     "wallet", "watch", "whale", "wolf", "zebra", "hard hat", "fire extinguisher", "stop sign",
     "traffic light", "pink circle", "black square", "white star", "gray triangle", "brown circle",
 )  # fmt: skip
-"""Classes that no picture of the training shows."""
+"""Classes that no picture of the training shows; none of them is a colour too, as an orange would be."""
 
 _FRENCH_COLOR = {
     "blue": "bleu", "green": "vert", "orange": "orange", "purple": "violet", "red": "rouge",
