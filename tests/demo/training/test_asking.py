@@ -22,7 +22,7 @@ from gemma4_block.demo.training.drawing import (
     draw_picture,
 )
 from gemma4_block.json_schema import find_mismatch
-from gemma4_block.tasks import answer_schema, object_detection
+from gemma4_block.tasks import answer_schema, name_images, object_detection
 from gemma4_block.tasks.classification import REST_NAMES
 
 
@@ -236,6 +236,16 @@ def test_counts_are_those_of_the_picture(asked: list[tuple[Picture, Turn]]) -> N
             assert turn.answer == str(len(picture.things))
         if re.search(r"(many|the|of) shapes", turn.question):
             assert turn.answer == str(sum(thing.is_shape for thing in picture.things))
+
+
+def test_images_are_named_as_the_block_names_them() -> None:
+    """Where there are several, mostly; alone, never."""
+    rng = np.random.default_rng(0)
+    one, other = picture_of("red circle"), picture_of("blue star", "red circle")
+    names = name_images("", 2)
+    several = [turn.question.startswith(names) for _ in range(200) for turn in ask(rng, [one, other])]
+    assert 0.5 < sum(several) / len(several) < 0.9
+    assert not any(turn.question.startswith("There ") for _ in range(50) for turn in ask(rng, [one]))
 
 
 def test_people_are_persons() -> None:

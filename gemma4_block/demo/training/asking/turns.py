@@ -9,7 +9,7 @@ import numpy as np
 from gemma4_block.demo.training.asking import classes, counting, describing, outstanding, structures
 from gemma4_block.demo.training.asking.turn import Kind, Language, Turn
 from gemma4_block.demo.training.drawing import Picture
-from gemma4_block.tasks import text
+from gemma4_block.tasks import name_images, text
 
 # What is asked about several pictures together.
 _ODDS_OF_SEVERAL: Mapping[Kind, float] = MappingProxyType({"describe": 1.0, "count": 1.5, "present": 1.5})
@@ -44,7 +44,8 @@ def ask(
     kinds = list(odds)
     drawn = rng.choice(len(kinds), size=count, p=[weight / total for weight in odds.values()])
     turns = [turn for place in drawn if (turn := _ASKERS[kinds[place]](rng, picture, language)) is not None]
-    return [_maybe_as_question(rng, turn) for turn in turns]
+    turns = [_maybe_as_question(rng, turn) for turn in turns]
+    return turns if len(pictures) == 1 else [_maybe_name_images(rng, turn, len(pictures)) for turn in turns]
 
 
 def _join(pictures: Sequence[Picture]) -> Picture:
@@ -104,3 +105,10 @@ def _maybe_as_question(rng: np.random.Generator, turn: Turn) -> Turn:
     if "JSON" in turn.question or rng.random() > 0.2:
         return turn
     return replace(turn, question=text.short_answer(turn.question))
+
+
+def _maybe_name_images(rng: np.random.Generator, turn: Turn, count: int) -> Turn:
+    """Mostly put the names of the images before a question about several, as the block does."""
+    if rng.random() > 0.7:
+        return turn
+    return replace(turn, question=name_images(turn.question, count))
