@@ -1,7 +1,9 @@
 """The Gemma 4 models that can be named by id: what they are, what they need and where they come from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,8 @@ class Variant:
 def _license(hub_id: str) -> str:
     return f"Apache-2.0; the terms are on the model card, https://huggingface.co/{hub_id}"
 
+
+_DEMO = Path(__file__).parent / "demo"
 
 # Parameters and 4-bit sizes. Source: the models built on the meta device with transformers 5.15.1;
 # tests/engine/test_architectures.py counts again. Context, licence, hub ids and "effective" sizes.
@@ -112,15 +116,16 @@ VARIANTS: tuple[Variant, ...] = (
     Variant(
         model_id="gemma-4-demo",
         hub_id=None,
-        directory=Path(__file__).parent / "demo" / "checkpoint",
+        directory=_DEMO / "checkpoint",
         title="Gemma 4 demo (embedded)",
-        description="A very small model of Gemma 4's architecture, trained on drawn scenes of coloured "
-        "shapes. It comes with this package, shows that everything works, and is of no use on photographs.",
-        parameters=3_449_328,
+        description="A very small model of Gemma 4's architecture, trained on drawings of coloured shapes, "
+        "everyday things and words. It comes with this package, shows that everything works, and is of no "
+        "use on photographs.",
+        parameters=5_903_504,
         nf4_gb=None,
         caution="gemma-4-demo knows drawn things only, and what it says about photographs is made up: take "
         "gemma-4-e2b-it or a larger one for those (gemma4-block pull gemma-4-e2b-it).",
-        why_whole="it takes 7 MB as it is, and what it can do was measured with whole weights only",
+        why_whole="it takes 12 MB as it is, and what it can do was measured with whole weights only",
         context_tokens=8_192,
         license="Apache-2.0; the terms are in this package's LICENSE",
     ),
@@ -128,6 +133,11 @@ VARIANTS: tuple[Variant, ...] = (
 """Every model with an id, smallest first, the embedded one last."""
 
 MODEL_IDS: tuple[str, ...] = tuple(variant.model_id for variant in VARIANTS)
+
+EMBEDDED_ADAPTERS: Mapping[str, Path] = MappingProxyType(
+    {f"gemma-4-demo-{name}": _DEMO / "adapters" / name for name in ("codes", "dutch")}
+)
+"""Adapters of the embedded model that come with this package, by id: where their files are."""
 
 MODEL_TYPES: tuple[str, ...] = ("gemma4", "gemma4_unified")
 """What config.json says of a Gemma 4 model. Source: the five variants' files."""
@@ -154,3 +164,15 @@ def find_named_variant(name: str) -> Variant | None:
     'gemma-4-e2b-it'
     """
     return _BY_ID.get(name) or _BY_HUB_ID.get(name)
+
+
+def find_embedded(name: str) -> Path | None:
+    """Return where the files are of a model or an adapter that comes with this package; None for others.
+
+    >>> find_embedded("gemma-4-demo-dutch").name
+    'dutch'
+    >>> find_embedded("gemma-4-e2b-it") is None
+    True
+    """
+    variant = find_variant(name)
+    return EMBEDDED_ADAPTERS.get(name) if variant is None else variant.directory

@@ -30,7 +30,7 @@ small vocabulary."""
 CONFIGS = Path(__file__).parent / "engine" / "configs"
 EMPTY_THOUGHT = "<|channel>thought\n<channel|>"
 SLIDING_WINDOW = 32
-VOCAB_SIZE = 1024
+VOCAB_SIZE = 1536
 # What build_tokenizer of the demo made; training it anew takes longer than all the rest.
 _DEMO_CHECKPOINT = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 

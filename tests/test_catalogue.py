@@ -46,7 +46,7 @@ def test_the_fetch_command_names_the_hub_repository(model_id: str, expected: str
         ("gemma-4-12b-it", 23.92),
         ("gemma-4-26b-a4b-it", 51.61),
         ("gemma-4-31b-it", 62.55),
-        ("gemma-4-demo", 0.007),
+        ("gemma-4-demo", 0.012),
     ],
 )
 def test_weights_take_two_bytes_a_parameter(model_id: str, expected: float) -> None:

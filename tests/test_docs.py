@@ -25,12 +25,13 @@ from typer.testing import CliRunner
 import gemma4_block
 from gemma4_block import contract, errors, tasks
 from gemma4_block.blocks import outputs
-from gemma4_block.catalogue import VARIANTS
+from gemma4_block.catalogue import EMBEDDED_ADAPTERS, VARIANTS
 from gemma4_block.cli import app
 from gemma4_block.cli.workflows import WorkflowRunner, load_example
 from gemma4_block.contract import GenerationConfig
-from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, hash_weights
+from gemma4_block.demo.evaluation.report import CHECKPOINT_DIRECTORY, SAVED_REPORT, Report, hash_weights
 from gemma4_block.demo.evaluation.scoring import Row as EvaluationRow
+from gemma4_block.demo.evaluation.tables import fill_page, write_markdown
 from gemma4_block.demo.scenes import draw_scene
 from gemma4_block.demo.training.adapters import ADAPTERS, draw_dataset
 from gemma4_block.engine.pool import EnginePool
@@ -46,7 +47,6 @@ from gemma4_block.vllm_server import (
     find_served_model,
     plan_launch,
 )
-from tests.miniatures import save_adapter
 from tests.parity.cases import find_cases
 
 if TYPE_CHECKING:
@@ -173,15 +173,16 @@ def test_the_workflow_that_detects_finds_what_is_drawn() -> None:
     assert sorted(row["boxes"].data["class_name"]) == found
 
 
-def test_the_workflow_with_an_adapter_runs(tmp_path: Path) -> None:
-    """The JSON block of docs/adapters.md runs as it stands where an adapter of that name is."""
+def test_the_workflow_with_an_adapter_runs() -> None:
+    """The JSON block of docs/adapters.md runs as it stands, and the adapter answers as the page says."""
     (workflow,) = json_blocks("docs/adapters.md")
-    save_adapter(CHECKPOINT_DIRECTORY, tmp_path / "codes", base_name="gemma-4-demo")
-    pool = EnginePool(Settings(model_roots=(tmp_path,)))
-    image = {"image": np.ascontiguousarray(draw_scene(np.random.default_rng(0)).image[..., ::-1])}
+    pool = EnginePool(Settings())
+    scene = draw_scene(np.random.default_rng(0), shape_count=2)
+    image = {"image": np.ascontiguousarray(scene.image[..., ::-1])}
     (row,) = WorkflowRunner(workflow, init_parameters={"gemma4_block.engine_provider": pool}).run(image)
-    assert row["answer"]
-    assert [status.adapters for status in pool.list_engines()] == [(tmp_path.resolve() / "codes",)]
+    assert row["answer"] == "1BS 1PS"
+    adapters = [adapter for status in pool.list_engines() for adapter in status.adapters]
+    assert adapters == [EMBEDDED_ADAPTERS["gemma-4-demo-codes"].resolve()]
     pool.close()
 
 
@@ -226,13 +227,6 @@ def environment_rows() -> list[str]:
     return rows
 
 
-def evaluation_rows() -> list[str]:
-    """Write the table of measured quality as the saved report says it."""
-    saved = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))["rows"]
-    rows = [EvaluationRow(**row) for row in saved]
-    return [f"| {row.name} | {row.value:.3f} | {row.demand} | {row.n} |" for row in rows]
-
-
 def error_rows() -> list[str]:
     """Write the rows of the table of errors."""
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
@@ -246,13 +240,12 @@ def error_rows() -> list[str]:
         ("output", output_rows),
         ("`model_version`", model_rows),
         ("variable", environment_rows),
-        ("measure", evaluation_rows),
         ("error", error_rows),
     ],
-    ids=["tasks", "outputs", "models", "variables", "quality", "errors"],
+    ids=["tasks", "outputs", "models", "variables", "errors"],
 )
 def test_a_table_is_the_code(heading: str, expected: Callable[[], list[str]]) -> None:
-    """What the code says of tasks, outputs, models, variables, quality and errors is not copied by hand."""
+    """What the code says of tasks, outputs, models, variables and errors is not copied by hand."""
     assert _table(heading) == expected()
 
 
@@ -312,7 +305,19 @@ def test_the_saved_report_is_of_the_shipped_weights() -> None:
     """Whoever ships another checkpoint judges it again."""
     report = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))
     assert report["weights_sha256"] == hash_weights(CHECKPOINT_DIRECTORY)
-    assert report["scenes"] == 300
+    assert (report["scenes"], report["pictures"]) == (300, 60)
+
+
+def test_the_page_of_the_demo_has_what_the_saved_report_measured() -> None:
+    """With the weights, all budgets, and what is missed."""
+    saved = json.loads(SAVED_REPORT.read_text(encoding="utf-8"))
+    parts = {
+        name: tuple(EvaluationRow(**row) for row in saved[name])
+        for name in ("rows", "weak_spots", "wide_rows")
+    }
+    measured = write_markdown(Report(**parts, duration_s=saved["duration_s"]), saved["weights_sha256"])
+    page = (ROOT / "docs" / "demo-model.md").read_text(encoding="utf-8")
+    assert fill_page(page, measured) == page
 
 
 def test_every_variable_exists() -> None:

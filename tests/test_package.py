@@ -32,9 +32,13 @@ def test_the_provider_is_registered_as_a_function() -> None:
 
 
 def test_the_wheel_brings_what_the_package_reads(wheel_paths: set[str]) -> None:
-    """The small model, the detector, the examples and the marker of types come with the code."""
+    """The small model, its adapters, the detector, the examples and the marker of types come along."""
     assert wheel_paths >= {
         "gemma4_block/cli/__init__.py",
+        "gemma4_block/demo/adapters/codes/adapter_config.json",
+        "gemma4_block/demo/adapters/codes/adapter_model.safetensors",
+        "gemma4_block/demo/adapters/dutch/adapter_config.json",
+        "gemma4_block/demo/adapters/dutch/adapter_model.safetensors",
         "gemma4_block/demo/checkpoint/chat_template.jinja",
         "gemma4_block/demo/checkpoint/config.json",
         "gemma4_block/demo/checkpoint/generation_config.json",
@@ -59,8 +63,12 @@ def test_the_wheel_leaves_the_developers_tools_out(wheel_paths: set[str]) -> Non
     """All modules are in it but for those that train and judge the demo model, and the tests."""
     modules = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("gemma4_block/**/*.py")}
     tools = {path for path in modules if re.match(r"gemma4_block/demo/(evaluation|training)/", path)}
-    assert {"gemma4_block/demo/evaluation/report.py", "gemma4_block/demo/training/trainer.py"} <= tools
-    assert {path for path in wheel_paths if path.endswith(".py")} == modules - tools
+    assert {
+        "gemma4_block/demo/evaluation/report.py",
+        "gemma4_block/demo/training/learning/trainer.py",
+    } <= tools
+    examples = {f"gemma4_block/workflow_examples/{path.name}" for path in ROOT.glob("workflow_examples/*.py")}
+    assert {path for path in wheel_paths if path.endswith(".py")} == (modules - tools) | examples
     assert [path for path in wheel_paths if "/evaluation/" in path or "/training/" in path] == []
 
 

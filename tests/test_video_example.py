@@ -220,7 +220,8 @@ def test_merged_motion_can_be_cropped_and_asked_about() -> None:
         "outputs": [{"type": "JsonField", "name": "answers", "selector": "$steps.gemma.output"}],
     }
     runner = WorkflowRunner(definition, init_parameters={})
-    frames: list[Frame] = [None, None, None, None, ("blue square", (160, 120))]
+    # A crop that a square fills would be a background.
+    frames: list[Frame] = [None, None, None, None, ("red circle", (160, 120))]
     answers = [runner.run({"image": draw(frame)})[0]["answers"] for frame in frames]
     named = [[json.loads(answer)["class_name"] for answer in frame] for frame in answers]
-    assert named == [[], [], [], [], ["blue square"]]
+    assert named == [[], [], [], [], ["red circle"]]

@@ -26,7 +26,7 @@ from gemma4_block.blocks._host import (
 from gemma4_block.blocks.fields import ImageSeqLengthChoice, KeepAliveChoice, read_text
 from gemma4_block.blocks.restrictions import declared_restrictions, restrictions_of_step
 from gemma4_block.blocks.step_manifest import StepManifest, other_names
-from gemma4_block.catalogue import MODEL_IDS, VARIANTS, find_variant
+from gemma4_block.catalogue import MODEL_IDS, VARIANTS, find_embedded
 from gemma4_block.contract import DEFAULT_MAX_NEW_TOKENS, Quantization
 from gemma4_block.fields import GenerationFields, check_classes, check_structure, resolve_generation
 from gemma4_block.tasks import TASKS, FieldName, Task, TaskType, check_inputs
@@ -270,8 +270,7 @@ class ModelStepManifest(StepManifest):
 
     def discover_dependent_resources(self) -> list[DependentResource]:
         """Return the weights that the step needs; the embedded model needs none."""
-        variant = find_variant(self.model_version)
-        if variant is not None and variant.directory is not None:
+        if find_embedded(self.model_version) is not None:
             return []
         # Our own pool loads it, so the host's model manager must not.
         return [

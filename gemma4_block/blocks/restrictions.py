@@ -10,7 +10,7 @@ from gemma4_block.blocks._host import (
     is_workflow_selector,
     unresolved_selector_problem,
 )
-from gemma4_block.catalogue import find_variant
+from gemma4_block.catalogue import find_embedded
 
 _NEEDS_THE_PLUGIN = RuntimeRestriction(
     code="third_party_plugin_not_loaded",
@@ -47,8 +47,7 @@ def restrictions_of_step(
     """
     step = f"$steps.{name}"
     declared: list[RuntimeRestriction] | Discovery[RuntimeRestriction]
-    variant = find_variant(model_version)
-    if variant is not None and variant.directory is not None:
+    if find_embedded(model_version) is not None:
         # The embedded model is small enough for any CPU.
         declared = [_NEEDS_THE_PLUGIN]
     elif is_workflow_selector(model_version):

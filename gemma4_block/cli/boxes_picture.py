@@ -32,7 +32,7 @@ def draw_boxes(image: RgbImage, detections: Detections) -> Image.Image:
     """
     picture = Image.fromarray(image)
     side = min(picture.size)
-    font = _load_font(max(_LEAST_LETTER_PX, side // _SIDE_PER_LETTER))
+    font = load_font(max(_LEAST_LETTER_PX, side // _SIDE_PER_LETTER))
     classes = list(dict.fromkeys(item.class_name for item in detections.items))
     draw = ImageDraw.Draw(picture)
     for item in detections.items:
@@ -77,7 +77,8 @@ def save_beside_others(picture: Image.Image, folder: Path, stem: str) -> Path:
     raise AssertionError("numbers do not end")
 
 
-def _load_font(size_px: int) -> ImageFont.FreeTypeFont:
+def load_font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Return a font that has the letters of most languages."""
     # Pillow's own font has no letters beyond ASCII.
     import matplotlib as mpl
 

@@ -1,10 +1,12 @@
-"""Draw the answer of every task into a picture, one picture a task."""
+"""Show the question and the answer of every task with a picture, one picture a task."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
+from gemma4_block.cli.question_picture import write_below
 from gemma4_block.cli.workflows import Specification, WorkflowRunner
 from gemma4_block.errors import ConfigurationError
 
@@ -31,6 +33,14 @@ class Exhibit:
     scene: "Scene"
     fields: Fields
 
+    @property
+    def question(self) -> str:
+        """The task and what it is given, for people."""
+        given = [
+            ", ".join(value) if isinstance(value, list) else str(value) for value in self.fields.values()
+        ]
+        return ": ".join([self.task_type, *given])
+
 
 def write_gallery(folder: Path, model_version: str, console: "Console") -> None:
     """Ask every task about a drawn picture, and write each answer into its picture.
@@ -44,7 +54,7 @@ def write_gallery(folder: Path, model_version: str, console: "Console") -> None:
         ConfigurationError: A picture cannot be written, or an image could not be asked about.
 
     """
-    import cv2
+    import numpy as np
     from rich.progress import track
 
     for exhibit in track(list(draw_exhibits()), description="asking", console=console):
@@ -53,46 +63,48 @@ def write_gallery(folder: Path, model_version: str, console: "Console") -> None:
         if row["error_status"]:
             raise ConfigurationError(f"{exhibit.task_type}: {row['error_message']}")
         path = folder / f"{exhibit.task_type}.png"
-        if not cv2.imwrite(str(path), row["picture"].numpy_image):
-            raise ConfigurationError(f"{path} cannot be written. Choose another --output.")
+        drawn = np.ascontiguousarray(row["picture"].numpy_image[..., ::-1])
+        written = [exhibit.question] if exhibit.task_type in _DRAWN else [exhibit.question, row["output"]]
+        try:
+            write_below(drawn, written).save(path)
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be written. Choose another --output.") from error
         console.print(f"{path}: {row['output']}", soft_wrap=True, highlight=False, markup=False)
 
 
 def draw_exhibits() -> Iterator[Exhibit]:
-    """Yield a picture and a question for every task."""
+    """Yield a picture and a question for every task.
+
+    No scene is chosen for its answer: each is the first one of so many shapes that the generator draws.
+    """
     import numpy as np
 
     from gemma4_block.demo.scenes import SHAPE_KINDS, draw_number, draw_scene
 
-    def draw(seed: int, shapes: int) -> "Scene":
-        return draw_scene(np.random.default_rng(seed), shape_count=shapes)
-
-    several, one = draw(3, 5), draw(11, 1)
-    labels = [*sorted({shape.label for shape in several.shapes}), "yellow star"]
-    three = ["green star", "yellow star", "blue square"]
+    one, two, three, five = (
+        draw_scene(np.random.default_rng(0), shape_count=shapes) for shapes in (1, 2, 3, 5)
+    )
+    labels = [*sorted({shape.label for shape in five.shapes}), "yellow star"]
     asked: tuple[tuple[str, Scene, Fields], ...] = (
-        ("unconstrained", several, {"prompt": "How many triangles are there?"}),
-        ("visual-question-answering", several, {"prompt": "Is there a red circle in the image?"}),
-        ("caption", draw(5, 2), {}),
-        ("detailed-caption", draw(6, 3), {}),
-        ("ocr", draw_number(np.random.default_rng(2), value=915), {}),
+        ("unconstrained", five, {"prompt": "How many stars are there?"}),
+        ("visual-question-answering", five, {"prompt": "Is there a red circle in the image?"}),
+        ("caption", two, {}),
+        ("detailed-caption", three, {}),
+        ("ocr", draw_number(np.random.default_rng(0)), {}),
         ("classification", one, {"classes": [f"{one.shapes[0].color} {kind}" for kind in SHAPE_KINDS]}),
-        ("multi-label-classification", several, {"classes": labels}),
-        ("object-detection", several, {"classes": labels}),
+        ("multi-label-classification", five, {"classes": labels}),
+        ("object-detection", five, {"classes": labels}),
         (
             "structured-answering",
-            several,
+            five,
             {
-                "prompt": f"Which of these classes are in the image: {', '.join(three)}?",
                 "output_structure": {
-                    "type": "object",
-                    "properties": {name: {"type": "boolean"} for name in three},
-                    "required": three,
-                    "additionalProperties": False,
-                },
+                    "shapes": "number of shapes",
+                    "has_yellow_star": "whether there is a yellow star",
+                }
             },
         ),
-        ("counting", several, {"classes": three}),
+        ("counting", five, {"classes": labels}),
     )
     for task_type, scene, fields in asked:
         yield Exhibit(task_type=task_type, scene=scene, fields=fields)
@@ -108,18 +120,14 @@ def workflow_of(exhibit: Exhibit, model_version: str) -> Specification:
         "model_version": model_version,
         **exhibit.fields,
     }
-    draw: Callable[[], list[dict[str, Any]]] = {
-        "object-detection": _draw_boxes,
-        "classification": _draw_classes,
-        "multi-label-classification": _draw_classes,
-    }.get(exhibit.task_type, _draw_text)
-    outputs = {"picture": "$steps.drawn.image"} | {
+    draw = _DRAWN.get(exhibit.task_type)
+    outputs = {"picture": "$inputs.image" if draw is None else "$steps.drawn.image"} | {
         name: f"$steps.gemma.{name}" for name in ("output", "error_status", "error_message")
     }
     return {
         "version": "1.0",
         "inputs": [{"type": "WorkflowImage", "name": "image"}],
-        "steps": [asking, *draw()],
+        "steps": [asking, *([] if draw is None else draw())],
         "outputs": [
             {"type": "JsonField", "name": name, "selector": selector} for name, selector in outputs.items()
         ],
@@ -167,19 +175,11 @@ def _draw_classes() -> list[dict[str, Any]]:
     ]
 
 
-def _draw_text() -> list[dict[str, Any]]:
-    return [
-        {
-            "type": "roboflow_core/text_display@v1",
-            "name": "drawn",
-            "image": "$inputs.image",
-            "text": "{{ $parameters.answer }}",
-            "text_parameters": {"answer": "$steps.gemma.output"},
-            "font_scale": 0.5,
-            "font_thickness": 1,
-            "padding": 6,
-            "anchor": "bottom_left",
-            "offset_x": 0,
-            "offset_y": 0,
-        }
-    ]
+_DRAWN: Final[Mapping[str, Callable[[], list[dict[str, Any]]]]] = MappingProxyType(
+    {
+        "object-detection": _draw_boxes,
+        "classification": _draw_classes,
+        "multi-label-classification": _draw_classes,
+    }
+)
+"""The steps that draw the answers of some tasks; others are written below the picture."""

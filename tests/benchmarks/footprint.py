@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from math import isqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -39,7 +40,6 @@ _PRECISIONS: tuple[tuple[str, Quantization], ...] = (
     ("float32", "none"),
     ("bfloat16", "int8"),
 )
-_SOFT_TOKEN_SIDE = 48
 _GB = 1e9
 
 
@@ -109,8 +109,8 @@ def measure(
         settings=settings,
     )
     rng = np.random.default_rng(0)
-    patch = _SOFT_TOKEN_SIDE if files.shape.patch == 3 * 16 * 16 else 24
-    side = int(budget**0.5) * patch
+    # A patch has three channels; both are squares.
+    side = int(budget**0.5) * isqrt(files.shape.patch // 3) * isqrt(files.shape.patches_per_token)
     before = read_memory()["VmRSS"]
     _forget_peak()
     options = LoadOptions(device=torch.device("cpu"), dtype=dtype, quantization=quantization)

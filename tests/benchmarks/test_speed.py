@@ -257,8 +257,8 @@ def test_what_a_question_makes_the_model_read_is_counted(floors: Floors) -> None
     found = [floors.read(one_question(0), budget)[0] for budget in (70, 280)]
 
     assert found == [
-        Reading(patches=567, soft_tokens=63, prefix=69, length=78),
-        Reading(patches=2394, soft_tokens=266, prefix=272, length=281),
+        Reading(patches=567, soft_tokens=63, prefix=69, length=79),
+        Reading(patches=2394, soft_tokens=266, prefix=272, length=282),
     ]
 
 

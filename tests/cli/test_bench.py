@@ -166,7 +166,7 @@ def test_the_budgets_reach_the_model(measure: Callable[..., dict[str, object]], 
     large = measure(pictures[0], "--image-seq-length", "280", "--max-new-tokens", "3")
 
     assert (small["output_tokens"], large["output_tokens"]) == (2, 3)
-    assert (small["image_seq_length"], large["image_seq_length"]) == (70, 280)
+    assert small["image_tokens"] <= 70 < large["image_tokens"]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

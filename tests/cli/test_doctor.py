@@ -292,7 +292,7 @@ def test_a_model_that_is_here_and_does_not_fit_is_a_warning() -> None:
     """Memory may be freed before it is loaded, so that it is no failure."""
     finding = examine_variant(variant("gemma-4-demo"), replace(CPU, free_bytes=1_000_000), Settings())
     assert finding.status == "WARN"
-    assert re.search(r"auto: bfloat16, needs 0\.\d\d GB, more than is free$", finding.text)
+    assert re.search(r"auto: bfloat16, needs \d\.\d\d GB, more than is free$", finding.text)
 
 
 def test_a_model_that_is_here_and_slow_is_a_warning() -> None:
@@ -334,7 +334,7 @@ def test_every_server_is_asked_what_it_can_do(
 
 
 def test_a_table_shows_the_memory_of_every_variant(examine: Callable[[], Report]) -> None:
-    """In each precision that it has, by budget; the demo was trained for one."""
+    """In each precision that it has, by budget; the demo was trained for three."""
     table = examine().table
     assert table[0].startswith("Memory that a model may take on cpu, in GB, by image_seq_length")
     assert table[2].split() == ["weights", "70", "140", "280", "560", "1120"]
@@ -349,7 +349,7 @@ def test_a_table_shows_the_memory_of_every_variant(examine: Callable[[], Report]
     sizes = [float(cell.rstrip("*")) for cell in whole[2:]]
     assert sizes[0] == 125.09
     assert sizes == sorted(set(sizes))
-    assert rows[-1][4:] == ["-", "-", "-", "-"]
+    assert [cell == "-" for cell in rows[-1][3:]] == [False, False, False, True, True]
 
 
 def test_needs_are_compared_with_what_is_free() -> None:
@@ -403,11 +403,9 @@ def test_a_program_reads_all_of_it(
             "directory": str(DEMO_CHECKPOINT),
         }
     ]
-    (need,) = [
-        one for one in told["memory"] if one["model_id"] == "gemma-4-demo" and one["dtype"] == "float32"
-    ]
-    assert need["image_seq_length"] == 70
-    assert need["needed_bytes"] > need["weights_bytes"] > 13_000_000
+    needs = [one for one in told["memory"] if one["model_id"] == "gemma-4-demo" and one["dtype"] == "float32"]
+    assert [need["image_seq_length"] for need in needs] == [70, 140, 280]
+    assert all(need["needed_bytes"] > need["weights_bytes"] > 23_000_000 for need in needs)
     assert {finding["subject"]: finding["status"] for finding in told["findings"]}["gone/1"] == "FAIL"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gemma4_block.catalogue import MODEL_IDS, find_variant
+from gemma4_block.catalogue import EMBEDDED_ADAPTERS, MODEL_IDS, find_variant
 from gemma4_block.contract import LocalModel
 from gemma4_block.engine.pool import find_reference
 from gemma4_block.errors import ModelNotFoundError
@@ -182,7 +182,7 @@ def test_the_table_shows_what_is_under_the_roots_too(tmp_path: Path) -> None:
         "where",
     ]
     rows = {line.split()[0]: line for line in lines}
-    assert list(rows) == [*MODEL_IDS, "cut", "mine", "plates/3"]
+    assert list(rows) == [*MODEL_IDS, *EMBEDDED_ADAPTERS, "cut", "mine", "plates/3"]
     assert rows["gemma-4-31b-it"].endswith("not here: gemma4-block pull gemma-4-31b-it")
     assert "cannot be loaded" in rows["cut"]
     assert "cut off: model.safetensors (1000 of " in rows["cut"]

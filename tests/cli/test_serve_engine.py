@@ -56,7 +56,7 @@ def test_command_and_map_are_printed(run: Run) -> None:
         (("--device", "tpu"), "--device is tpu. Use auto, cuda or cpu."),
         (("--dtype", "int4"), "--dtype is int4. Use auto, bfloat16 or float32."),
         (("--image-seq-length", "71"), "--image-seq-length is 71. Use 70, 140"),
-        (("--quantization", "nf4"), "it takes 7 MB as it is"),
+        (("--quantization", "nf4"), "it takes 12 MB as it is"),
         (("--key-env", "NOT_SET_ANYWHERE"), "--key-env cannot be used: the environment variable"),
         (("--host", "10.0.0.1"), "Name a variable with a key in --key-env"),
         (("--lora", "plates"), "Write NAME=DIRECTORY"),

@@ -1,4 +1,4 @@
-"""What the demo's two adapters learn from says what is drawn, in German and in codes."""
+"""What the demo's two adapters learn from says what is drawn, in Dutch and in codes."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from gemma4_block.demo.scenes import Color, Scene, Shape, ShapeKind, draw_number
 from gemma4_block.demo.training.adapters import (
     ADAPTERS,
     describe_in_codes,
-    describe_in_german,
+    describe_in_dutch,
     draw_dataset,
     translate,
 )
@@ -27,39 +27,40 @@ def _scene(*shapes: tuple[Color, ShapeKind]) -> Scene:
 
 
 @pytest.mark.parametrize(
-    ("shapes", "german", "codes"),
+    ("shapes", "dutch", "codes"),
     [
-        ((), "Ein leeres Bild.", "0"),
-        ((("red", "circle"),), "1 roter Kreis.", "1RC"),
-        ((("orange", "square"),), "1 oranges Quadrat.", "1OQ"),
-        ((("orange", "star"), ("orange", "star")), "2 orange Sterne.", "2OS"),
+        ((), "Een lege afbeelding.", "0"),
+        ((("red", "circle"),), "1 rode cirkel.", "1RC"),
+        ((("green", "square"),), "1 groen vierkant.", "1GQ"),
+        ((("orange", "square"),), "1 oranje vierkant.", "1OQ"),
+        ((("orange", "star"), ("orange", "star")), "2 oranje sterren.", "2OS"),
         (
             (("yellow", "triangle"), ("blue", "star"), ("blue", "star")),
-            "2 blaue Sterne, 1 gelbes Dreieck.",
+            "2 blauwe sterren, 1 gele driehoek.",
             "2BS 1YT",
         ),
     ],
-    ids=["nothing", "masculine", "neuter", "plural", "groups"],
+    ids=["nothing", "with an ending", "without", "one for both", "plural", "groups"],
 )
-def test_a_scene_is_told(shapes: tuple[tuple[Color, ShapeKind], ...], german: str, codes: str) -> None:
-    """With the endings that German has, and three signs a group."""
-    assert (describe_in_german(_scene(*shapes)), describe_in_codes(_scene(*shapes))) == (german, codes)
+def test_a_scene_is_told(shapes: tuple[tuple[Color, ShapeKind], ...], dutch: str, codes: str) -> None:
+    """With the endings that Dutch has, and three signs a group."""
+    assert (describe_in_dutch(_scene(*shapes)), describe_in_codes(_scene(*shapes))) == (dutch, codes)
 
 
 def test_a_number_is_told() -> None:
     """It stands alone in its picture."""
     scene = draw_number(np.random.default_rng(0))
 
-    assert describe_in_german(scene) == f"Die Zahl {scene.number}."
+    assert describe_in_dutch(scene) == f"Het getal {scene.number}."
     assert describe_in_codes(scene) == f"N{scene.number}"
 
 
 @pytest.mark.parametrize(
-    ("answer", "german"), [("yes", "ja"), ("red", "rot"), ("star", "Stern"), ("3", "3"), ("[]", "[]")]
+    ("answer", "dutch"), [("yes", "ja"), ("red", "rood"), ("star", "ster"), ("3", "3"), ("[]", "[]")]
 )
-def test_words_are_translated_and_nothing_else(answer: str, german: str) -> None:
+def test_words_are_translated_and_nothing_else(answer: str, dutch: str) -> None:
     """Numbers and JSON are read by other steps."""
-    assert translate(answer) == german
+    assert translate(answer) == dutch
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -68,7 +69,7 @@ def test_a_dataset_is_one_that_can_be_learnt(name: str, tmp_path: Path) -> None:
     draw_dataset(tmp_path, ADAPTERS[name], scenes={"train": 8, "valid": 4})
     dataset = read_dataset(tmp_path)
 
-    assert (len(dataset.train), len(dataset.valid)) == (32, 16)
+    assert (len(dataset.train), len(dataset.valid)) == (16, 8)
     boxes = [json.loads(example.suffix) for example in dataset.train if "box_2d" in example.prefix]
     assert all({"box_2d", "label"} == set(box) for found in boxes for box in found)
     told = {dialogue.describe(_scene()), "An empty image."}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoProcessor
 
 import gemma4_block.demo
-from gemma4_block.demo.training.architecture import build_config
+from gemma4_block.demo.training.learning.architecture import build_config
 
 CHECKPOINT_DIRECTORY = Path(gemma4_block.demo.__file__).parent / "checkpoint"
 
@@ -42,8 +42,8 @@ def test_the_files_are_those_of_a_hugging_face_checkpoint() -> None:
 
 
 def test_it_is_small_enough_to_ship() -> None:
-    """All files together take at most 16 MB."""
-    assert sum(path.stat().st_size for path in CHECKPOINT_DIRECTORY.iterdir()) <= 16_000_000
+    """All files together take at most 12 MB."""
+    assert sum(path.stat().st_size for path in CHECKPOINT_DIRECTORY.iterdir()) <= 12_000_000
 
 
 def test_the_config_has_the_features_of_the_small_gemma_4_models() -> None:
@@ -54,14 +54,14 @@ def test_the_config_has_the_features_of_the_small_gemma_4_models() -> None:
     assert config["architectures"] == ["Gemma4ForConditionalGeneration"]
     assert config["dtype"] == "bfloat16"
     assert text["hidden_size_per_layer_input"] == 16
-    assert text["num_kv_shared_layers"] == 2
-    assert text["layer_types"] == ["sliding_attention", "sliding_attention", "full_attention"] * 2
+    assert text["num_kv_shared_layers"] == 3
+    assert text["layer_types"] == ["sliding_attention", "sliding_attention", "full_attention"] * 3
     assert text["final_logit_softcapping"] == 30.0
     assert text["head_dim"] == 32
-    assert text["per_layer_config"] == {"2": {"head_dim": 64}, "5": {"head_dim": 64}}
+    assert text["per_layer_config"] == {layer: {"head_dim": 64} for layer in ("2", "5", "8")}
     assert text["rope_parameters"]["full_attention"]["rope_type"] == "proportional"
     assert vision["use_clipped_linears"] is True
-    assert config["trained_image_seq_lengths"] == [70]
+    assert config["trained_image_seq_lengths"] == [70, 140, 280]
 
 
 def test_the_config_is_what_the_trainer_builds() -> None:
@@ -85,9 +85,9 @@ def test_the_weights_are_bfloat16_and_finite(tensors: dict[str, torch.Tensor]) -
 
 
 def test_the_tower_clamps_with_finite_bounds(tensors: dict[str, torch.Tensor]) -> None:
-    """Each of the 28 linear layers of the tower has four measured bounds, as in Google's checkpoints."""
+    """Each of the 42 linear layers of the tower has four measured bounds, as in Google's checkpoints."""
     bounds = [tensor for name, tensor in tensors.items() if name.endswith(("_min", "_max"))]
-    assert len(bounds) == 4 * 28
+    assert len(bounds) == 4 * 42
     assert all(bool(bound.isfinite()) for bound in bounds)
 
 

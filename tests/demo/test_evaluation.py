@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gemma4_block.contract import LocalModel
+from gemma4_block.contract import ImageSeqLength, LocalModel
 from gemma4_block.demo import phrases
 from gemma4_block.demo.evaluation.judges import UNTRAINED_QUESTIONS
 from gemma4_block.demo.evaluation.report import (
@@ -88,6 +88,20 @@ def test_every_row_is_asked_and_scored() -> None:
     assert sum(prompt.system == "Answer in French." for prompt, _ in engine.asked) == 6
 
 
+def test_all_is_asked_at_each_budget() -> None:
+    """The same questions about the same scenes, as far as the checkpoint claims the budget."""
+    engine = OneAnswerEngine("[]", (70, 280))
+    report = evaluate(engine, scene_count=3, picture_count=0, budgets=(70, 140, 280), seed=1)
+    half = len(engine.asked) // 2
+    assert [prompt.image_seq_length for prompt, _ in engine.asked] == [70] * half + [280] * half
+    assert [prompt.text for prompt, _ in engine.asked[:half]] == [
+        prompt.text for prompt, _ in engine.asked[half:]
+    ]
+    names = [row.name for row in report.rows]
+    assert names[: len(names) // 2] == names[len(names) // 2 :]
+    assert {row.budget for row in (*report.rows, *report.weak_spots)} == {70, 280}
+
+
 def test_questions_have_the_trained_wording() -> None:
     """The questions that have targets are asked as training asks them."""
     engine = OneAnswerEngine("2")
@@ -126,11 +140,12 @@ def test_thinking_may_cost_five_points() -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_checkpoint_sees() -> None:
+@pytest.mark.parametrize("budget", [70, 280])
+def test_the_shipped_checkpoint_sees(budget: ImageSeqLength) -> None:
     """Twenty held-out scenes are enough to tell a trained checkpoint from a broken one."""
     engine = load_local(
         LocalModel(directory=CHECKPOINT_DIRECTORY, quantization="none"), Settings(max_batch_size=32)
     )
-    measured = values(evaluate(engine, scene_count=20, picture_count=0))
+    measured = values(evaluate(engine, scene_count=20, picture_count=0, budgets=(budget,)))
     missed = {name: measured[name] for name, floor in FLOORS.items() if measured[name] < floor}
     assert missed == {}

@@ -151,7 +151,7 @@ def test_text_is_read(model: Gemma4HF) -> None:
     ("schema", "prompt", "expected"),
     [
         ({"star": {"type": "boolean"}}, "Is there a star?", {"star": True}),
-        ({"type": "boolean"}, "Is there a circle?", False),
+        ({"type": "boolean"}, "Is there a red circle?", False),
     ],
 )
 def test_facts_come_in_the_form_asked_for(

@@ -135,11 +135,18 @@ print(once == dict(REGISTERED_MODELS))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [[], [str(DEMO_CHECKPOINT), "picture.png"]], ids=["demo", "a picture"])
-def test_the_script_of_the_documentation_counts(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param([], "2. There are 2 backpacks.", id="demo"),
+        pytest.param([str(DEMO_CHECKPOINT), "picture.png"], "0. There are no backpacks.", id="a picture"),
+    ],
+)
+def test_the_script_of_the_documentation_counts(tmp_path: Path, arguments: list[str], expected: str) -> None:
     """`count_backpacks` runs as it is written, and with a package and a picture of one's own."""
     scripts = re.findall(r"```python\n(# count_backpacks.*?)```", PYTHON_PAGE.read_text("utf-8"), re.DOTALL)
     assert len(scripts) == 1
-    (tmp_path / "gemma4_block").symlink_to(ROOT / "gemma4_block")
+    for name in ("gemma4_block", "workflow_examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
     start = f"import sys\nsys.argv = {['count_backpacks.py', *arguments]!r}\n"
-    assert run(start + scripts[0], tmp_path) == ["2"]
+    assert run(start + scripts[0], tmp_path) == [expected]

@@ -25,7 +25,7 @@ from gemma4_block.demo.evaluation.report import (
     hash_weights,
 )
 from gemma4_block.demo.evaluation.scoring import Row
-from gemma4_block.demo.evaluation.tables import list_missed, list_worse, write_markdown
+from gemma4_block.demo.evaluation.tables import fill_page, list_missed, list_worse, write_markdown
 from gemma4_block.demo.evaluation.wide import BUDGETS
 from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Settings
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quantization", choices=("none", "int8", "int8_tower"), default="none")
     parser.add_argument("--save", type=Path, help="also write the line of JSON here")
     parser.add_argument("--markdown", type=Path, help="also write the tables here, as Markdown")
+    parser.add_argument("--fill", type=Path, help="also put the tables into this page, as docs/demo-model.md")
     options = parser.parse_args(arguments)
     settings = Settings(max_batch_size=_BATCH_SIZE, dtype=options.dtype, device="cpu")
     engine = load_local(LocalModel(directory=options.checkpoint, quantization=options.quantization), settings)
@@ -93,8 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(found, soft_wrap=True, highlight=False, markup=False)
     if options.save is not None:
         options.save.write_text(f"{found}\n", encoding="utf-8")
+    measured = write_markdown(report, weights_sha256)
     if options.markdown is not None:
-        options.markdown.write_text(write_markdown(report, weights_sha256), encoding="utf-8")
+        options.markdown.write_text(measured, encoding="utf-8")
+    if options.fill is not None:
+        page = options.fill.read_text(encoding="utf-8")
+        options.fill.write_text(fill_page(page, measured), encoding="utf-8")
 
 
 def _table(title: str, rows: Sequence[Row]) -> Table:

@@ -1,17 +1,65 @@
 """Ask a checkpoint through the tasks, as a workflow does."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Event
 
-from gemma4_block.contract import Answer, Engine, GenerationConfig
+from gemma4_block.contract import (
+    Answer,
+    Capabilities,
+    Engine,
+    GenerationConfig,
+    ImageSeqLength,
+    Prompt,
+)
 from gemma4_block.demo.evaluation.cases import true_box
 from gemma4_block.demo.evaluation.scoring import LabelledBox, match_boxes
 from gemma4_block.demo.scenes import Scene
-from gemma4_block.errors import AnswerError
+from gemma4_block.errors import AnswerError, PromptError
 from gemma4_block.tasks import TASKS, Detections, Predictions, Result, TaskRequest, TaskType
 
 # The longest true answers about scenes are 5 boxes and 7 classes.
 _MAX_NEW_TOKENS = 192
+
+
+class AtBudget:
+    """An engine that is asked about each image at one budget.
+
+    Args:
+        engine: Who answers.
+        image_seq_length: The budget.
+
+    """
+
+    def __init__(self, engine: Engine, image_seq_length: ImageSeqLength) -> None:
+        self._engine = engine
+        self._image_seq_length = image_seq_length
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the engine, with the one budget."""
+        return replace(self._engine.capabilities, image_seq_lengths=(self._image_seq_length,))
+
+    @property
+    def nbytes(self) -> int:
+        """What the engine takes."""
+        return self._engine.nbytes
+
+    def answer(
+        self,
+        prompts: Sequence[Prompt],
+        generation: GenerationConfig,
+        *,
+        deadline: float | None = None,
+        cancelled: Event | None = None,
+    ) -> list[Answer | PromptError]:
+        """Ask the engine, at the budget whatever a prompt says."""
+        fixed = [replace(prompt, image_seq_length=self._image_seq_length) for prompt in prompts]
+        return self._engine.answer(fixed, generation, deadline=deadline, cancelled=cancelled)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +104,7 @@ def ask_requests(
 def ask_task(
     engine: Engine, name: TaskType, scenes: Sequence[Scene], classes: Sequence[tuple[str, ...]]
 ) -> list[Asked]:
-    """Ask about each scene with its own classes, at the smallest budget that the checkpoint was trained for.
+    """Ask about each scene with its own classes, at the smallest budget that the engine has.
 
     Args:
         engine: Asked in one batch, always for the likeliest answer.

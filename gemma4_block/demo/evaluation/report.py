@@ -3,13 +3,14 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gemma4_block.contract import Engine, ImageSeqLength
 from gemma4_block.demo.evaluation import judges, presence_judges, task_judges
+from gemma4_block.demo.evaluation.asking import AtBudget
 from gemma4_block.demo.evaluation.cases import draw_worn
 from gemma4_block.demo.evaluation.scoring import Row
 from gemma4_block.demo.evaluation.wide import BUDGETS, evaluate_wide
@@ -28,9 +29,9 @@ class Report:
     """The results of an evaluation.
 
     Attributes:
-        rows: The measures, with targets where there are demands.
+        rows: The measures at each budget, with targets where there are demands.
         weak_spots: The same answers cut finer, to see what to train more.
-        wide_rows: The measures on wide pictures, at each budget.
+        wide_rows: The measures on wide pictures.
         duration_s: Wall-clock time of drawing, asking and scoring.
 
     """
@@ -55,7 +56,7 @@ def evaluate(
         engine: Asked in batches, always for the likeliest answer.
         scene_count: How many scenes, crops and numbers each; 0 leaves these rows out.
         picture_count: How many wide pictures of each kind; 0 leaves these rows out.
-        budgets: Of the wide pictures, as far as the checkpoint claims them.
+        budgets: Of each image; those that the checkpoint does not claim are left out.
         seed: Root of all draws; the same seed asks the same questions about the same scenes.
 
     Returns:
@@ -63,9 +64,15 @@ def evaluate(
 
     """
     started = time.monotonic()
-    rows, weak_spots = _evaluate_scenes(engine, scene_count, seed) if scene_count else ([], [])
+    claimed = [budget for budget in budgets if budget in engine.capabilities.image_seq_lengths]
+    rows: list[Row] = []
+    weak_spots: list[Row] = []
+    for budget in claimed if scene_count else ():
+        found = _evaluate_scenes(AtBudget(engine, budget), scene_count, seed)
+        for listed, part in zip((rows, weak_spots), found, strict=True):
+            listed += [replace(row, budget=budget) for row in part]
     wide_rows = (
-        evaluate_wide(engine, budgets=budgets, picture_count=picture_count, seed=seed)
+        evaluate_wide(engine, budgets=claimed, picture_count=picture_count, seed=seed)
         if picture_count
         else []
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from gemma4_block.demo.evaluation.report import Report
 from gemma4_block.demo.evaluation.scoring import Row
 
+_BEGINS, _ENDS = "<!-- measured -->\n", "<!-- end of measured -->\n"
 _NO_BUDGET = "value"
 # A checkpoint that succeeds another may lose so many points in a row.
 _MOST_LOSS = 0.02
@@ -60,6 +61,17 @@ def write_markdown(report: Report, weights_sha256: str) -> str:
     if missed:
         parts.append("\n".join(f"- {line}" for line in missed))
     return "\n\n".join(parts) + "\n"
+
+
+def fill_page(page: str, measured: str) -> str:
+    r"""Put what was measured into a page, between the two comments that stand for it.
+
+    >>> fill_page("a\n<!-- measured -->\nold\n<!-- end of measured -->\nb\n", "new\n")
+    'a\n<!-- measured -->\nnew\n<!-- end of measured -->\nb\n'
+    """
+    before, rest = page.split(_BEGINS)
+    _, after = rest.split(_ENDS)
+    return f"{before}{_BEGINS}{measured}{_ENDS}{after}"
 
 
 def write_table(rows: Sequence[Row]) -> list[str]:

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from gemma4_block.catalogue import find_variant
+from gemma4_block.catalogue import find_embedded, find_variant
 from gemma4_block.engine.pool import find_base, find_hub_snapshot, resolve
 from gemma4_block.errors import CheckpointError
 from gemma4_block.settings import get_settings
@@ -31,7 +31,7 @@ def find_directory(model_name_or_path: str | os.PathLike[str], *, local_files_on
     if path.is_dir():
         return path
     name = os.fspath(model_name_or_path)
-    if find_variant(name) is not None:
+    if find_variant(name) is not None or find_embedded(name) is not None:
         return resolve(name, get_settings())
     if not _HUB_ID.fullmatch(name):
         raise CheckpointError(

@@ -34,13 +34,15 @@ def measure_tower(shape: ModelShape, image_seq_length: int, itemsize: int) -> in
     if shape.tower is None:
         # Patches, two normed copies of them, and the states that they become.
         return pixels + patches * (2 * shape.patch + 4 * shape.hidden) * itemsize
+    # Patches are shifted and then scaled before they are projected, into a copy each.
+    prepared = 2 * pixels
     # In a layer: the residual, what is normed and clipped of it, and both halves of the MLP.
     layer = patches * (2 * shape.tower.intermediate + 5 * shape.tower.hidden) * itemsize
     # Behind the layers, patches are averaged by a matrix that says which belongs to which token. It is made
     # of integers and multiplied in float32, as the states are.
     matrix = patches * image_seq_length * (_INT64 + _FLOAT32)
     pooled = matrix + patches * shape.tower.hidden * (2 * itemsize + _FLOAT32)
-    return pixels + max(layer, pooled)
+    return pixels + max(prepared, layer, pooled)
 
 
 def measure_text(shape: ModelShape, tokens: int, *, prompts: int, itemsize: int) -> int:

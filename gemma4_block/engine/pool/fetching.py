@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from gemma4_block.catalogue import MODEL_IDS, find_named_variant
+from gemma4_block.catalogue import MODEL_IDS, find_embedded, find_named_variant
 from gemma4_block.engine.pool.completeness import find_problem
 from gemma4_block.engine.pool.model_caches import list_hub_caches
 from gemma4_block.engine.pool.resolver import Found
@@ -33,9 +33,10 @@ def fetch(name: str) -> Found:
         EngineError: The hub cannot be reached, or does not give it.
 
     """
+    embedded = find_embedded(name)
+    if embedded is not None:
+        return Found(place="comes with the package", directory=embedded)
     variant = find_named_variant(name)
-    if variant is not None and variant.directory is not None:
-        return Found(place="comes with the package", directory=variant.directory)
     hub_id = name if variant is None else variant.hub_id
     if hub_id is None or not _HUB_ID.fullmatch(hub_id):
         raise ConfigurationError(

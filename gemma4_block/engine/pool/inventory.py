@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gemma4_block.catalogue import MODEL_IDS, find_named_variant
+from gemma4_block.catalogue import EMBEDDED_ADAPTERS, MODEL_IDS, find_named_variant
 from gemma4_block.engine.pool.bases import find_base
 from gemma4_block.engine.pool.model_caches import list_hub_caches
 from gemma4_block.engine.pool.resolver import Found, locate
@@ -46,11 +46,11 @@ def list_models(settings: Settings) -> tuple[StoredModel, ...]:
         settings: The operator's; they name the roots.
 
     Returns:
-        The variants in the order of the catalogue, then the others by name.
+        The variants in the order of the catalogue, the adapters of the embedded one, then the others by name.
 
     """
     others = {*_names_under_roots(settings.model_roots), *_names_in_hub_caches()}
-    found = [_look_for(name, settings) for name in (*MODEL_IDS, *sorted(others))]
+    found = [_look_for(name, settings) for name in (*MODEL_IDS, *EMBEDDED_ADAPTERS, *sorted(others))]
     return tuple(model for model in found if model is not None)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemma4_block.catalogue import MODEL_IDS, Variant, find_named_variant
+from gemma4_block.catalogue import MODEL_IDS, Variant, find_embedded, find_named_variant
 from gemma4_block.engine.pool.completeness import find_problem
 from gemma4_block.engine.pool.model_caches import existing_directory, look_in_caches
 from gemma4_block.engine.pool.model_names import check_name, list_allowed, show_name
@@ -38,14 +38,14 @@ def resolve(model_version: str, settings: Settings) -> Path:
 def locate(model_version: str, settings: Settings) -> Found:
     """Find a model: weights, or an adapter beside its `base/`.
 
-    Nothing is downloaded. The embedded model comes with the package. Every other name is looked for under
-    the operator's roots, then in the package cache of inference_models, then in the Hugging Face caches. A
-    variant is looked for by its id and by its name on the hub, whichever was given.
+    Nothing is downloaded. The embedded model and its adapters come with the package. Every other name is
+    looked for under the operator's roots, then in the package cache of inference_models, then in the Hugging
+    Face caches. A variant is looked for by its id and by its name on the hub, whichever was given.
 
     Args:
-        model_version: A variant id or its name on the hub, `gemma-4-demo`, a fine-tuned `project/version`,
-            the hub's `org/name` of another Gemma 4 model, or a directory under one of the operator's roots,
-            absolute or as seen from the root.
+        model_version: A variant id or its name on the hub, an adapter of `gemma-4-demo`, a fine-tuned
+            `project/version`, the hub's `org/name` of another Gemma 4 model, or a directory under one of the
+            operator's roots, absolute or as seen from the root.
         settings: The operator's settings; `model_roots` are the roots.
 
     Returns:
@@ -58,10 +58,11 @@ def locate(model_version: str, settings: Settings) -> Found:
 
     """
     check_name(model_version)
-    variant = find_named_variant(model_version)
-    if variant is not None and variant.directory is not None:
-        directory = _complete(variant.directory, fix="Install gemma4-block again")
+    embedded = find_embedded(model_version)
+    if embedded is not None:
+        directory = _complete(embedded, fix="Install gemma4-block again")
         return Found(place="comes with the package", directory=directory)
+    variant = find_named_variant(model_version)
     names = [model_version] if variant is None else [variant.model_id, str(variant.hub_id)]
     for name in names:
         found = _find_under_roots(name, settings.model_roots)

@@ -574,7 +574,7 @@ def test_an_image_size_without_anything_to_replace_is_refused(engine: Gemma4HF, 
 def test_the_embedded_model_is_loaded_by_its_id() -> None:
     """`gemma-4-demo` is accepted wherever a model id is."""
     loaded = Gemma4HF.from_pretrained("gemma-4-demo", device="cpu")
-    assert loaded.engine.capabilities.image_seq_lengths == (70,)
+    assert loaded.engine.capabilities.image_seq_lengths == (70, 140, 280)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_a_tower_in_blocks_gives_the_same_features(dtype: torch.dtype, tolerance
     assert kinds.count(BlockedLayer) > 0
     assert kinds.count(Gemma4VisionEncoderLayer) == 0
     assert kinds.count(GeluTable) == int(dtype == torch.bfloat16)
-    pixels = torch.rand(1, SIDE**2, 3 * 12 * 12, generator=torch.Generator().manual_seed(1))
+    pixels = torch.rand(1, SIDE**2, 3 * 16 * 16, generator=torch.Generator().manual_seed(1))
     positions = torch.cartesian_prod(torch.arange(SIDE), torch.arange(SIDE)).flip(1)[None]
     positions[:, SIDE**2 - padded :] = -1
     with torch.inference_mode():

@@ -20,7 +20,7 @@ def test_a_tower_that_clips_by_numbers_gives_the_same_bits() -> None:
         assert kinds.count(Gemma4ClippableLinear) == 0
         assert kinds.count(ClippedLinear) > 0
         assert kinds.count(ClippedMLP) > 0
-        pixels = torch.rand(1, 64, 3 * 12 * 12, generator=torch.Generator().manual_seed(1)) * 9 - 4
+        pixels = torch.rand(1, 64, 3 * 16 * 16, generator=torch.Generator().manual_seed(1)) * 9 - 4
         positions = torch.stack(torch.meshgrid(torch.arange(8), torch.arange(8), indexing="xy"), dim=-1)
         with torch.inference_mode():
             one, other = (

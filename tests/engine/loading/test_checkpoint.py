@@ -278,7 +278,7 @@ def test_where_float32_has_no_room_the_log_says_what_to_do(caplog: pytest.LogCap
     assert _dtype_of(Gemma4HF.from_pretrained(DEMO_CHECKPOINT, device="cpu")) == torch.bfloat16
     (message,) = _warnings_of(caplog)
     assert str(DEMO_CHECKPOINT) in message
-    assert "float32 takes 0.01 GB" in message
+    assert "float32 takes 0.02 GB" in message
     assert "a quarter of the free memory (0.02 GB)" in message
     assert "GEMMA4_BLOCK_DTYPE=float32" in message
     for dtype in ("bfloat16", "float32"):
@@ -315,7 +315,7 @@ def test_budgets_are_those_the_checkpoint_was_trained_for(tmp_path: Path) -> Non
     shutil.copytree(DEMO_CHECKPOINT, directory)
     _edit_config(directory, trained_image_seq_lengths=None)
 
-    assert load_checkpoint(DEMO_CHECKPOINT, OPTIONS).budgets.trained == (70,)
+    assert load_checkpoint(DEMO_CHECKPOINT, OPTIONS).budgets.trained == (70, 140, 280)
     assert load_checkpoint(directory, OPTIONS).budgets.trained == (70, 140, 280, 560, 1120)
 
 

@@ -30,7 +30,7 @@ def _measure_error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize(("shape", "most"), [("e2b", 0.35), ("12b", 0.12), ("31b", 0.15)])
+@pytest.mark.parametrize(("shape", "most"), [("e2b", 0.35), ("12b", 0.17), ("31b", 0.15)])
 def test_logits_stay_near_those_of_whole_weights(shape: Shape, most: float, tmp_path: Path) -> None:
     """Random weights make more of every error than trained ones; docs/measured.md has the table."""
     directory = build_miniature(shape, tmp_path / shape)

@@ -24,7 +24,12 @@ def root(tmp_path: Path) -> Path:
     """A root with two adapters of the demo."""
     for seed, name in enumerate(("codes", "polish")):
         save_adapter(
-            DEMO_CHECKPOINT, tmp_path / name, seed=seed, base_name="gemma-4-demo", target_modules=TEXT
+            DEMO_CHECKPOINT,
+            tmp_path / name,
+            seed=seed,
+            base_name="gemma-4-demo",
+            target_modules=TEXT,
+            lora_alpha=16,
         )
     return tmp_path.resolve()
 

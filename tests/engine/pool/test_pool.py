@@ -521,9 +521,9 @@ def test_the_pool_imports_no_model_library() -> None:
 
 
 def test_the_default_loader_loads_the_embedded_model() -> None:
-    """Without doubles, the pool hands out an engine that knows the demo's budget."""
+    """Without doubles, the pool hands out an engine that knows the demo's budgets."""
     pool = EnginePool(Settings(device="cpu"))
-    assert take(pool, "gemma-4-demo").capabilities.image_seq_lengths == (70,)
+    assert take(pool, "gemma-4-demo").capabilities.image_seq_lengths == (70, 140, 280)
     assert ready(pool) == (find_reference("gemma-4-demo", "none", Settings(device="cpu")),)
 
 

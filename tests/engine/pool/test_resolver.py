@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gemma4_block.catalogue import EMBEDDED_ADAPTERS
 from gemma4_block.engine.pool.resolver import Found, locate, resolve
 from gemma4_block.errors import CheckpointError, ConfigurationError, ModelNotFoundError
 from gemma4_block.settings import Settings
@@ -169,7 +170,8 @@ def test_the_place_of_a_model_is_told(root: Path, caches: dict[str, Path]) -> No
     snapshot = _write_snapshot(caches["shell"]).resolve()
     expected = Found(place=f"Hugging Face cache {caches['shell']}", directory=snapshot)
     assert expected == locate("gemma-4-e2b-it", NO_ROOTS)
-    assert locate("gemma-4-demo", NO_ROOTS).place == "comes with the package"
+    for embedded in ("gemma-4-demo", *EMBEDDED_ADAPTERS):
+        assert locate(embedded, NO_ROOTS).place == "comes with the package"
 
 
 def test_what_is_nowhere_is_told_from_what_is_damaged(caches: dict[str, Path]) -> None:

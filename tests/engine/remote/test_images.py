@@ -131,4 +131,4 @@ def test_what_is_no_image_fails_in_its_own_place(server: FakeServer, connect_to:
 
 def test_the_embedded_model_has_smaller_patches() -> None:
     """Its geometry comes from its own files."""
-    assert (find_geometry("gemma-4-demo").unit_px, find_geometry("my-project/3").unit_px) == (24, 48)
+    assert (find_geometry("gemma-4-demo").unit_px, find_geometry("my-project/3").unit_px) == (32, 48)

@@ -176,8 +176,8 @@ def _with(prompt: Prompt, *groups: tuple[str, ...]) -> Prompt:
 def test_the_lead_does_not_count_and_the_rest_is_what_the_others_leave(
     engine: Gemma4HF, crop: RgbImage
 ) -> None:
-    """Asked for colours that are not there, the model would have said another one, and that is told."""
-    fitting, lacking = ("red", "green", "blue"), ("green", "blue", "other")
+    """Asked which of three things it is that are not there, the model would have said none of them."""
+    fitting, lacking = ("red", "green", "blue"), ("tractor", "planet", "zebra")
     lead = '{"class_name": "'
 
     def ask(classes: tuple[str, ...], *, rest: int | None) -> Answer:
@@ -196,7 +196,7 @@ def test_the_lead_does_not_count_and_the_rest_is_what_the_others_leave(
     assert other.choice_probabilities is not None
     assert 0.9 < there.group_probabilities[0] <= 1
     assert absent.group_probabilities[0] < 0.1
-    assert other.text == '{"class_name": "other"}'
+    assert other.text == '{"class_name": "zebra"}'
     assert other.group_probabilities == pytest.approx((1.0,))
     assert sum(other.choice_probabilities[0][:2]) <= absent.group_probabilities[0]
 
