@@ -139,13 +139,17 @@ def _describe(
 
 
 def _forecast(model: "StoredModel", machine: "Machine", settings: Settings) -> "Forecast | None":
-    """Return what `auto` makes of a model, and what it needs then; None for one that nobody knows."""
+    """Return what `auto` makes of a model, and what it needs then; None for one that nobody knows.
+
+    An adapter needs its base.
+    """
     from gemma4_block.engine.footprint import find_published_files, forecast
     from gemma4_block.engine.loading import read_model_files
 
     variant = find_named_variant(model.name)
-    if model.directory is not None:
-        files = read_model_files(model.directory)
+    weights = model.directory if model.base is None else model.base
+    if weights is not None:
+        files = read_model_files(weights)
     elif variant is not None:
         files = find_published_files(variant)
     else:

@@ -188,6 +188,9 @@ def test_the_table_shows_what_is_under_the_roots_too(tmp_path: Path) -> None:
     assert "cut off: model.safetensors (1000 of " in rows["cut"]
     assert rows["mine"].split()[-2:] == ["plates/3", str(root / "mine")]
     assert rows["plates/3"].endswith(str(adapter))
+    # Their base is named in a file, and not beside them.
+    for name, directory in EMBEDDED_ADAPTERS.items():
+        assert rows[name].endswith(str(directory))
 
 
 @pytest.mark.slow
