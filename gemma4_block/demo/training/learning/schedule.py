@@ -29,7 +29,7 @@ class Plan:
     learning_rate: float = 2e-3
     rows: tuple[int, ...] = (16, 9, 5)
     tower_rows: tuple[int, ...] = (32, 16, 8)
-    odds: tuple[float, ...] = (0.66, 0.18, 0.16)
+    odds: tuple[float, ...] = (0.45, 0.15, 0.4)
     seed: int = 20261126
 
     def is_tower(self, step: int) -> bool:
