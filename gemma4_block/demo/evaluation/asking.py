@@ -22,6 +22,11 @@ from gemma4_block.tasks import TASKS, Detections, Predictions, Result, TaskReque
 _MAX_NEW_TOKENS = 192
 
 
+def list_claimed(engine: Engine, budgets: Sequence[ImageSeqLength]) -> list[ImageSeqLength]:
+    """Return those of the budgets that an engine claims, in their order."""
+    return [budget for budget in budgets if budget in engine.capabilities.image_seq_lengths]
+
+
 class AtBudget:
     """An engine that is asked about each image at one budget.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gemma4_block.contract import Engine, ImageSeqLength
 from gemma4_block.demo.evaluation import judges, presence_judges, task_judges
-from gemma4_block.demo.evaluation.asking import AtBudget
+from gemma4_block.demo.evaluation.asking import AtBudget, list_claimed
 from gemma4_block.demo.evaluation.cases import draw_worn
 from gemma4_block.demo.evaluation.scoring import Row
 from gemma4_block.demo.evaluation.wide import BUDGETS, evaluate_wide
@@ -64,15 +64,14 @@ def evaluate(
 
     """
     started = time.monotonic()
-    claimed = [budget for budget in budgets if budget in engine.capabilities.image_seq_lengths]
     rows: list[Row] = []
     weak_spots: list[Row] = []
-    for budget in claimed if scene_count else ():
+    for budget in list_claimed(engine, budgets) if scene_count else ():
         found = _evaluate_scenes(AtBudget(engine, budget), scene_count, seed)
         for listed, part in zip((rows, weak_spots), found, strict=True):
             listed += [replace(row, budget=budget) for row in part]
     wide_rows = (
-        evaluate_wide(engine, budgets=claimed, picture_count=picture_count, seed=seed)
+        evaluate_wide(engine, budgets=budgets, picture_count=picture_count, seed=seed)
         if picture_count
         else []
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gemma4_block.contract import Engine, ImageSeqLength
+from gemma4_block.demo.evaluation.asking import list_claimed
 from gemma4_block.demo.evaluation.scoring import Row
 from gemma4_block.demo.evaluation.wide.answers import judge_backpacks, judge_forms, judge_texts
 from gemma4_block.demo.evaluation.wide.boxes import judge_boxes
@@ -40,10 +41,9 @@ def evaluate_wide(
         The rows, those of the first budget first.
 
     """
-    claimed = [budget for budget in budgets if budget in engine.capabilities.image_seq_lengths]
     return [
         replace(row, budget=budget)
-        for budget in claimed
+        for budget in list_claimed(engine, budgets)
         for index, judge in enumerate(_JUDGES)
         for row in judge(engine, budget, picture_count, seed + index)
     ]
