@@ -83,8 +83,10 @@ class Gemma4HF:
         length = None if gemma_image_seq_length is None else check_image_seq_length(gemma_image_seq_length)
         settings = get_settings()
         set_log_level(settings.log_level)
+        directory = find_directory(model_name_or_path, local_files_only=local_files_only)
+        base = find_adapter_base(directory)
         options = fill_load_options(
-            model_name_or_path,
+            directory if base is None else base,
             settings,
             device=device,
             dtype=dtype,
@@ -93,8 +95,7 @@ class Gemma4HF:
             trust_remote_code=trust_remote_code,
             local_files_only=local_files_only,
         )
-        directory = find_directory(model_name_or_path, local_files_only=local_files_only)
-        checkpoint = load_checkpoint(directory, options, base=find_adapter_base(directory))
+        checkpoint = load_checkpoint(directory, options, base=base)
         return cls(checkpoint, image_seq_length=length, settings=settings)
 
     def __init__(

@@ -1,13 +1,13 @@
 """Fill what a call of `from_pretrained` leaves open with the operator's settings."""
 
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.catalogue import find_variant
 from gemma4_block.engine.hardware import find_device
 from gemma4_block.engine.loading import LoadOptions
+from gemma4_block.engine.pool import find_variant_of
 from gemma4_block.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def fill_load_options(
-    model_name_or_path: str | os.PathLike[str],
+    weights: Path,
     settings: Settings,
     *,
     device: torch.device | str | None,
@@ -28,7 +28,7 @@ def fill_load_options(
     """Return how to load a model.
 
     Args:
-        model_name_or_path: As the caller names it; a variant that is refused in 4 bits stays whole.
+        weights: Directory of the weights, not of an adapter; a variant that is refused in 4 bits stays whole.
         settings: The operator's.
         device: None means the operator's.
         dtype: None means the operator's.
@@ -44,7 +44,7 @@ def fill_load_options(
         ConfigurationError: There is no such device.
 
     """
-    variant = find_variant(os.fspath(model_name_or_path))
+    variant = find_variant_of(weights.resolve())
     is_whole = disable_quantization or (variant is not None and bool(variant.why_whole))
     return LoadOptions(
         device=find_device(settings.device if device is None else str(device)),

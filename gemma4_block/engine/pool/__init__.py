@@ -1,6 +1,6 @@
 """Hold the engines of this process, and find the one that a model's name means."""
 
-from gemma4_block.engine.pool.bases import find_base
+from gemma4_block.engine.pool.bases import find_base, find_variant_of
 from gemma4_block.engine.pool.cautions import find_caution
 from gemma4_block.engine.pool.claims import MemoryGauge
 from gemma4_block.engine.pool.copies import describe_own_copies
@@ -28,6 +28,7 @@ __all__ = [
     "find_caution",
     "find_hub_snapshot",
     "find_reference",
+    "find_variant_of",
     "get_engine_pool",
     "label_engine",
     "list_models",

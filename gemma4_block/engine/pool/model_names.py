@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from gemma4_block.catalogue import MODEL_IDS
+from gemma4_block.catalogue import EMBEDDED_ADAPTERS, MODEL_IDS
 from gemma4_block.errors import ConfigurationError
 
 MAX_NAME_CHARACTERS: Final = 1024
@@ -49,8 +49,8 @@ def list_allowed(roots: tuple[Path, ...]) -> str:
     """Return a sentence that says which names there are."""
     named = ", ".join(map(str, roots)) if roots else "none is set, so no directory can be named"
     return (
-        f"Known are {', '.join(MODEL_IDS)}, a fine-tuned project/version, a hub's org/name, and directories "
-        f"under GEMMA4_BLOCK_MODEL_ROOTS ({named})."
+        f"Known are {', '.join((*MODEL_IDS, *EMBEDDED_ADAPTERS))}, a fine-tuned project/version, a hub's "
+        f"org/name, and directories under GEMMA4_BLOCK_MODEL_ROOTS ({named})."
     )
 
 

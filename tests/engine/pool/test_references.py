@@ -1,13 +1,14 @@
 """Which engine a name and a precision mean."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from gemma4_block.contract import LocalModel
-from gemma4_block.engine.compat.load_options import fill_load_options
+from gemma4_block.engine.compat import Gemma4HF, gemma4_hf
 from gemma4_block.engine.pool import find_reference
-from gemma4_block.errors import ConfigurationError
+from gemma4_block.errors import ConfigurationError, EngineError
 from gemma4_block.settings import Settings
 
 WHOLE = ["gemma-4-26b-a4b-it", "gemma-4-demo"]
@@ -43,23 +44,25 @@ def test_it_is_whole_by_default(settings: Settings, model_id: str) -> None:
     ("model", "disable_quantization", "quantization"),
     [
         ("gemma-4-demo", False, "none"),
-        ("gemma-4-e2b-it", False, "auto"),
-        ("gemma-4-e2b-it", True, "none"),
-        ("a/directory", False, "auto"),
+        # An adapter is as exact as the weights that it is put on.
+        ("gemma-4-demo-dutch", False, "none"),
+        ("a directory", False, "auto"),
+        ("a directory", True, "none"),
     ],
 )
 def test_python_keeps_the_same_variants_whole(
-    model: str, quantization: str, *, disable_quantization: bool
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    model: str,
+    quantization: str,
+    *,
+    disable_quantization: bool,
 ) -> None:
     """`from_pretrained` decides as a step does."""
-    options = fill_load_options(
-        model,
-        Settings(device="cpu"),
-        device=None,
-        dtype=None,
-        quantization_config=None,
-        disable_quantization=disable_quantization,
-        trust_remote_code=False,
-        local_files_only=True,
-    )
+    load = Mock(side_effect=EngineError("not loaded"))
+    monkeypatch.setattr(gemma4_hf, "load_checkpoint", load)
+    named = tmp_path if model == "a directory" else model
+    with pytest.raises(EngineError, match="not loaded"):
+        Gemma4HF.from_pretrained(named, device="cpu", disable_quantization=disable_quantization)
+    (_, options), _ = load.call_args
     assert options.quantization == quantization
