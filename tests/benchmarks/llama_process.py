@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 from safetensors.torch import load_file, save_file
@@ -24,7 +25,8 @@ _START_S = 120
 _MOST_ROWS = 8
 _MOST_TOKENS = 2048
 _TOWER = "mmproj.gguf"
-_WHOLE = "bf16"
+_CONVERTER = Path(__file__).with_name("llama_converter.py")
+_WHOLE = ("bf16", "f32")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,16 +49,18 @@ def convert(build: LlamaBuild, checkpoint: Path, folder: Path, precision: str) -
     Args:
         build: Has the converter and what quantizes.
         checkpoint: A directory as Google's repositories have it.
-        folder: Gets the files.
-        precision: Of the language model: `bf16`, `q8_0` and so on.
+        folder: Gets the files, all of one checkpoint.
+        precision: Of the language model: `bf16`, `q8_0` and so on. The tower is in `f32` beside `f32`, and in
+            `bf16` beside all others, so these have another folder.
 
     """
     adapted = folder / "adapted"
     if not adapted.is_dir():
         _adapt(checkpoint, adapted)
-    converter = [build.python, build.source / "convert_hf_to_gguf.py", adapted, "--outtype", _WHOLE]
+    outtype = precision if precision in _WHOLE else _WHOLE[0]
+    converter = [build.python, _CONVERTER, adapted, "--outtype", outtype]
     quantizer = build.source / "build" / "bin" / "llama-quantize"
-    whole = folder / f"{_WHOLE}.gguf"
+    whole = folder / f"{outtype}.gguf"
     _make(whole, lambda new: [*converter, "--outfile", new], build)
     _make(folder / _TOWER, lambda new: [*converter, "--mmproj", "--outfile", new], build)
     _make(folder / f"{precision}.gguf", lambda new: [quantizer, whole, new, precision], build)
@@ -66,8 +70,9 @@ def _adapt(checkpoint: Path, folder: Path) -> None:
     """Copy a checkpoint in a form that the converter and the server take.
 
     Without what hears, because the server ends itself over an audio tower of another size than the published
-    ones. And with a name for every row of the embeddings, as the published tokenizers have, because the
-    converter would cut the others off.
+    ones. With the width of full attention where the published configs have it, because the converter takes
+    512 for it otherwise. And with a name for every row of the embeddings, as the published tokenizers have,
+    because the converter would cut the others off.
     """
     unfinished = folder.with_suffix(".unfinished")
     shutil.copytree(
@@ -75,6 +80,9 @@ def _adapt(checkpoint: Path, folder: Path) -> None:
     )
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     config["audio_config"] = None
+    by_layer = config["text_config"].pop("per_layer_config", None)
+    if by_layer:
+        (config["text_config"]["global_head_dim"],) = {layer["head_dim"] for layer in by_layer.values()}
     (unfinished / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tokenizer = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
     names = tokenizer["model"]["vocab"]
@@ -92,7 +100,8 @@ def _make(path: Path, write_command: Callable[[Path], Sequence[str | Path]], bui
         return
     # The converter looks at how a name ends.
     unfinished = path.with_name(f"unfinished-{path.name}")
-    variables = {**os.environ, "PYTHONPATH": str(build.source / "gguf-py")}
+    paths = os.pathsep.join([str(build.source), str(build.source / "gguf-py")])
+    variables = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run(write_command(unfinished), check=False, env=variables, capture_output=True)  # noqa: S603
     if done.returncode:
         raise RuntimeError(f"{path.name} cannot be written:\n{done.stderr.decode(errors='replace')}")
@@ -131,17 +140,28 @@ class LlamaServer:
             for place, text in enumerate(texts)
         ]
         with ThreadPoolExecutor(len(bodies)) as threads:
-            return list(threads.map(self._post, bodies))
+            return [reply["usage"]["completion_tokens"] for reply in threads.map(self._post, bodies)]
 
-    def _post(self, body: dict[str, object]) -> int:
+    def answer(self, text: str, image: RgbImage, *, max_new_tokens: int) -> str:
+        """Ask a question about an image, and return what the likeliest tokens say."""
+        body = {
+            "messages": [{"role": "user", "content": _write_content(text, [image])}],
+            "max_tokens": max_new_tokens,
+            "temperature": 0,
+            "cache_prompt": False,
+        }
+        said: str = self._post(body)["choices"][0]["message"]["content"]
+        return said
+
+    def _post(self, body: dict[str, object]) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - the server that was started below
             f"{self._url}/v1/chat/completions",
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request) as response:  # noqa: S310
-            tokens: int = json.load(response)["usage"]["completion_tokens"]
-            return tokens
+            reply: dict[str, Any] = json.load(response)
+            return reply
 
 
 @contextmanager
