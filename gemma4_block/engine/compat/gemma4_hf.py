@@ -13,6 +13,7 @@ from gemma4_block.contract import Answer, GenerationConfig, ImageSeqLength, Prom
 from gemma4_block.engine.compat.arguments import Image, fill_generation, read_images, split_system_prompt
 from gemma4_block.engine.compat.load_options import fill_load_options
 from gemma4_block.engine.compat.location import find_adapter_base, find_directory
+from gemma4_block.engine.hardware import find_device
 from gemma4_block.engine.loading import Checkpoint, load_checkpoint
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.pool import set_log_level
@@ -83,12 +84,14 @@ class Gemma4HF:
         length = None if gemma_image_seq_length is None else check_image_seq_length(gemma_image_seq_length)
         settings = get_settings()
         set_log_level(settings.log_level)
+        # Before anything is downloaded.
+        found_device = find_device(settings.device if device is None else str(device))
         directory = find_directory(model_name_or_path, local_files_only=local_files_only)
         base = find_adapter_base(directory)
         options = fill_load_options(
             directory if base is None else base,
             settings,
-            device=device,
+            device=found_device,
             dtype=dtype,
             quantization_config=quantization_config,
             disable_quantization=disable_quantization,

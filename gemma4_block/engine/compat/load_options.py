@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma4_block.engine.hardware import find_device
 from gemma4_block.engine.loading import LoadOptions
 from gemma4_block.engine.pool import find_variant_of
 from gemma4_block.settings import Settings
@@ -18,7 +17,7 @@ def fill_load_options(
     weights: Path,
     settings: Settings,
     *,
-    device: torch.device | str | None,
+    device: torch.device,
     dtype: torch.dtype | str | None,
     quantization_config: "BitsAndBytesConfig | None",
     disable_quantization: bool,
@@ -30,7 +29,7 @@ def fill_load_options(
     Args:
         weights: Directory of the weights, not of an adapter; a variant that is refused in 4 bits stays whole.
         settings: The operator's.
-        device: None means the operator's.
+        device: Where the weights go.
         dtype: None means the operator's.
         quantization_config: The caller's own bitsandbytes settings; they win.
         disable_quantization: Keep the checkpoint's precision on CUDA too.
@@ -40,14 +39,11 @@ def fill_load_options(
     Returns:
         The options.
 
-    Raises:
-        ConfigurationError: There is no such device.
-
     """
     variant = find_variant_of(weights.resolve())
     is_whole = disable_quantization or (variant is not None and bool(variant.why_whole))
     return LoadOptions(
-        device=find_device(settings.device if device is None else str(device)),
+        device=device,
         dtype=settings.dtype if dtype is None else dtype,
         quantization="none" if is_whole else "auto",
         quantization_config=quantization_config,

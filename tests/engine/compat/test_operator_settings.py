@@ -56,6 +56,9 @@ def test_the_device_is_the_operator_s_where_the_call_names_none(load: Load) -> N
     """There is no 78th GPU, which only a call without a device asks for."""
     with pytest.raises(ConfigurationError, match="cuda:77"):
         load(DEVICE="cuda:77")
+    # It is refused before a model is looked for, and perhaps downloaded.
+    with pytest.raises(ConfigurationError, match="cuda:77"):
+        load("nobody/has-this", DEVICE="cuda:77")
     assert load(options={"device": "cpu"}, DEVICE="cuda:77").engine.checkpoint.model.device.type == "cpu"
 
 
