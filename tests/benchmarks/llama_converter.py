@@ -4,16 +4,24 @@ It leaves that out, and the server takes 3 for it, as the published models have.
 the converter, with its repository on the path.
 """
 
-import convert_hf_to_gguf
-from conversion.gemma import Gemma4VisionAudioModel
-
-_write = Gemma4VisionAudioModel.set_gguf_parameters
+from typing import Any
 
 
-def _write_all(model: Gemma4VisionAudioModel) -> None:
-    _write(model)
-    model.gguf_writer.add_vision_projector_scale_factor(model.hparams_vision["pooling_kernel_size"])
+def main() -> None:
+    """Convert what the command line says."""
+    # Who collects tests imports this file where there is no llama.cpp.
+    import convert_hf_to_gguf
+    from conversion.gemma import Gemma4VisionAudioModel
+
+    write = Gemma4VisionAudioModel.set_gguf_parameters
+
+    def write_all(model: Any) -> None:  # noqa: ANN401 - the converter has no types here
+        write(model)
+        model.gguf_writer.add_vision_projector_scale_factor(model.hparams_vision["pooling_kernel_size"])
+
+    Gemma4VisionAudioModel.set_gguf_parameters = write_all
+    convert_hf_to_gguf.main()
 
 
-Gemma4VisionAudioModel.set_gguf_parameters = _write_all
-convert_hf_to_gguf.main()
+if __name__ == "__main__":
+    main()
