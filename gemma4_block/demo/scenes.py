@@ -81,7 +81,7 @@ class Scene:
 
     Attributes:
         image: `(H, W, 3)` uint8, RGB.
-        shapes: In reading order: rows of an eighth of the height, left to right within a row.
+        shapes: In the order of `order_boxes`.
         digits: Left to right; empty where no number is drawn.
 
     """
@@ -121,7 +121,8 @@ def draw_scene(
         shape = _place_shape(rng, canvas, shapes, diameter)
         if shape is not None:
             shapes.append(shape)
-    return Scene(image=canvas, shapes=_in_reading_order(shapes, canvas.shape[0]))
+    order = order_boxes([shape.box_xyxy_px for shape in shapes], canvas.shape[0])
+    return Scene(image=canvas, shapes=tuple(shapes[index] for index in order))
 
 
 def draw_crop(rng: np.random.Generator) -> Scene:
@@ -175,6 +176,27 @@ def draw_number(rng: np.random.Generator, *, value: int | None = None) -> Scene:
         digits.append(Digit(value=int(char), box_xyxy_px=box))
         x += char_width
     return Scene(image=canvas, digits=tuple(digits))
+
+
+def order_boxes(boxes_xyxy_px: Sequence[tuple[float, float, float, float]], height_px: int) -> list[int]:
+    """Return the indices of boxes in the order in which answers name them: by top edge, then from the left.
+
+    The top edge is the first number of a box, so what is said first decides which box it is.
+
+    Args:
+        boxes_xyxy_px: Corners in pixels, x right, y down.
+        height_px: Of the image. Top edges in the same hundredth of it are at the same height.
+
+    Returns:
+        Each index once.
+
+    """
+
+    def key(index: int) -> tuple[int, float]:
+        x1, y1, _, _ = boxes_xyxy_px[index]
+        return round(100 * y1 / height_px), x1
+
+    return sorted(range(len(boxes_xyxy_px)), key=key)
 
 
 def wear(
@@ -256,11 +278,3 @@ def _box_around(points: npt.NDArray[np.float64]) -> tuple[float, float, float, f
 def _gap_px(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
     """Distance between two boxes along the axis that separates them; negative where they overlap."""
     return max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
-
-
-def _in_reading_order(shapes: Sequence[Shape], height_px: int) -> tuple[Shape, ...]:
-    def key(shape: Shape) -> tuple[int, float]:
-        x, y = shape.center_xy_px
-        return int(8 * y / height_px), x
-
-    return tuple(sorted(shapes, key=key))

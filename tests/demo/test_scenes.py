@@ -14,6 +14,7 @@ from gemma4_block.demo.scenes import (
     draw_crop,
     draw_number,
     draw_scene,
+    order_boxes,
     wear,
 )
 
@@ -74,13 +75,22 @@ def test_shapes_do_not_overlap() -> None:
             assert a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
 
 
-def test_shapes_come_in_reading_order() -> None:
-    """Rows are an eighth of the height; within a row the left one comes first."""
+def test_shapes_come_in_the_order_of_their_tops() -> None:
+    """Each box begins below the one before it, by the first number that an answer gives."""
     for seed in SEEDS:
         scene = draw_scene(np.random.default_rng(seed), shape_count=5)
         height = scene.image.shape[0]
-        keys = [(int(8 * shape.center_xy_px[1] / height), shape.center_xy_px[0]) for shape in scene.shapes]
-        assert keys == sorted(keys)
+        tops = [round(100 * shape.box_xyxy_px[1] / height) for shape in scene.shapes]
+        assert tops == sorted(tops)
+
+
+def test_boxes_are_ordered_by_their_tops_then_from_the_left() -> None:
+    """What ends lower or lies further left does not come first; a hundredth of the height is nothing."""
+    boxes = [(50, 20.4, 60, 30), (5, 21, 20, 90), (70, 10, 90, 95), (10, 19.6, 30, 30)]
+
+    assert order_boxes(boxes, 100) == [2, 3, 0, 1]
+    # Of a picture ten times as high all tops but one are in the same hundredth.
+    assert order_boxes(boxes, 1000) == [2, 1, 3, 0]
 
 
 def test_ink_has_the_named_colour() -> None:

@@ -3,7 +3,7 @@
 Run `python -m gemma4_block.demo.training --directory runs/demo`. It is seeded, saves every few minutes, goes
 on from there when it is run again, and logs its progress to `log.jsonl`. The learning rate stays where it is
 until `--finish-in` says in how many steps to end; with `--export`, the averaged weights are then written as a
-checkpoint.
+checkpoint. Where `last.pt` of an earlier training is gone, `--start` goes on from the checkpoint it wrote.
 
 A tower of this size learns nothing visual from answers alone, so throw-away heads on the soft tokens say of
 each what lies under its patches, and where the boxes around things begin and end.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from gemma4_block.demo.training.learning import Plan, Settings, train
+from gemma4_block.demo.training.learning import Plan, Settings, Start, train
 
 
 def main() -> None:
@@ -33,6 +33,13 @@ def main() -> None:
     parser.add_argument(
         "--finish-in", type=int, help="let the learning rate fall over so many steps, then end"
     )
+    parser.add_argument(
+        "--start",
+        nargs=2,
+        metavar=("CHECKPOINT", "STEP"),
+        help="where there is no last.pt, go on from a checkpoint that has learnt so many steps",
+    )
+    parser.add_argument("--learning-rate", type=float, default=Plan().learning_rate)
     parser.add_argument("--stop-after-s", type=float, default=float("inf"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument(
@@ -45,7 +52,12 @@ def main() -> None:
         stop_after_s=arguments.stop_after_s,
         is_compiled=not arguments.no_compile,
     )
-    trainer = train(Plan(), settings, finish_in=arguments.finish_in)
+    start = None
+    if arguments.start is not None:
+        checkpoint, step = arguments.start
+        start = Start(checkpoint=Path(checkpoint), step=int(step))
+    plan = Plan(learning_rate=arguments.learning_rate)
+    trainer = train(plan, settings, finish_in=arguments.finish_in, start=start)
     if arguments.export is not None:
         trainer.export(arguments.export)
 

@@ -128,7 +128,7 @@ def test_no_foreign_class_is_ever_drawn() -> None:
 
 
 def test_detections_list_all_of_the_asked_classes_and_no_others(asked: list[tuple[Picture, Turn]]) -> None:
-    """Entries are in reading order, boxes in steps of ten; nothing there means an empty list."""
+    """Entries are in the order of their tops, boxes in steps of ten; nothing there means an empty list."""
     empty = 0
     for picture, turn in of_kind(asked, "detect"):
         classes = listed(turn.question, "classes in the image: ", ". Answer in JSON")
@@ -144,6 +144,16 @@ def test_detections_list_all_of_the_asked_classes_and_no_others(asked: list[tupl
         ]
         assert [entry["box_2d"] for entry in entries] == expected
     assert empty > 10
+
+
+def test_a_box_is_asked_for_its_label(asked: list[tuple[Picture, Turn]]) -> None:
+    """It is the box that a detection would give to the thing that the answer names."""
+    turns = of_kind(asked, "inside")
+    assert len(turns) > 20
+    for picture, turn in turns:
+        box = json.loads(turn.question.split("in the box ")[1].split("?")[0])
+        named = [thing for thing in picture.things if thing.label == turn.answer]
+        assert box in [scale_box_1000(picture, thing) for thing in named]
 
 
 def _singular(name: str) -> str:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import Gemma4TextConfig, GemmaTokenizer
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
-from gemma4_block.demo.training.learning import Plan, Settings, Trainer, train
+from gemma4_block.demo.training.learning import Plan, Settings, Start, Trainer, train
 from gemma4_block.demo.training.learning.architecture import build_config, build_model, build_tokenizer
 from gemma4_block.demo.training.learning.batches import build_batch, draw_batch
 from gemma4_block.demo.training.learning.heads import _place_loss
@@ -82,6 +82,13 @@ def test_the_rate_rises_stays_and_falls_once_an_end_is_set(
     assert Plan(tower_steps=1500).rate(step, end, 2_000) == pytest.approx(expected)
 
 
+def test_the_rate_rises_where_a_training_starts_from_a_checkpoint() -> None:
+    """Its optimizers know nothing, whatever the number of the step."""
+    plan = Plan(tower_steps=1500)
+    rates = [plan.rate(step, None, 0, start=9_000) for step in (9_000, 9_049, 9_099, 10_000)]
+    assert rates == pytest.approx([2e-5, 1e-3, 2e-3, 2e-3])
+
+
 @pytest.mark.parametrize(
     ("step", "expected"),
     [(0, 0.0), (250, 0.5), (500, 1.0), (1499, 1.0), (1500, 0.3), (1700, 0.8), (2000, 1.0)],
@@ -113,6 +120,30 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped(
     pages = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()]
     assert [page["step"] for page in pages] == [1, 2, 3, 4]
     assert pages[3]["answers"] == pytest.approx(losses[3]["answers"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_training_whose_file_is_gone_starts_from_its_checkpoint(
+    tmp_path: Path, tokenizer: GemmaTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its weights and its tokenizer, heads that have learnt, and pictures that come next."""
+    monkeypatch.setattr("gemma4_block.demo.training.learning.trainer._HEADS_STEPS", 6)
+    earlier = Trainer(PLAN, tokenizer)
+    earlier.export(tmp_path / "checkpoint")
+    plan = dataclasses.replace(PLAN, learning_rate=0.0)
+    start = Start(checkpoint=tmp_path / "checkpoint", step=30)
+    started = train(plan, Settings(directory=tmp_path / "run", stop_after_s=0), start=start)
+    assert started.step == 31
+    assert started.tokenizer.get_vocab() == tokenizer.get_vocab()
+    for name, value in earlier.model.named_parameters():
+        assert torch.equal(started.model.get_parameter(name), value.bfloat16().float()), name
+        assert torch.equal(started.average[name], started.model.get_parameter(name))
+    batch = draw_batch(PLAN, tokenizer, 40)
+    untaught, taught = earlier.losses(batch), started.losses(batch)
+    assert taught["kinds"] < 0.8 * untaught["kinds"]
+
+    resumed = train(plan, Settings(directory=tmp_path / "run", stop_after_s=0), start=start)
+    assert resumed.step == 32
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import gemma4_block.demo
 from gemma4_block.demo.training.asking import describe
 from gemma4_block.demo.training.drawing import Limits, Picture, draw_picture
 from gemma4_block.demo.training.learning.batches import build_batch
-from gemma4_block.demo.training.learning.rows import KINDS, Row, Texts, pack_row, stack_rows
+from gemma4_block.demo.training.learning.rows import KINDS, Row, Texts, _weigh, pack_row, stack_rows
 from gemma4_block.demo.training.learning.truth import IGNORED
 
 CHECKPOINT_DIRECTORY = Path(gemma4_block.demo.__file__).parent / "checkpoint"
@@ -94,11 +94,30 @@ def test_digits_weigh_three_times_and_long_answers_less_a_token(
 ) -> None:
     """The weight of a token is 1, of a digit 3, over the root of how many tokens its answer has."""
     digits = tokenizer.convert_tokens_to_ids(list("0123456789"))
+    seen = 0
     for row in range(4):
-        for start, end in itertools.pairwise(question_starts(texts, row)):
+        starts = itertools.pairwise(question_starts(texts, row))
+        for kind, (start, end) in zip(texts.kinds[row], starts, strict=True):
+            if KINDS[kind] == "detect":
+                continue
             places = (texts.labels[row, start:end] != IGNORED).nonzero()[:, 0] + start
             plain = torch.where(torch.isin(texts.labels[row, places], torch.tensor(digits)), 3.0, 1.0)
             torch.testing.assert_close(texts.weights[row, places], plain / len(places) ** 0.5)
+            seen += 1
+    assert seen > 10
+
+
+def test_the_first_corner_of_a_box_weighs_twice_as_much(tokenizer: GemmaTokenizer) -> None:
+    """It says which thing comes next; digits of the other corner, and of other answers, weigh 3."""
+    tokens = tokenizer.tokenize(
+        '[{"box_2d": [70, 120, 1000, 5], "label": "red star"}, {"box_2d": [80, 0, 9, 1]'
+    )
+    is_digit = np.array([token.isdigit() for token in tokens])
+    corners = [*(6, 6), *(6, 6, 6), *(3, 3, 3, 3), 3, *(6, 6), 6, 3, 3]
+
+    assert _weigh("detect", is_digit)[is_digit].tolist() == corners
+    assert set(_weigh("detect", is_digit)[~is_digit]) == {1.0}
+    assert set(_weigh("structured", is_digit)[is_digit]) == {3.0}
 
 
 def test_sliding_layers_look_back_512_places(tokenizer: GemmaTokenizer) -> None:

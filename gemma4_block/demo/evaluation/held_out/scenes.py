@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gemma4_block.demo.evaluation.held_out.fields import Field, disc, hull, ray_star, slab
 from gemma4_block.demo.evaluation.held_out.surfaces import SURFACES, Surface
 from gemma4_block.demo.evaluation.held_out.things import HELD_OUT_WAYS
+from gemma4_block.demo.scenes import order_boxes
 from gemma4_block.demo.training.drawing import COLORS, EVERYDAY_KINDS, SHAPE_KINDS, Picture, Thing
 
 Rng = np.random.Generator
@@ -101,18 +102,13 @@ def draw_held_out(rng: Rng, condition: Condition) -> Picture:
         thing = _add(rng, condition, surface, owners, things)
         if thing is not None:
             things.append(thing)
-    order = sorted(range(len(things)), key=lambda index: _reading_key(things[index], height))
+    order = order_boxes([thing.box_xyxy_px for thing in things], height)
     places = np.array([*np.argsort(order), -1], dtype=np.int16)
     return Picture(
         image=np.clip(surface, 0, 255).astype(np.uint8),
         things=tuple(things[index] for index in order),
         owners=places[owners],
     )
-
-
-def _reading_key(thing: Thing, height_px: int) -> tuple[int, float]:
-    x1, y1, x2, y2 = thing.box_xyxy_px
-    return int(8 * (y1 + y2) / 2 / height_px), x1 + x2
 
 
 def _choose(rng: Rng, condition: Condition, things: list[Thing]) -> tuple[str, str | None]:

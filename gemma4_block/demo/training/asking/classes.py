@@ -117,7 +117,7 @@ def scale_box_1000(picture: Picture, thing: Thing) -> list[int]:
 
 
 def detect_turn(rng: Rng, picture: Picture) -> Turn:
-    """Ask where the objects of some classes are; the answer lists them in reading order."""
+    """Ask where the objects of some classes are; the answer lists them in the order of their tops."""
     if rng.random() < _ALONE:
         classes = draw_classes(rng, picture, most=1, only=int(rng.random() < 2 / 3))
     else:
@@ -131,6 +131,19 @@ def detect_turn(rng: Rng, picture: Picture) -> Turn:
         question=object_detection.wording(classes.written),
         answer=json.dumps(entries, ensure_ascii=False),
         thought=think(picture, [thing for thing, name in found if name is not None]),
+    )
+
+
+def inside_turn(rng: Rng, picture: Picture) -> Turn | None:
+    """Ask what is in a box, which ties a label to a place; None where there is nothing to be boxed."""
+    if not picture.things:
+        return None
+    thing = picture.things[int(rng.integers(len(picture.things)))]
+    return Turn(
+        kind="inside",
+        question=f"What is in the box {scale_box_1000(picture, thing)}?",
+        answer=thing.label,
+        thought=think(picture, [thing]),
     )
 
 

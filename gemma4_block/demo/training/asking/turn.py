@@ -11,7 +11,7 @@ from gemma4_block.demo.training.drawing import Picture, Thing
 Language = Literal["english", "french"]
 Kind = Literal[
     "describe", "stray", "count", "sentence", "present", "detect", "per class", "classify", "structured",
-    "read", "color", "kind", "outstanding",
+    "read", "color", "kind", "outstanding", "inside",
 ]  # fmt: skip
 """What is asked for; by it the progress of training is shown."""
 

@@ -63,12 +63,13 @@ def _weigh(picture: Picture) -> dict[Kind, float]:
         "present": 0.8,
         "structured": 1.3,
         "per class": 0.9,
-        "detect": 2.4,
+        "detect": 4.0,
         "read": 0.08,
     }
     if picture.things:
         odds["classify"] = 2.2 if len(picture.things) == 1 else 0.7
         odds["outstanding"] = 0.1 if len(picture.things) == 1 else 0.35
+        odds["inside"] = 0.1 if len(picture.things) == 1 else 0.8
     if len(picture.things) == 1:
         odds["kind"] = 0.5
         if picture.things[0].color is not None:
@@ -95,6 +96,7 @@ _ASKERS: Mapping[Kind, _Asker] = MappingProxyType(
         "outstanding": lambda rng, picture, _: outstanding.outstanding_turn(rng, picture),
         "color": describing.color_turn,
         "kind": describing.kind_turn,
+        "inside": lambda rng, picture, _: classes.inside_turn(rng, picture),
         "read": lambda rng, picture, _: describing.read_turn(rng, picture),
     }
 )

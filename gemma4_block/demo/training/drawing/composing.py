@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from gemma4_block.demo.scenes import Scene, draw_number, draw_scene
+from gemma4_block.demo.scenes import Scene, draw_number, draw_scene, order_boxes
 from gemma4_block.demo.training.drawing.backgrounds import draw_background
 from gemma4_block.demo.training.drawing.inks import mix_any, stands_out
 from gemma4_block.demo.training.drawing.lettering import load_font, measure, training_fonts, write
@@ -178,7 +178,7 @@ def _text_ink(rng: Rng, below: RgbImage) -> tuple[int, int, int]:
 
 
 def _finish(canvas: RgbImage, placer: Placer, writing: Writing | None) -> Picture:
-    order = _reading_order(placer.things, canvas.shape[0])
+    order = order_boxes([thing.box_xyxy_px for thing in placer.things], canvas.shape[0])
     renumbered: npt.NDArray[np.int16] = np.full(len(order) + 1, NOBODY, dtype=np.int16)
     for place, old in enumerate(order):
         renumbered[old] = place
@@ -189,11 +189,3 @@ def _finish(canvas: RgbImage, placer: Placer, writing: Writing | None) -> Pictur
         owners=renumbered[placer.owners],
         writing=writing,
     )
-
-
-def _reading_order(things: list[Thing], height_px: int) -> list[int]:
-    def key(index: int) -> tuple[int, float]:
-        x1, y1, x2, y2 = things[index].box_xyxy_px
-        return int(8 * (y1 + y2) / 2 / height_px), (x1 + x2) / 2
-
-    return sorted(range(len(things)), key=key)

@@ -69,7 +69,7 @@ class Picture:
 
     Attributes:
         image: `(H, W, 3)` uint8, RGB.
-        things: In reading order: rows of an eighth of the height, left to right within a row.
+        things: In the order of `scenes.order_boxes`.
         owners: `(H, W)` int16, the index in `things` of the topmost one at each pixel, or `NOBODY`.
         writing: The text in it; None where there is none.
 

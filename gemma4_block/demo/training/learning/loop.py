@@ -43,13 +43,30 @@ class Settings:
     is_compiled: bool = False
 
 
-def train(plan: Plan, settings: Settings, *, finish_in: int | None = None) -> Trainer:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """Weights to start from where the file of an earlier training is gone.
+
+    Attributes:
+        checkpoint: The directory of an exported checkpoint, with its tokenizer.
+        step: How many steps it has learnt.
+
+    """
+
+    checkpoint: Path
+    step: int
+
+
+def train(
+    plan: Plan, settings: Settings, *, finish_in: int | None = None, start: Start | None = None
+) -> Trainer:
     """Train until the end that was set, or until time is up, saving on the way.
 
     Args:
         plan: How long and how hard.
         settings: Where and how often.
         finish_in: Let the rate fall over so many steps from here, then stop; None leaves it as it is.
+        start: Where a directory without an earlier training starts; None starts from nothing.
 
     Returns:
         The trainer, at its last step.
@@ -57,10 +74,12 @@ def train(plan: Plan, settings: Settings, *, finish_in: int | None = None) -> Tr
     """
     settings.directory.mkdir(parents=True, exist_ok=True)
     last = settings.directory / "last.pt"
-    trainer = Trainer(plan, _load_tokenizer(settings.directory), is_compiled=settings.is_compiled)
+    trainer = Trainer(plan, _load_tokenizer(settings.directory, start), is_compiled=settings.is_compiled)
     trainer.tokenizer.save_pretrained(settings.directory / _TOKENIZER)
     if last.exists():
         trainer.restore(last)
+    elif start is not None:
+        trainer.start_from(start.checkpoint, start.step)
     if finish_in is not None:
         trainer.finish_in(finish_in)
     deadline = time.monotonic() + settings.stop_after_s
@@ -112,10 +131,12 @@ class _Diary:
         return page
 
 
-def _load_tokenizer(directory: Path) -> GemmaTokenizer | None:
+def _load_tokenizer(directory: Path, start: Start | None) -> GemmaTokenizer | None:
     """Return the tokenizer of an earlier run: its ids are in the weights, whatever is asked by now."""
     saved = directory / _TOKENIZER
-    return GemmaTokenizer.from_pretrained(saved) if saved.exists() else None
+    if saved.exists():
+        return GemmaTokenizer.from_pretrained(saved)
+    return None if start is None else GemmaTokenizer.from_pretrained(start.checkpoint)
 
 
 def _batches(trainer: Trainer) -> Iterator[Batch]:

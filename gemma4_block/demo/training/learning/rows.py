@@ -27,6 +27,9 @@ _ENOUGH_TEXT = 330
 _READING: frozenset[Kind] = frozenset({"describe", "stray", "read", "structured"})
 # Counts and coordinates are a few digits among many easy tokens, and the hardest to learn.
 _DIGIT_WEIGHT = 3.0
+# The first corner of a box says which of the things comes next; where it ends is seen from there.
+_CORNER_WEIGHT = 6.0
+_NUMBERS_OF_BOX = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,9 +113,7 @@ def pack_row(
         # Each place predicts the next token: the last of the question predicts the answer's first. Long
         # answers count more than short ones, but not as much as they are longer.
         target[len(question) - 1 : -1] = answer
-        weights[len(question) - 1 : -1] = np.where(np.isin(answer, digits), _DIGIT_WEIGHT, 1) / np.sqrt(
-            len(answer)
-        )
+        weights[len(question) - 1 : -1] = _weigh(turn.kind, np.isin(answer, digits)) / np.sqrt(len(answer))
         parts.append((tokens, target, weights))
         kinds.append(KINDS.index(turn.kind))
         text_length += len(tokens)
@@ -170,6 +171,16 @@ def _draw_manner(rng: np.random.Generator) -> tuple[Language, str, bool]:
     if choice < 0.37:
         return "english", _pick(rng, SENTENCE_SYSTEM_PROMPTS), True
     return "english", "", False
+
+
+def _weigh(kind: Kind, is_digit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return how much each token of an answer `(N,)` counts."""
+    weights = np.where(is_digit, _DIGIT_WEIGHT, 1.0)
+    if kind == "detect":
+        begins = is_digit & ~np.concatenate([[False], is_digit[:-1]])
+        number = (np.cumsum(begins) - 1) % _NUMBERS_OF_BOX
+        weights[is_digit & (number < _NUMBERS_OF_BOX // 2)] = _CORNER_WEIGHT
+    return weights
 
 
 def _pick(rng: np.random.Generator, choices: Sequence[str]) -> str:

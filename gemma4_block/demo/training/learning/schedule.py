@@ -42,9 +42,20 @@ class Plan:
             return min(1.0, step / max(1, self.tower_curriculum_steps))
         return min(1.0, 0.3 + (step - self.tower_steps) / max(1, self.curriculum_steps))
 
-    def rate(self, step: int, end: int | None, decay_steps: int) -> float:
-        """Return the learning rate of a step; it falls to nothing over the last ones where an end is set."""
-        since = step if self.is_tower(step) else step - self.tower_steps
+    def rate(self, step: int, end: int | None, decay_steps: int, start: int = 0) -> float:
+        """Return the learning rate of a step; it falls to nothing over the last ones where an end is set.
+
+        Args:
+            step: Its number.
+            end: The number of the first step that is not taken, where it is set.
+            decay_steps: Over how many steps before that the rate falls.
+            start: The first step of optimizers that know nothing yet.
+
+        Returns:
+            The rate.
+
+        """
+        since = step - start if self.is_tower(step) else step - max(start, self.tower_steps)
         warm = min(1.0, (since + 1) / self.warm_up_steps)
         left = 1.0 if end is None else min(1.0, max(0.0, (end - step) / decay_steps))
         return self.learning_rate * warm * left

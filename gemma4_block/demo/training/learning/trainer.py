@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import Gemma4TextConfig, GemmaTokenizer
+from transformers import Gemma4ForConditionalGeneration, Gemma4TextConfig, GemmaTokenizer
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
 from gemma4_block.demo.training.learning import architecture, calibration
@@ -19,12 +18,12 @@ from gemma4_block.demo.training.learning.schedule import Plan
 from gemma4_block.demo.training.learning.truth import IGNORED
 from gemma4_block.demo.training.learning.worker import Worker
 
-if TYPE_CHECKING:
-    from transformers import Gemma4ForConditionalGeneration
-
 _CALIBRATION_PICTURES = 32
 # Follows the seed where a training step's number would: none gets as far.
 _CALIBRATION_STREAM = 2**31
+_HEADS_STREAM = 2**31 + 2
+_HEADS_STEPS = 150
+_HEADS_LEARNING_RATE = 1e-2
 _AVERAGE_DECAY = 0.998
 _HEADS_WEIGHT = 0.4
 # Of nine layers the last three read the keys of the two before them.
@@ -46,7 +45,7 @@ class Trainer:
                 module.use_clipped_linears = False
         self.heads = SoftTokenHeads(self._text_config.hidden_size)
         self._worker = Worker(self.model, is_compiled=is_compiled)
-        self.step = 0
+        self.step = self._start = 0
         self.end: int | None = None
         self.decay_steps = 0
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
@@ -76,10 +75,42 @@ class Trainer:
         """Let the learning rate fall to nothing over so many steps from here, and then be over."""
         self.end, self.decay_steps = self.step + steps, steps
 
+    def start_from(self, checkpoint: Path, step: int) -> None:
+        """Take the weights of an exported checkpoint; the optimizers know nothing, and the heads learn anew.
+
+        Args:
+            checkpoint: A directory that `export` wrote, of this trainer's tokenizer.
+            step: How many steps it has learnt, so that no picture comes a second time.
+
+        """
+        own = dict(self.model.named_parameters())
+        learnt = Gemma4ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+        self.model.load_state_dict(
+            {name: value for name, value in learnt.state_dict().items() if name in own}, strict=False
+        )
+        self._worker.take_weights()
+        self.average = {name: value.detach().clone() for name, value in own.items()}
+        self.step = self._start = step
+        self._teach_heads()
+
+    def _teach_heads(self) -> None:
+        """Teach the heads alone, because what they do not know yet would be mended in the tower."""
+        optimizer = torch.optim.AdamW(self.heads.parameters(), lr=_HEADS_LEARNING_RATE, weight_decay=0.0)
+        rng = np.random.default_rng((self.plan.seed, _HEADS_STREAM))
+        for number in range(_HEADS_STEPS):
+            size = number % len(architecture.IMAGE_SEQ_LENGTHS)
+            batch = build_batch(rng, architecture.IMAGE_SEQ_LENGTHS[size], self.plan.tower_rows[size], 1.0)
+            with torch.no_grad():
+                soft_tokens = _see(self._worker.model, batch)
+            torch.stack(list(self.heads.losses(soft_tokens, batch.truth).values())).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
     def save(self, path: Path) -> None:
         """Write everything needed to go on, whole or not at all."""
         state = {
             "step": self.step,
+            "start": self._start,
             "end": self.end,
             "decay_steps": self.decay_steps,
             "model": self.model.state_dict(),
@@ -95,6 +126,7 @@ class Trainer:
         """Go on from a file that `save` wrote."""
         state = torch.load(path, weights_only=True)
         self.step, self.end, self.decay_steps = state["step"], state["end"], state["decay_steps"]
+        self._start = state["start"]
         self.model.load_state_dict(state["model"])
         self._worker.take_weights()
         self.heads.load_state_dict(state["heads"])
@@ -104,7 +136,7 @@ class Trainer:
 
     def learn(self, batch: Batch) -> dict[str, float]:
         """Take one step; returns the losses of the heads, and of the answers where there are any."""
-        rate = self.plan.rate(self.step, self.end, self.decay_steps)
+        rate = self.plan.rate(self.step, self.end, self.decay_steps, self._start)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -133,11 +165,9 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             return _predict(self.model, batch)[0]
 
-    def _losses(self, model: "Gemma4ForConditionalGeneration", batch: Batch) -> Mapping[str, torch.Tensor]:
+    def _losses(self, model: Gemma4ForConditionalGeneration, batch: Batch) -> Mapping[str, torch.Tensor]:
         if batch.texts is None:
-            pixels = batch.pixel_values.to(model.dtype)
-            features = model.model.get_image_features(pixels, batch.image_position_ids)
-            return self.heads.losses(torch.cat(features.pooler_output).float(), batch.truth)
+            return self.heads.losses(_see(model, batch), batch.truth)
         logits, soft_tokens, read = _predict(model, batch)
         is_answer = batch.texts.labels != IGNORED
         losses = functional.cross_entropy(logits, batch.texts.labels[is_answer], reduction="none")
@@ -183,8 +213,15 @@ class Trainer:
             self.average[name].lerp_(value, 1 - decay)
 
 
+def _see(model: Gemma4ForConditionalGeneration, batch: Batch) -> torch.Tensor:
+    """Return the soft tokens `(M, width)` of all pictures, float32."""
+    pixels = batch.pixel_values.to(model.dtype)
+    features = model.model.get_image_features(pixels, batch.image_position_ids)
+    return torch.cat(features.pooler_output).float()
+
+
 def _predict(
-    model: "Gemma4ForConditionalGeneration", batch: Batch
+    model: Gemma4ForConditionalGeneration, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the logits `(N, vocabulary)` at all places of answers, and the soft tokens `(M, width)`.
 
