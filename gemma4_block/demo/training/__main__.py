@@ -39,6 +39,12 @@ def main() -> None:
         metavar=("CHECKPOINT", "STEP"),
         help="where there is no last.pt, go on from a checkpoint that has learnt so many steps",
     )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=1.0,
+        help="with --start: how much of the new weights is exported; the rest is of that checkpoint",
+    )
     parser.add_argument("--learning-rate", type=float, default=Plan().learning_rate)
     parser.add_argument("--stop-after-s", type=float, default=float("inf"))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -59,7 +65,9 @@ def main() -> None:
     plan = Plan(learning_rate=arguments.learning_rate)
     trainer = train(plan, settings, finish_in=arguments.finish_in, start=start)
     if arguments.export is not None:
-        trainer.export(arguments.export)
+        trainer.export(
+            arguments.export, earlier=None if start is None else start.checkpoint, share=arguments.share
+        )
 
 
 if __name__ == "__main__":

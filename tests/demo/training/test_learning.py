@@ -147,12 +147,27 @@ def test_a_training_whose_file_is_gone_starts_from_its_checkpoint(
 
 
 @pytest.mark.slow
+def test_an_export_may_lie_between_the_earlier_weights_and_the_new_ones(
+    tmp_path: Path, tokenizer: GemmaTokenizer
+) -> None:
+    """So much of each parameter is new."""
+    earlier, later = Trainer(PLAN, tokenizer), Trainer(dataclasses.replace(PLAN, seed=1), tokenizer)
+    earlier.export(tmp_path / "earlier")
+    later.export(tmp_path / "mixed", earlier=tmp_path / "earlier", share=0.75)
+    mixed = load_file(tmp_path / "mixed" / "model.safetensors")
+    for name, new in later.average.items():
+        expected = 0.75 * new + 0.25 * earlier.average[name].bfloat16().float()
+        torch.testing.assert_close(mixed[name].float(), expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
 def test_a_training_ends_where_it_is_told(tmp_path: Path, tokenizer: GemmaTokenizer) -> None:
     """It takes so many more steps at a falling rate, also after it was resumed."""
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     assert train(PLAN, Settings(directory=tmp_path, stop_after_s=0), finish_in=2).step == 1
     ended = train(PLAN, Settings(directory=tmp_path))
     assert (ended.step, ended.is_over) == (2, True)
+    assert train(PLAN, Settings(directory=tmp_path)).step == 2
     assert {group["lr"] for optimizer in ended.optimizers for group in optimizer.param_groups} == {
         PLAN.rate(1, 2, 2)
     }

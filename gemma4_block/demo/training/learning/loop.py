@@ -86,7 +86,7 @@ def train(
     saved = time.monotonic()
     with (settings.directory / "log.jsonl").open("a", encoding="utf-8") as log:
         diary = _Diary(trainer)
-        for batch in _batches(trainer):
+        for batch in () if trainer.is_over else _batches(trainer):
             diary.note(batch, trainer.learn(batch))
             if trainer.step % settings.log_every == 0:
                 print(json.dumps(diary.page()), file=log, flush=True)

@@ -83,13 +83,9 @@ class Trainer:
             step: How many steps it has learnt, so that no picture comes a second time.
 
         """
-        own = dict(self.model.named_parameters())
-        learnt = Gemma4ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
-        self.model.load_state_dict(
-            {name: value for name, value in learnt.state_dict().items() if name in own}, strict=False
-        )
+        self.average = _read_weights(checkpoint)
+        self.model.load_state_dict(self.average, strict=False)
         self._worker.take_weights()
-        self.average = {name: value.detach().clone() for name, value in own.items()}
         self.step = self._start = step
         self._teach_heads()
 
@@ -185,10 +181,25 @@ class Trainer:
         finally:
             self.model.load_state_dict(own, strict=False)
 
-    def export(self, directory: Path) -> None:
-        """Write the averaged weights, with measured clamps, as a bfloat16 checkpoint with all its files."""
+    def export(self, directory: Path, *, earlier: Path | None = None, share: float = 1.0) -> None:
+        """Write the averaged weights, with measured clamps, as a bfloat16 checkpoint with all its files.
+
+        Weights between those of a checkpoint and those that it became by more training keep more of what only
+        the former knew. Source: Wortsman et al., Robust fine-tuning of zero-shot models, 2022.
+
+        Args:
+            directory: Gets the files.
+            earlier: The checkpoint that this training started from; needed where `share` is less than 1.
+            share: How much of the new weights is taken; the rest is of the earlier ones.
+
+        """
         exported = architecture.build_model(self.plan.seed)
         exported.load_state_dict(self.average, strict=False)
+        if earlier is not None:
+            old = _read_weights(earlier)
+            with torch.no_grad():
+                for name, value in exported.named_parameters():
+                    value.lerp_(old[name], 1 - share)
         rng = np.random.default_rng((self.plan.seed, _CALIBRATION_STREAM))
         batches = [
             build_batch(rng, length, _CALIBRATION_PICTURES, 1.0) for length in architecture.IMAGE_SEQ_LENGTHS
@@ -211,6 +222,12 @@ class Trainer:
         decay = min(_AVERAGE_DECAY, (self.step + 1) / (self.step + 10))
         for name, value in self.model.named_parameters():
             self.average[name].lerp_(value, 1 - decay)
+
+
+def _read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Return the parameters of an exported checkpoint in float32."""
+    model = Gemma4ForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
 def _see(model: Gemma4ForConditionalGeneration, batch: Batch) -> torch.Tensor:
