@@ -134,9 +134,12 @@ class _Diary:
 def _load_tokenizer(directory: Path, start: Start | None) -> GemmaTokenizer | None:
     """Return the tokenizer of an earlier run: its ids are in the weights, whatever is asked by now."""
     saved = directory / _TOKENIZER
-    if saved.exists():
-        return GemmaTokenizer.from_pretrained(saved)
-    return None if start is None else GemmaTokenizer.from_pretrained(start.checkpoint)
+    if not saved.exists():
+        if start is None:
+            return None
+        saved = start.checkpoint
+    tokenizer: GemmaTokenizer = GemmaTokenizer.from_pretrained(saved)
+    return tokenizer
 
 
 def _batches(trainer: Trainer) -> Iterator[Batch]:
