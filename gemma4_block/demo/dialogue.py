@@ -55,7 +55,7 @@ def describe(scene: Scene, language: Language = "english") -> str:
 
 
 def boxes_json(scene: Scene, labels: Sequence[str] | None = None) -> str:
-    """Write the shapes as the detection answer, in reading order.
+    """Write the shapes as the detection answer, in the order that they have.
 
     Args:
         scene: What is in the image.

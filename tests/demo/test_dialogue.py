@@ -112,7 +112,7 @@ def test_every_label_is_a_colour_and_a_kind() -> None:
 
 
 def test_a_thought_lists_what_the_answer_counts() -> None:
-    """Before a description every shape is thought of in reading order; before a count, the counted ones."""
+    """Before a description every shape is thought of in its order; before a count, the counted ones."""
     scene = make_scene("red square", "blue star", "red circle")
     for seed in range(30):
         turns = dialogue.turns(np.random.default_rng(seed), scene)

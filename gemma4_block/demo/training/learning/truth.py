@@ -36,9 +36,9 @@ class Truth:
         box_digits: `(N, 4, 4, 2)` int64, where a thing is, the hundreds and tens of its y1, x1, y2, x2
             (0-1000); `IGNORED` elsewhere.
         letter_orders: `(N, 4)` int64, where a letter is, its number in the text from 0.
-        thing_orders: `(N, 4)` int64, where a thing is, its number in reading order from 0; `IGNORED`
+        thing_orders: `(N, 4)` int64, where a thing is, its number in the order of answers from 0; `IGNORED`
             elsewhere.
-        ranks: `(N, 4, 3)` int64, where a thing is, how many before it in reading order have its kind, its
+        ranks: `(N, 4, 3)` int64, where a thing is, how many before it in that order have its kind, its
             colour and both, or its kind alone where it has no colour; `IGNORED` elsewhere.
         places: `(N, 2)` float32, y and x of the soft token's own middle, 0 to 1 of the whole picture.
 
