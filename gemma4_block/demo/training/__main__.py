@@ -52,6 +52,8 @@ def main() -> None:
         "--no-compile", action="store_true", help="start at once, with steps of twice the time"
     )
     arguments = parser.parse_args()
+    if arguments.share != 1.0 and (arguments.start is None or not 0.0 < arguments.share < 1.0):
+        parser.error("--share is above 0 and at most 1, and less than 1 with --start only")
     torch.set_num_threads(arguments.threads)
     settings = Settings(
         directory=arguments.directory,

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import Gemma4TextConfig, GemmaTokenizer
 
 from gemma4_block.contract import Answer, GenerationConfig, Prompt
+from gemma4_block.demo.training.__main__ import main
 from gemma4_block.demo.training.learning import Plan, Settings, Start, Trainer, train
 from gemma4_block.demo.training.learning.architecture import build_config, build_model, build_tokenizer
 from gemma4_block.demo.training.learning.batches import build_batch, draw_batch
@@ -158,6 +159,16 @@ def test_an_export_may_lie_between_the_earlier_weights_and_the_new_ones(
     for name, new in later.average.items():
         expected = 0.75 * new + 0.25 * earlier.average[name].bfloat16().float()
         torch.testing.assert_close(mixed[name].float(), expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--share", "0.5"], ["--share", "1.5", "--start", "checkpoint", "9"]], ids=["alone", "more"]
+)
+def test_a_share_of_nothing_is_refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained."""
+    monkeypatch.setattr("sys.argv", ["training", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        main()
 
 
 @pytest.mark.slow

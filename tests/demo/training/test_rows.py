@@ -94,17 +94,20 @@ def test_digits_weigh_three_times_and_long_answers_less_a_token(
 ) -> None:
     """The weight of a token is 1, of a digit 3, over the root of how many tokens its answer has."""
     digits = tokenizer.convert_tokens_to_ids(list("0123456789"))
-    seen = 0
+    seen, boxed = 0, 0
     for row in range(4):
         starts = itertools.pairwise(question_starts(texts, row))
         for kind, (start, end) in zip(texts.kinds[row], starts, strict=True):
-            if KINDS[kind] == "detect":
-                continue
             places = (texts.labels[row, start:end] != IGNORED).nonzero()[:, 0] + start
+            if KINDS[kind] == "detect":
+                boxed += bool((texts.weights[row, places] * len(places) ** 0.5 > 5.9).any())
+                continue
             plain = torch.where(torch.isin(texts.labels[row, places], torch.tensor(digits)), 3.0, 1.0)
             torch.testing.assert_close(texts.weights[row, places], plain / len(places) ** 0.5)
             seen += 1
     assert seen > 10
+    # Boxes weigh more; see below.
+    assert boxed > 0
 
 
 def test_the_first_corner_of_a_box_weighs_twice_as_much(tokenizer: GemmaTokenizer) -> None:
