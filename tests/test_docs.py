@@ -162,7 +162,7 @@ def test_the_package_that_is_shown_is_the_demo_s() -> None:
 def test_the_workflow_that_detects_finds_what_is_drawn() -> None:
     """The JSON block of docs/workflow.md runs as it stands, and what it says of a scene is true."""
     (detect,) = json_blocks("docs/workflow.md")
-    scene = draw_scene(np.random.default_rng(0), shape_count=2)
+    scene = draw_scene(np.random.default_rng(1), shape_count=2)
     (row,) = WorkflowRunner(detect, init_parameters={}).run(
         {"image": np.ascontiguousarray(scene.image[..., ::-1])}
     )
@@ -381,11 +381,11 @@ def test_every_figure_has_its_command() -> None:
 def draw_photos(folder: Path) -> None:
     """Draw what the examples of docs/terminal.md are about: two pictures and a film of two frames."""
     (folder / "photos").mkdir()
-    for name, seed in (("one", 0), ("two", 3)):
+    for name, seed in (("one", 1), ("two", 2)):
         scene = draw_scene(np.random.default_rng(seed), shape_count=2)
         cv2.imwrite(str(folder / "photos" / f"{name}.png"), scene.image[..., ::-1])
     film = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 5, (480, 360))
-    for seed in (0, 3):
+    for seed in (1, 2):
         scene = draw_scene(np.random.default_rng(seed), shape_count=2)
         film.write(cv2.resize(scene.image[..., ::-1], (480, 360)))
     film.release()

@@ -30,15 +30,15 @@ class Gemma4HF(ClassTasks):
     Example:
         >>> import numpy as np
         >>> from gemma4_block.demo.scenes import draw_scene
-        >>> picture = draw_scene(np.random.default_rng(0), shape_count=2).image[..., ::-1]
+        >>> picture = draw_scene(np.random.default_rng(1), shape_count=2).image[..., ::-1]
         >>> model = Gemma4HF.from_pretrained("gemma-4-demo")
-        >>> found = model.detect(picture, ["blue star", "purple star"])
+        >>> found = model.detect(picture, ["orange triangle", "purple star"])
         >>> sorted(found.data["class_name"].tolist())
-        ['blue star', 'purple star']
-        >>> model.count(picture, ["blue star", "red square"])
-        {'blue star': 1, 'red square': 0}
+        ['orange triangle', 'purple star']
+        >>> model.count(picture, ["purple star", "red square"])
+        {'purple star': 1, 'red square': 0}
         >>> model.caption([picture, "missing.png"])
-        ['1 blue star, 1 purple star.', PromptError('There is no image file missing.png. Give the path ...
+        ['1 orange triangle, 1 purple star.', PromptError('There is no image file missing.png. Give the ...
         >>> model.extract(picture, {"star": {"type": "boolean"}}, prompt="Is there a star?")
         {'star': True}
 

@@ -19,7 +19,7 @@ from gemma4_block.settings import Settings
 
 from .conftest import CAUTION, Ended
 
-SCENE = draw_scene(np.random.default_rng(0), shape_count=2)
+SCENE = draw_scene(np.random.default_rng(1), shape_count=2)
 
 
 @pytest.fixture

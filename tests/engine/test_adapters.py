@@ -332,11 +332,12 @@ def test_a_closed_engine_has_no_adapters(base: Path, engine: LocalEngine, tmp_pa
         ask_with(engine, adapter)
 
 
-def test_an_adapter_on_4_bits_is_as_near_as_the_base_is(tmp_path: Path) -> None:
-    """Beside NF4 weights an adapter adds no error of its own: 2 % of the logits, from bfloat16."""
+@pytest.mark.parametrize(("dtype", "bound"), [("bfloat16", 0.04), ("float32", 0.005)])
+def test_an_adapter_on_4_bits_is_as_near_as_the_base_is(tmp_path: Path, dtype: str, bound: float) -> None:
+    """Beside NF4 weights an adapter adds no error of its own; what there is comes from bfloat16."""
     adapter = save_adapter(DEMO_CHECKPOINT, tmp_path, target_modules=TEXT)
     rounded = load_checkpoint(
-        DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"), dtype="bfloat16", quantization="nf4")
+        DEMO_CHECKPOINT, LoadOptions(device=torch.device("cpu"), dtype=dtype, quantization="nf4")
     )
     # Before a pass, which packs the weights anew.
     expected = read_logits(merge_by_hand(DEMO_CHECKPOINT, adapter, rounded.model.module))  # type: ignore[attr-defined]
@@ -348,7 +349,7 @@ def test_an_adapter_on_4_bits_is_as_near_as_the_base_is(tmp_path: Path) -> None:
         assert torch.equal(read_logits(rounded.model.module), plain)  # type: ignore[attr-defined]
     with bank.rows([tag.name]):
         found = read_logits(rounded.model.module)  # type: ignore[attr-defined]
-    assert (found - expected).norm() / expected.norm() < 0.02
+    assert (found - expected).norm() / expected.norm() < bound
 
 
 @pytest.mark.parametrize(

@@ -86,17 +86,17 @@ def test_the_colour_order_may_be_said(model: Gemma4HF, scene: Scene) -> None:
     assert model.caption(scene.image) == "1 purple star, 1 red star."
 
 
-def test_detections_are_boxes_in_pixels_with_names_and_measured_confidences(
-    model: Gemma4HF, scene: Scene
-) -> None:
+def test_detections_are_boxes_in_pixels_with_names_and_measured_confidences(model: Gemma4HF) -> None:
     """A class's id is its place in the list; what is not there has no box."""
-    found = model.detect(scene.image, CLASSES, input_color_format="rgb")
+    scene = draw_scene(np.random.default_rng(1), shape_count=2)
+    classes = ["red circle", "purple star", "orange triangle"]
+    found = model.detect(scene.image, classes, input_color_format="rgb")
 
     assert isinstance(found, Detections)
     assert found.class_id is not None
     assert found.confidence is not None
-    assert {CLASSES[number] for number in found.class_id} == {"purple star", "blue star"}
-    assert found.data["class_name"].tolist() == [CLASSES[number] for number in found.class_id]
+    assert {classes[number] for number in found.class_id} == {"purple star", "orange triangle"}
+    assert found.data["class_name"].tolist() == [classes[number] for number in found.class_id]
     assert ((found.confidence > 0) & (found.confidence < 1)).all()
     truth = {shape.label: shape.box_xyxy_px for shape in scene.shapes}
     for box, name in zip(found.xyxy, found.data["class_name"], strict=True):

@@ -67,9 +67,9 @@ def _weigh(picture: Picture) -> dict[Kind, float]:
         "read": 0.08,
     }
     if picture.things:
-        odds["classify"] = 2.2 if len(picture.things) == 1 else 0.7
+        odds["classify"] = 2.2 if len(picture.things) == 1 else 1.1
         odds["outstanding"] = 0.1 if len(picture.things) == 1 else 0.35
-        odds["inside"] = 0.1 if len(picture.things) == 1 else 0.8
+        odds["inside"] = 0.1 if len(picture.things) == 1 else 2.5
     if len(picture.things) == 1:
         odds["kind"] = 0.5
         if picture.things[0].color is not None:
