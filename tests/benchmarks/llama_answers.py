@@ -3,7 +3,7 @@
     python -m tests.benchmarks.llama_answers --llama .venv-llama/source --llama-python .venv-llama/bin/python
 
 Both have the embedded model in float32, and pictures of exactly the size that it sees, so that neither scales
-them. Prints a line for each budget.
+them. Prints what differs, and a line for each budget.
 """
 
 import argparse
@@ -63,7 +63,10 @@ def main() -> None:
                         prompt = Prompt(text=question, images=(image,), image_seq_length=budget)
                         (ours,) = engine.answer([prompt], generation)
                         theirs = server.answer(question, image, max_new_tokens=_NEW_TOKENS)
-                        same += isinstance(ours, Answer) and ours.text == theirs
+                        said = ours.text if isinstance(ours, Answer) else ours.message
+                        same += said == theirs
+                        if said != theirs:
+                            print(f"{budget}: {said!r}, llama.cpp: {theirs!r}")  # noqa: T201
             print(f"{budget}: {same} of {arguments.scenes * len(_QUESTIONS)} answers are equal")  # noqa: T201
     engine.close()
 

@@ -26,7 +26,8 @@ _MOST_ROWS = 8
 _MOST_TOKENS = 2048
 _TOWER = "mmproj.gguf"
 _CONVERTER = Path(__file__).with_name("llama_converter.py")
-_WHOLE = ("bf16", "f32")
+_EXACT = "f32"
+_WHOLE = ("bf16", _EXACT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +199,9 @@ def _start(
         "--image-max-tokens": budget,
         "--cache-ram": 0,
     }
+    if precision == _EXACT:
+        # Keys and values would be halved in precision.
+        options |= {"--cache-type-k": _EXACT, "--cache-type-v": _EXACT}
     command = [str(build.source / "build" / "bin" / "llama-server"), "--jinja", "--no-webui"]
     command += [str(word) for option in options.items() for word in option]
     log = folder / f"{precision}-{budget}.log"

@@ -337,7 +337,7 @@ def _options() -> Iterator[Case]:
 def _control_tokens() -> Iterator[Case]:
     for text in _FORGED:
         for place in ("user", "system"):
-            prompt = _about(f"Describe {text}" if place == "user" else _QUESTION, draw(90))
+            prompt = _about(f"Describe {text}" if place == "user" else _QUESTION, draw(91))
             yield Case(
                 group="control tokens",
                 name=f"{text!r} of the {place}",
