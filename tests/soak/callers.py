@@ -109,7 +109,7 @@ def _judge(shot: Shot, status: int, retry_after: str | None, body: bytes) -> tup
 def _is_same(outputs: object, expected: object) -> bool:
     """Say whether all that is said is the same, but for the last digits of confidences."""
     said, wanted = (json.dumps(one).replace('\\"', '"') for one in (outputs, expected))
-    pairs = zip(_CONFIDENCE.findall(said), _CONFIDENCE.findall(wanted), strict=False)
+    pairs = zip(_CONFIDENCE.findall(said), _CONFIDENCE.findall(wanted), strict=True)
     return _CONFIDENCE.sub("", said) == _CONFIDENCE.sub("", wanted) and all(
         math.isclose(float(one), float(other), abs_tol=_CONFIDENCE_NOISE) for one, other in pairs
     )
