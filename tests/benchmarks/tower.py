@@ -106,16 +106,20 @@ def _module_of(model: LanguageModel) -> nn.Module:
 
 @contextmanager
 def _whole(module: Any) -> Iterator[None]:  # noqa: ANN401 - of transformers
-    """Let layers take all patches at once inside, with the norms and activations of transformers."""
+    """Let layers take all patches at once inside, with the parts of transformers."""
     layers = [layer for layer in module.modules() if isinstance(layer, BlockedLayer)]
     norms = [norm for layer in layers for norm in layer.modules() if isinstance(norm, FrugalRMSNorm)]
     activations = [layer.mlp.act_fn for layer in layers]
     plain = [ACT2FN[layer.config.hidden_activation] for layer in layers]
+    tower = module.model.vision_tower
+    attention = tower.config._attn_implementation
     _turn(layers, Gemma4VisionEncoderLayer, norms, Gemma4RMSNorm, plain)
+    tower.set_attn_implementation("sdpa")
     try:
         yield
     finally:
         _turn(layers, BlockedLayer, norms, FrugalRMSNorm, activations)
+        tower.set_attn_implementation(attention)
 
 
 def _turn(

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gemma4.modeling_gemma4 import (
     Gemma4RMSNorm,
     Gemma4VisionEncoderLayer,
@@ -59,7 +60,11 @@ class BlockedLayer(Gemma4VisionEncoderLayer):
             )
         attention = self.self_attn
         queries, keys, values = self._project(hidden_states, position_embeddings, position_ids, blocks)
-        attended, _ = sdpa_attention_forward(
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(
+            attention.config._attn_implementation,  # noqa: SLF001 - as transformers does
+            sdpa_attention_forward,
+        )
+        attended, _ = attend(
             attention, queries, keys, values, attention_mask, scaling=attention.scaling, **options
         )
         found = torch.empty_like(hidden_states)

@@ -1,4 +1,4 @@
-"""Decode a token on a GPU without a copy of the keys for every head that shares them."""
+"""Attend without a copy of the keys for every head that shares them."""
 
 from typing import Any, Final
 
@@ -9,6 +9,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 _NAME: Final = "gemma4_block_grouped"
+# New tokens of a row that are grouped, for which the mask is repeated instead of the keys. On a CPU more of
+# them are hardly faster; on a GPU it was not measured. Source: docs/measured.md.
+_MOST_POSITIONS_CPU: Final = 64
+_MOST_POSITIONS: Final = 1
 
 
 def attend(  # noqa: PLR0917 - the order of transformers
@@ -20,17 +24,18 @@ def attend(  # noqa: PLR0917 - the order of transformers
     scaling: float | None = None,
     **options: Any,  # noqa: ANN401 - of transformers
 ) -> tuple[torch.Tensor, None]:
-    """Attend as transformers' SDPA does; of one token, the heads that share keys are its queries.
+    """Attend as transformers' SDPA does; of few tokens, the heads that share keys are more queries of one.
 
     transformers repeats the keys and values for every head that uses them wherever there is a mask: with
-    E2B's eight heads over one, eight times what the KV cache holds is written and read for each layer.
+    E2B's eight heads over one, eight times what the KV cache holds is written and read for each layer. And
+    products of one row, which is what a head has of one token, are slow on a CPU.
 
     Args:
         module: The layer's attention.
         query: `(B, heads, Q, head_dim)`.
         key: `(B, shared, K, head_dim)`, where `heads` is a multiple of `shared`.
         value: As `key`.
-        attention_mask: `(B, 1, Q, K)` bool; None where every query sees all.
+        attention_mask: `(B, 1, Q, K)` bool; None where every query sees all, or those before it.
         scaling: Of the products.
         **options: Passed on.
 
@@ -39,20 +44,19 @@ def attend(  # noqa: PLR0917 - the order of transformers
 
     """
     rows, heads, size, head_dim = query.shape
-    if size > 1 or heads == key.shape[1]:
+    shared = key.shape[1]
+    most = _MOST_POSITIONS_CPU if query.device.type == "cpu" else _MOST_POSITIONS
+    if size > most or heads == shared or (size > 1 and attention_mask is None):
         found: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **options
         )
         return found
-    shared = key.shape[1]
+    if size > 1 and attention_mask is not None:
+        attention_mask = attention_mask.repeat(1, 1, heads // shared, 1)
     attended = nn.functional.scaled_dot_product_attention(
-        query.view(rows, shared, heads // shared, head_dim),
-        key,
-        value,
-        attn_mask=attention_mask,
-        scale=scaling,
+        query.reshape(rows, shared, -1, head_dim), key, value, attn_mask=attention_mask, scale=scaling
     )
-    return attended.reshape(rows, 1, heads, head_dim), None
+    return attended.reshape(rows, heads, size, head_dim).transpose(1, 2).contiguous(), None
 
 
 def group_attention(model: Any) -> None:  # noqa: ANN401 - one of several classes

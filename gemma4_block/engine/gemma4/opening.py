@@ -9,6 +9,7 @@ from gemma4_block.engine.gemma4.blocked_tower import block_tower
 from gemma4_block.engine.gemma4.clipped_linear import clip_by_numbers
 from gemma4_block.engine.gemma4.consistency import refuse_mixed_files
 from gemma4_block.engine.gemma4.detokenizer import Gemma4Detokenizer
+from gemma4_block.engine.gemma4.divided_attention import divide_attention
 from gemma4_block.engine.gemma4.few_row_linear import speed_up_few_rows
 from gemma4_block.engine.gemma4.fused_norm import fuse_norms
 from gemma4_block.engine.gemma4.gpu_experts import mix_on_gpu
@@ -19,7 +20,7 @@ from gemma4_block.engine.gemma4.packed_linear import pack_weights
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
 from gemma4_block.engine.gemma4.template import Gemma4Template
 from gemma4_block.engine.gemma4.template_proof import prove_template
-from gemma4_block.engine.hardware import choose_packing, read_processor_features
+from gemma4_block.engine.hardware import attends_slowly, choose_packing, read_processor_features
 
 if TYPE_CHECKING:
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
@@ -66,13 +67,16 @@ def open_gemma4(
     prove_template(template)
     clip_by_numbers(module)
     speed_up_few_rows(module)
+    group_attention(module)
     if module.device.type == "cuda":
         fuse_norms(module)
-        group_attention(module)
         mix_on_gpu(module)
     elif not is_trained:
-        pack_weights(module, choose_packing(read_processor_features() or {}))
+        features = read_processor_features() or {}
+        pack_weights(module, choose_packing(features))
         block_tower(module)
+        if attends_slowly(features):
+            divide_attention(module)
     module.eval()
     vision = module.config.vision_config
     special_tokens = read_special_tokens(module, processor.tokenizer)

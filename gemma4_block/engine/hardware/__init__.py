@@ -9,13 +9,14 @@ from gemma4_block.engine.hardware.machine import (
     read_free_memory,
     read_processor_features,
 )
-from gemma4_block.engine.hardware.packing import Packing, choose_packing
+from gemma4_block.engine.hardware.packing import Packing, attends_slowly, choose_packing
 from gemma4_block.engine.hardware.pages import give_back_pages
 from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning, warn_of_spinning
 
 __all__ = [
     "Machine",
     "Packing",
+    "attends_slowly",
     "choose_devices",
     "choose_freest",
     "choose_packing",

@@ -36,3 +36,25 @@ def choose_packing(features: Mapping[str, object]) -> Packing:
     if features.get("amx_bf16"):
         return "tower"
     return "all" if features.get("avx512_bf16") else "none"
+
+
+def attends_slowly(features: Mapping[str, object]) -> bool:
+    """Say whether the products inside torch's fused attention in bfloat16 are slower than oneDNN's.
+
+    They are MKL's, which has none in bfloat16 for an AMD EPYC; with AMX they are others. Source:
+    docs/measured.md.
+
+    Args:
+        features: Of the processor, as `torch.cpu.get_capabilities` names them.
+
+    Returns:
+        Whether to multiply by oneDNN instead.
+
+    Example:
+        >>> attends_slowly({"avx512_bf16": True})
+        True
+        >>> attends_slowly({"avx512_bf16": True, "amx_bf16": True})
+        False
+
+    """
+    return choose_packing(features) == "all"

@@ -7,7 +7,6 @@ from transformers.models.gemma4.modeling_gemma4 import Gemma4RMSNorm, Gemma4Text
 
 from gemma4_block.engine.gemma4.fused_norm import FusedRMSNorm, fuse_norms
 from gemma4_block.engine.gemma4.gpu_experts import count_tokens_without_waiting, mix
-from gemma4_block.engine.gemma4.grouped_attention import attend
 
 
 @pytest.mark.parametrize("with_scale", [True, False])
@@ -28,22 +27,6 @@ def test_a_fused_norm_is_that_of_transformers(
 
     assert type(model[0]) is FusedRMSNorm
     torch.testing.assert_close(model(states), expected, rtol=tolerance, atol=1e-6)
-
-
-@pytest.mark.parametrize("is_masked", [True, False])
-def test_heads_that_share_keys_attend_as_if_each_had_its_own(*, is_masked: bool) -> None:
-    """Every query against the keys of its head, with a mask for each row or none."""
-    torch.manual_seed(0)
-    query, key, value = torch.randn(2, 6, 1, 16), torch.randn(2, 3, 9, 16), torch.randn(2, 3, 9, 16)
-    mask = torch.rand(2, 1, 1, 9) > 0.5 if is_masked else None
-    if mask is not None:
-        mask[..., 0] = True
-    expected = torch.nn.functional.scaled_dot_product_attention(
-        query, key.repeat_interleave(2, 1), value.repeat_interleave(2, 1), attn_mask=mask, scale=1.0
-    ).transpose(1, 2)
-    found, _ = attend(torch.nn.Identity(), query, key, value, mask, scaling=1.0)
-
-    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("tokens", [1, 4, 5, 40], ids=["one", "few", "many", "more than experts"])

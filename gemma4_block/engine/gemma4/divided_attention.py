@@ -1,0 +1,99 @@
+"""Attend in bfloat16 on a CPU by products of oneDNN, where those of torch's fused attention are slow."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, Final
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+from gemma4_block.engine.gemma4.blocked_tower import cut_evenly
+from gemma4_block.engine.gemma4.grouped_attention import attend as attend_grouped
+
+_NAME: Final = "gemma4_block_divided"
+# Source of all three: docs/measured.md. Of a head, for each thread; more of them leave the cache.
+_MOST_SCORES: Final = 2**20
+# Of a head, for each thread but the first: each of four steps wakes them all.
+_LEAST_SCORES: Final = 400_000
+# Fewer queries are faster when grouped.
+_LEAST_POSITIONS: Final = 64
+
+
+def attend(  # noqa: PLR0917 - the order of transformers
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **options: Any,  # noqa: ANN401 - of transformers
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' SDPA does, head by head where that is much work. Gradients do not pass.
+
+    torch's fused attention multiplies by MKL, whose products in bfloat16 take six times what oneDNN's do on
+    an AMD EPYC. oneDNN would round the scores to bfloat16, so they are multiplied in float32; only what they
+    become is rounded, as in the fused attention.
+
+    Args:
+        module: The layer's attention.
+        query: `(B, heads, Q, head_dim)`.
+        key: `(B, shared, K, head_dim)`, where `heads` is a multiple of `shared`.
+        value: As `key`.
+        attention_mask: `(B, 1, Q, K)` bool; None where every query sees all, or those before it.
+        scaling: Of the products; None means by the root of `head_dim`.
+        **options: Passed on.
+
+    Returns:
+        `(B, Q, heads, head_dim)`, and no weights.
+
+    """
+    rows, heads, size, head_dim = query.shape
+    shared = key.shape[1]
+    threads, scores = torch.get_num_threads(), size * key.shape[2]
+    is_much = size > _LEAST_POSITIONS and scores >= _LEAST_SCORES * (threads - 1)
+    is_causal = attention_mask is None and module.is_causal
+    if not is_much or is_causal or query.dtype != torch.bfloat16:
+        return attend_grouped(module, query, key, value, attention_mask, scaling=scaling, **options)
+    attended = query.new_empty(rows, size, heads, head_dim)
+    blocks = cut_evenly(size, max(1, _MOST_SCORES * threads // key.shape[2]))
+    for row, head in product(range(rows), range(shared)):
+        keys, values = key[row, head].float(), value[row, head]
+        hidden = None if attention_mask is None else _weigh(attention_mask[row, 0])
+        for own in range(head * heads // shared, (head + 1) * heads // shared):
+            queries = query[row, own].float().mul_(head_dim**-0.5 if scaling is None else scaling)
+            _attend_head(queries, keys, values, hidden, attended[row, :, own], blocks)
+    return attended, None
+
+
+def divide_attention(model: nn.Module) -> None:
+    """Let the language model and the vision tower of `model`, if it has one, attend by `attend`."""
+    AttentionInterface.register(_NAME, attend)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
+    model.get_decoder().set_attn_implementation(_NAME)
+    tower = getattr(model.model, "vision_tower", None)
+    if tower is not None:
+        tower.set_attn_implementation(_NAME)
+
+
+def _weigh(mask: torch.Tensor) -> torch.Tensor:
+    """Return what is added to scores: adding is faster than filling in."""
+    return torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
+
+
+def _attend_head(  # noqa: PLR0917 - of one head
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    hidden: torch.Tensor | None,
+    attended: torch.Tensor,
+    blocks: Sequence[slice],
+) -> None:
+    """Fill in `attended`, `(Q, head_dim)`, in blocks of queries; `hidden` is `(Q, K)`."""
+    for rows in blocks:
+        scores = torch.ops.mkldnn._linear_pointwise(queries[rows], keys, None, "none", [], "")  # noqa: SLF001
+        if hidden is not None:
+            scores.add_(hidden[rows])
+        torch.softmax(scores, dim=-1, out=scores)
+        torch.mm(scores.to(values.dtype), values, out=attended[rows])
