@@ -67,7 +67,7 @@ def attend(  # noqa: PLR0917 - the order of transformers
     return attended, None
 
 
-def divide_attention(model: nn.Module) -> None:
+def divide_attention(model: Any) -> None:  # noqa: ANN401 - one of several classes
     """Let the language model and the vision tower of `model`, if it has one, attend by `attend`."""
     AttentionInterface.register(_NAME, attend)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
