@@ -27,7 +27,7 @@ from gemma4_block.contract import GenerationConfig, LocalModel, Prompt, Quantiza
 from gemma4_block.engine.gemma4 import round_language_model, unpack_weights
 from gemma4_block.engine.gemma4.few_row_linear import FewRowsLinear
 from gemma4_block.engine.gemma4.packed_linear import pack_weights
-from gemma4_block.engine.hardware import read_processor_features
+from gemma4_block.engine.hardware import choose_least_rows, read_processor_features
 from gemma4_block.engine.local import LocalEngine
 from gemma4_block.engine.pool import load_local
 from gemma4_block.settings import Dtype, Settings
@@ -79,7 +79,7 @@ def time_products(outputs: int, inputs: int) -> None:
     copies = max(2, int(_BYTES_OF_COPIES / (2 * outputs * inputs)))
     layers = [nn.Linear(inputs, outputs, bias=False, dtype=torch.bfloat16) for _ in range(copies)]
     packed, rounded = nn.ModuleList(map(_copy, layers)), nn.ModuleDict()
-    pack_weights(packed, "all")
+    pack_weights(packed, "all", least_rows=choose_least_rows(features))
     # The names by which layers of the language model are known.
     rounded["model"] = nn.ModuleDict({"language_model": nn.ModuleList(map(_copy, layers))})
     round_language_model(rounded, torch.bfloat16, features)

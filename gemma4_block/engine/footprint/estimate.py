@@ -142,7 +142,7 @@ def estimate(
 
 def _measure_moved(weights: WeightCounts, precision: Precision, machine: Machine) -> int:
     """Return the bytes of layers that leave the pages of their files: rounded, or packed when first used."""
-    language = weights.linear if machine.packing == "all" else 0
+    language = weights.linear + weights.table if machine.packing == "all" else 0
     tower = weights.tower if machine.packing != "none" else 0
     rounded = weights.count_packed(precision.quantization) + weights.count_doubled(precision.quantization)
     match precision.quantization:

@@ -20,7 +20,12 @@ from gemma4_block.engine.gemma4.packed_linear import pack_weights
 from gemma4_block.engine.gemma4.special_tokens import read_special_tokens
 from gemma4_block.engine.gemma4.template import Gemma4Template
 from gemma4_block.engine.gemma4.template_proof import prove_template
-from gemma4_block.engine.hardware import attends_slowly, choose_packing, read_processor_features
+from gemma4_block.engine.hardware import (
+    attends_slowly,
+    choose_least_rows,
+    choose_packing,
+    read_processor_features,
+)
 
 if TYPE_CHECKING:
     from transformers.tokenization_utils_tokenizers import TokenizersBackend
@@ -73,7 +78,7 @@ def open_gemma4(
         mix_on_gpu(module)
     elif not is_trained:
         features = read_processor_features() or {}
-        pack_weights(module, choose_packing(features))
+        pack_weights(module, choose_packing(features), least_rows=choose_least_rows(features))
         block_tower(module)
         if attends_slowly(features):
             divide_attention(module)

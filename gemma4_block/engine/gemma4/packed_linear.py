@@ -6,13 +6,11 @@ import torch
 from torch import nn
 
 from gemma4_block.engine.gemma4.int8_linear import Int8Linear
-from gemma4_block.engine.hardware import Packing, give_back_pages
+from gemma4_block.engine.hardware import Packing, give_back_pages, is_of_a_file
 from gemma4_block.errors import ConfigurationError
 
 # For how many rows the layout is chosen; it is among the best for 1 to 288. Source: docs/measured.md.
 _PACKED_FOR: Final = 4
-# To how many rows products are filled up: without AMX one or two take longer than four. Source: the same.
-_LEAST_ROWS: Final = 4
 _PREFIXES: Final[dict[Packing, str]] = {"tower": "model.vision_tower.", "all": ""}
 
 
@@ -20,7 +18,13 @@ class PackedLinear(nn.Linear):
     """A linear layer that brings its weights into another layout, in their place, when it is first used.
 
     What a layer that never runs would take is saved, and loading takes no longer.
+
+    Attributes:
+        least_rows: To how many rows an input is filled up.
+
     """
+
+    least_rows: int
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
         """Multiply; shapes as with `nn.Linear`. Gradients do not pass."""
@@ -28,8 +32,8 @@ class PackedLinear(nn.Linear):
             self._pack()
         flat = input.reshape(-1, self.in_features)
         rows = flat.shape[0]
-        if rows < _LEAST_ROWS:
-            flat = nn.functional.pad(flat, (0, 0, 0, _LEAST_ROWS - rows))
+        if rows < self.least_rows:
+            flat = nn.functional.pad(flat, (0, 0, 0, self.least_rows - rows))
         # A clip within the product would save time, and would turn what is no number into one.
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001 - public nowhere
             flat, self.weight, self.bias, "none", [], ""
@@ -54,14 +58,33 @@ class PackedLinear(nn.Linear):
         give_back_pages(plain)
 
 
-def pack_weights(model: nn.Module, packing: Packing) -> None:
-    """Turn linear layers in bfloat16 on a CPU into `PackedLinear`, where that is faster.
+class PackedHead(PackedLinear):
+    """An output layer that shares its weights with the table of tokens, which stays in the pages of its file.
 
-    Layers stay as they are that share their weights with a table of embeddings, which are read by row.
+    Where the table is not in a file, a copy would be kept of it, so that the layer becomes a plain one.
+
+    Attributes:
+        table: The weights of the table.
+
+    """
+
+    table: tuple[nn.Parameter]
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in nn.Linear
+        """Multiply; shapes as with `nn.Linear`. Gradients do not pass."""
+        if not self.weight.is_mkldnn and not is_of_a_file(self.weight):
+            cast("nn.Module", self).__class__ = nn.Linear
+            return cast("torch.Tensor", self(input))
+        return super().forward(input)
+
+
+def pack_weights(model: nn.Module, packing: Packing, *, least_rows: int = 1) -> None:
+    """Turn linear layers in bfloat16 on a CPU into `PackedLinear`, where that is faster.
 
     Args:
         model: On any device.
         packing: Which of them.
+        least_rows: To how many rows their inputs are filled up.
 
     """
     prefix = _PREFIXES.get(packing)
@@ -69,10 +92,17 @@ def pack_weights(model: nn.Module, packing: Packing) -> None:
         return
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for name, module in model.named_modules():
-        if type(module) is not nn.Linear or id(module.weight) in tables or not name.startswith(prefix):
+        if type(module) is not nn.Linear or not name.startswith(prefix):
             continue
-        if module.weight.device.type == "cpu" and module.weight.dtype == torch.bfloat16:
-            module.__class__ = PackedLinear
+        if module.weight.device.type != "cpu" or module.weight.dtype != torch.bfloat16:
+            continue
+        is_head = id(module.weight) in tables
+        module.__class__ = PackedHead if is_head else PackedLinear
+        packed = cast("PackedLinear", module)
+        packed.least_rows = least_rows
+        if isinstance(packed, PackedHead):
+            # In a tuple, because what is a parameter of the layer would be saved with it.
+            packed.table = (cast("nn.Parameter", packed.weight),)
 
 
 def unpack_weights(model: nn.Module) -> None:
@@ -92,7 +122,9 @@ def unpack_weights(model: nn.Module) -> None:
                 "quantization none."
             )
         if isinstance(module, PackedLinear):
-            if module.weight.is_mkldnn:
+            if isinstance(module, PackedHead):
+                (module.weight,) = module.table
+            elif module.weight.is_mkldnn:
                 module.weight = nn.Parameter(_read_plain(module.weight), requires_grad=False)
             cast("nn.Module", module).__class__ = nn.Linear
 

@@ -9,8 +9,8 @@ from gemma4_block.engine.hardware.machine import (
     read_free_memory,
     read_processor_features,
 )
-from gemma4_block.engine.hardware.packing import Packing, attends_slowly, choose_packing
-from gemma4_block.engine.hardware.pages import give_back_pages
+from gemma4_block.engine.hardware.packing import Packing, attends_slowly, choose_least_rows, choose_packing
+from gemma4_block.engine.hardware.pages import give_back_pages, is_of_a_file
 from gemma4_block.engine.hardware.threads import find_own_spinning, find_spinning, warn_of_spinning
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "attends_slowly",
     "choose_devices",
     "choose_freest",
+    "choose_least_rows",
     "choose_packing",
     "find_device",
     "find_devices",
@@ -27,6 +28,7 @@ __all__ = [
     "give_back_pages",
     "has_bfloat16",
     "inspect_machine",
+    "is_of_a_file",
     "read_free_memory",
     "read_processor_features",
     "warn_of_spinning",

@@ -38,6 +38,28 @@ def choose_packing(features: Mapping[str, object]) -> Packing:
     return "all" if features.get("avx512_bf16") else "none"
 
 
+def choose_least_rows(features: Mapping[str, object]) -> int:
+    """Return to how many rows products of packed weights are filled up.
+
+    One or two rows take longer than four on an EPYC without AVX-VNNI (Zen 4), and less on one with it (Zen
+    5). Source: docs/measured.md.
+
+    Args:
+        features: Of the processor, as `torch.cpu.get_capabilities` names them.
+
+    Returns:
+        The least number of rows.
+
+    Example:
+        >>> choose_least_rows({"avx512_bf16": True})
+        4
+        >>> choose_least_rows({"avx512_bf16": True, "avx_vnni": True})
+        1
+
+    """
+    return 1 if features.get("avx_vnni") else 4
+
+
 def attends_slowly(features: Mapping[str, object]) -> bool:
     """Say whether the products inside torch's fused attention in bfloat16 are slower than oneDNN's.
 

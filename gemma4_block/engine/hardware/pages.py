@@ -21,16 +21,18 @@ def give_back_pages(tensor: torch.Tensor) -> None:
         tensor: One that nobody needs any more. Pages that it shares with a neighbour stay.
 
     """
-    start = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    start, end = _find_pages(tensor)
     # Memory that is not a file's would be zeroes afterwards.
-    if tensor.is_contiguous() and start < end and _is_of_a_file(start, end):
+    if is_of_a_file(tensor):
         # A refusal leaves the pages where they are, and does no harm.
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONT_NEED)
 
 
-def _is_of_a_file(start: int, end: int) -> bool:
-    """Say whether addresses are one file's; what torch says of a storage misses files that others mapped."""
+def is_of_a_file(tensor: torch.Tensor) -> bool:
+    """Say whether a tensor's pages are one file's; what torch says misses files that others mapped."""
+    start, end = _find_pages(tensor)
+    if not tensor.is_contiguous() or start >= end:
+        return False
     # Source: proc_pid_maps(5): addresses, permissions, offset, device, inode, path; inode 0 is no file.
     maps = Path("/proc/self/maps")
     if not maps.exists():
@@ -41,3 +43,9 @@ def _is_of_a_file(start: int, end: int) -> bool:
         if first <= start and end <= last:
             return inode != "0"
     return False
+
+
+def _find_pages(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return the addresses of the first whole page and of the end of the last."""
+    start = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    return start, (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from gemma4_block.engine.gemma4.packed_linear import PackedLinear, pack_weights, unpack_weights
+from gemma4_block.engine.gemma4.packed_linear import PackedHead, PackedLinear, pack_weights, unpack_weights
 from gemma4_block.engine.hardware import Packing, read_processor_features
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from tests.benchmarks.machine import read_memory
@@ -33,20 +33,22 @@ def _make_layer(columns: int, rows: int, *, bias: bool = False) -> nn.Sequential
 @multiplies_in_bfloat16
 @pytest.mark.parametrize("shape", [(2, 1), (3,), (2, 2), (5, 1), (2, 4), (16,), (3, 7), (2, 150)])
 @pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("least_rows", [1, 4])
 def test_products_are_those_of_a_plain_layer_to_the_bit(
     shape: tuple[int, ...],
     bias: bool,  # noqa: FBT001
+    least_rows: int,
 ) -> None:
     """Of two rows and more; shapes and memory layout are the same."""
     plain = _make_layer(1536, 2048, bias=bias)
     packed = _make_layer(1536, 2048, bias=bias)
-    pack_weights(packed, "all")
+    pack_weights(packed, "all", least_rows=least_rows)
     given = torch.randn(*shape, 1536).to(torch.bfloat16)
 
     with torch.inference_mode():
         expected = plain(given)
         # torch multiplies two and three rows in another order than four.
-        if given.shape[:-1].numel() < 4:
+        if given.shape[:-1].numel() < least_rows:
             filled = nn.functional.pad(given.reshape(-1, 1536), (0, 0, 0, 4 - given.shape[:-1].numel()))
             expected = plain(filled)[: given.shape[:-1].numel()].reshape(expected.shape)
         found = packed(given)
@@ -58,10 +60,10 @@ def test_products_are_those_of_a_plain_layer_to_the_bit(
 
 @multiplies_in_bfloat16
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
-def test_one_row_is_what_it_is_among_others(shape: tuple[int, ...]) -> None:
+def test_a_filled_row_is_what_it_is_among_others(shape: tuple[int, ...]) -> None:
     """In torch a single row is added up in another order than in a batch, and may be rounded otherwise."""
     layer = _make_layer(1536, 2048)
-    pack_weights(layer, "all")
+    pack_weights(layer, "all", least_rows=4)
     given = torch.randn(*shape, 1536).to(torch.bfloat16)
     others = torch.randn(4, 1536).to(torch.bfloat16)
 
@@ -95,7 +97,7 @@ def test_a_few_rows_are_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", note)
     layer = _make_layer(32, 32)
-    pack_weights(layer, "all")
+    pack_weights(layer, "all", least_rows=4)
     for count in (1, 2, 3, 4, 5):
         layer(torch.zeros(count, 32, dtype=torch.bfloat16))
 
@@ -116,7 +118,7 @@ def test_other_layers_stay_as_they_are(packing: Packing, dtype: torch.dtype) -> 
     [
         ("none", set()),
         ("tower", {"vision_tower"}),
-        ("all", {"vision_tower", "language_model", "embed_vision"}),
+        ("all", {"vision_tower", "language_model", "embed_vision", "lm_head"}),
     ],
 )
 def test_the_chosen_part_of_a_model_is_packed(packing: Packing, expected: set[str], tmp_path: Path) -> None:
@@ -125,20 +127,59 @@ def test_the_chosen_part_of_a_model_is_packed(packing: Packing, expected: set[st
     options = LoadOptions(device=torch.device("cpu"), dtype="bfloat16", is_trained=True)
     model = load_checkpoint(directory, options).model.module  # type: ignore[attr-defined]
     pack_weights(model, packing)
-    packed = {name.split(".")[1] for name, one in model.named_modules() if isinstance(one, PackedLinear)}
+    packed = {
+        name.removeprefix("model.").split(".")[0]
+        for name, one in model.named_modules()
+        if isinstance(one, PackedLinear)
+    }
 
     assert packed - {"audio_tower", "embed_audio"} == expected
 
 
-def test_a_layer_that_shares_the_table_of_embeddings_stays_as_it_is() -> None:
-    """Its rows are read one by one, which a packed layer cannot give."""
-    model = nn.ModuleDict({"table": nn.Embedding(8, 32), "head": nn.Linear(32, 8, bias=False)}).to(
-        torch.bfloat16
-    )
-    model["head"].weight = model["table"].weight
-    pack_weights(model, "all")
+def _make_tied(directory: Path, *, is_in_a_file: bool) -> nn.ModuleDict:
+    torch.manual_seed(0)
+    weights = torch.randn(4096, 64).to(torch.bfloat16)
+    if is_in_a_file:
+        save_file({"weight": weights}, directory / "file")
+        weights = load_file(directory / "file")["weight"]
+    model = nn.ModuleDict({"table": nn.Embedding(4096, 64), "head": nn.Linear(64, 4096, bias=False)})
+    model["table"].weight = model["head"].weight = nn.Parameter(weights, requires_grad=False)
+    return model
 
+
+@multiplies_in_bfloat16
+@pytest.mark.parametrize("rows", [1, 4, 40])
+def test_a_layer_that_shares_the_table_of_tokens_is_packed_beside_it(tmp_path: Path, rows: int) -> None:
+    """The table is read by the row, which a packed layer cannot give, and stays in its file."""
+    model = _make_tied(tmp_path, is_in_a_file=True)
+    table = model["table"].weight
+    plain, ids = table.clone(), torch.tensor([0, 77, 4095])
+    pack_weights(model, "all", least_rows=4)
+    given = torch.randn(rows, 64).to(torch.bfloat16)
+    with torch.inference_mode():
+        found, looked_up = model["head"](given), model["table"](ids)
+        expected = nn.functional.linear(nn.functional.pad(given, (0, 0, 0, max(0, 4 - rows))), plain)[:rows]
+
+    assert type(model["head"]) is PackedHead
+    assert model["head"].weight.is_mkldnn
+    assert torch.equal(found, expected)
+    assert torch.equal(looked_up, plain[ids])
+    assert set(model.state_dict()) == {"table.weight", "head.weight"}
+    unpack_weights(model)
     assert type(model["head"]) is nn.Linear
+    assert model["head"].weight is model["table"].weight is table
+
+
+def test_a_layer_that_shares_a_table_in_memory_stays_as_it_is(tmp_path: Path) -> None:
+    """A copy of it would be kept beside it."""
+    model = _make_tied(tmp_path, is_in_a_file=False)
+    pack_weights(model, "all")
+    given = torch.randn(4, 64).to(torch.bfloat16)
+    expected = nn.functional.linear(given, model["table"].weight)
+
+    assert torch.equal(model["head"](given), expected)
+    assert type(model["head"]) is nn.Linear
+    assert model["head"].weight is model["table"].weight
 
 
 @multiplies_in_bfloat16
