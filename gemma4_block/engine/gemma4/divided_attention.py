@@ -78,8 +78,11 @@ def divide_attention(model: Any) -> None:  # noqa: ANN401 - one of several class
 
 
 def _weigh(mask: torch.Tensor) -> torch.Tensor:
-    """Return what is added to scores: adding is faster than filling in."""
-    return torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
+    """Return what is added to scores: adding is faster than filling in.
+
+    No infinity, because padding may see nothing at all, and what is no number would spread from there.
+    """
+    return torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(torch.float32).min)
 
 
 def _attend_head(  # noqa: PLR0917 - of one head

@@ -96,6 +96,23 @@ def test_much_attention_in_bfloat16_is_as_exact(
     assert (found - exact).norm() < 2 * (fused - exact).norm()
 
 
+@ATTENTIONS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("size", [5, 80])
+def test_padding_that_sees_nothing_harms_nobody(attend: Any, size: int, dtype: torch.dtype) -> None:  # noqa: ANN401
+    """Its own rows are numbers, because the keys that come of them are multiplied by zero later."""
+    states = _draw(4, 1, size=size, keys=90, dtype=dtype)
+    mask = _mask(size, 90)
+    mask[1, :, :3] = False
+    module = _module(4, 1)
+    expected, _ = sdpa_attention_forward(module, *states, mask, scaling=1.0)
+    found, _ = attend(module, *states, mask, scaling=1.0)
+
+    assert found.isfinite().all()
+    torch.testing.assert_close(found[0], expected[0], rtol=0.02, atol=0.01)
+    torch.testing.assert_close(found[1, 3:], expected[1, 3:], rtol=0.02, atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("features", "name"),
     [
