@@ -3,10 +3,14 @@
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from gemma4_block.contract import Answer, GenerationConfig, Prompt
+from gemma4_block.demo.scenes import draw_scene
+from gemma4_block.engine.compat import Gemma4HF
 from gemma4_block.engine.gemma4 import divided_attention, grouped_attention, opening
 from gemma4_block.engine.loading import LoadOptions, load_checkpoint
 from tests.engine.conftest import DEMO_CHECKPOINT
@@ -141,3 +145,21 @@ def test_trained_models_are_not_divided(monkeypatch: pytest.MonkeyPatch) -> None
     model = load_checkpoint(DEMO_CHECKPOINT, options).model.module
     assert model.get_decoder().config._attn_implementation == "gemma4_block_grouped"
     assert model.model.vision_tower.config._attn_implementation == "sdpa"
+
+
+def test_crops_of_other_sizes_are_answered_together_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the processor divides attention, by masks in which padding sees nothing."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    options = LoadOptions(device=torch.device("cpu"), dtype=torch.bfloat16)
+    engine = Gemma4HF(load_checkpoint(DEMO_CHECKPOINT, options))
+    image = draw_scene(np.random.default_rng(4), shape_count=3).image
+    prompts = [
+        Prompt(text="Describe the shapes.", images=(image[:height],), image_seq_length=70)
+        for height in (60, 120, 224)
+    ]
+    config = GenerationConfig(max_new_tokens=12)
+    together = engine.answer(prompts, config)
+
+    assert [type(answer) for answer in together] == [Answer] * len(prompts)
+    alone = [engine.answer([prompt], config)[0] for prompt in prompts]
+    assert [answer.text for answer in together] == [answer.text for answer in alone]  # type: ignore[union-attr]
