@@ -55,9 +55,12 @@ def count_remainders(step: JsonValue) -> int:
     Example:
         >>> count_remainders(5), count_remainders(0.25), count_remainders(0.01)
         (5, 25, 1)
+        >>> count_remainders(10**400) == 10**400
+        True
 
     """
-    if not isinstance(step, int | float) or not math.isfinite(step):
+    # A whole number may be too large for `isfinite`.
+    if not isinstance(step, int | float) or (isinstance(step, float) and not math.isfinite(step)):
         return 1
     number = Decimal(repr(step))
     if number == number.to_integral_value():

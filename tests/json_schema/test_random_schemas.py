@@ -133,6 +133,7 @@ def _write(grammar: str, seed: int) -> str | None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schema=SCHEMAS, seed=st.integers(0, 3))
 @example(schema={"const": 2**63}, seed=0)
+@example(schema={"multipleOf": 10**400, "type": "number"}, seed=0)
 @example(schema={"not": None, "$ref": "#anchor", "$anchor": "anchor"}, seed=0)
 @example(schema={"patternProperties": None, "$ref": "#anchor", "$anchor": "anchor"}, seed=0)
 def test_any_schema_is_refused_or_held(is_checked_later: bool, schema: Any, seed: int) -> None:  # noqa: ANN401, FBT001 - any JSON
