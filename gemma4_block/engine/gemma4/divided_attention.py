@@ -58,7 +58,7 @@ def attend(  # noqa: PLR0917 - the order of transformers
     blocks = cut_evenly(size, max(1, _MOST_SCORES * threads // key.shape[2]))
     scale = head_dim**-0.5 if scaling is None else scaling
     for row in range(rows):
-        # In the order of a projection, where heads alternate, they would be multiplied a hundred times slower.
+        # In the order of a projection, where heads alternate, products would take a hundred times as long.
         keys = key[row].float().contiguous()
         for block in blocks:
             hidden = None if attention_mask is None else _weigh(attention_mask[row, 0, block])
