@@ -45,9 +45,10 @@ def arrays(draw: st.DrawFn) -> npt.NDArray[np.generic]:
             array.flags.writeable = False
         case "one value" if array.ndim >= 2 and array.size:
             array = np.broadcast_to(array.reshape(-1)[:1], array.shape)
-        # numpy warns where a field in float16 cannot hold its own filling.
-        case "masked" if not array.dtype.hasobject and array.dtype.names is None:
-            return np.ma.masked_array(array, mask=draw(st.booleans()))
+        case "masked" if not array.dtype.hasobject:
+            # numpy warns where a field in float16 cannot hold its own filling.
+            with np.errstate(over="ignore"):
+                return np.ma.masked_array(array, mask=draw(st.booleans()))
     return array
 
 

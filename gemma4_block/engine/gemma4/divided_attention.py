@@ -4,19 +4,16 @@ from typing import Any, Final
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import sdpa_mask
 
 from gemma4_block.engine.gemma4.blocked_tower import cut_evenly
+from gemma4_block.engine.gemma4.grouped_attention import MOST_POSITIONS_CPU, set_attention
 from gemma4_block.engine.gemma4.grouped_attention import attend as attend_grouped
 
 _NAME: Final = "gemma4_block_divided"
-# Source of all three: docs/measured.md. Of a head, for each thread; more of them leave the cache.
+# Source of both: docs/measured.md. Of a head, for each thread; more of them leave the cache.
 _MOST_SCORES: Final = 2**20
 # Of a head, for each thread but the first: each of four steps wakes them all.
 _LEAST_SCORES: Final = 400_000
-# Fewer queries are faster when grouped.
-_LEAST_POSITIONS: Final = 64
 
 
 def attend(  # noqa: PLR0917 - the order of transformers
@@ -50,7 +47,7 @@ def attend(  # noqa: PLR0917 - the order of transformers
     rows, heads, size, head_dim = query.shape
     shared = key.shape[1]
     threads, scores = torch.get_num_threads(), size * key.shape[2]
-    is_much = size > _LEAST_POSITIONS and scores >= _LEAST_SCORES * (threads - 1)
+    is_much = size > MOST_POSITIONS_CPU and scores >= _LEAST_SCORES * (threads - 1)
     is_causal = attention_mask is None and module.is_causal
     if not is_much or is_causal or query.dtype != torch.bfloat16:
         return attend_grouped(module, query, key, value, attention_mask, scaling=scaling, **options)
@@ -75,12 +72,10 @@ def attend(  # noqa: PLR0917 - the order of transformers
 
 def divide_attention(model: Any) -> None:  # noqa: ANN401 - one of several classes
     """Let the language model and the vision tower of `model`, if it has one, attend by `attend`."""
-    AttentionInterface.register(_NAME, attend)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
-    model.get_decoder().set_attn_implementation(_NAME)
+    set_attention(model.get_decoder(), _NAME, attend)
     tower = getattr(model.model, "vision_tower", None)
     if tower is not None:
-        tower.set_attn_implementation(_NAME)
+        set_attention(tower, _NAME, attend)
 
 
 def _weigh(mask: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Attend without a copy of the keys for every head that shares them."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -9,9 +10,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 _NAME: Final = "gemma4_block_grouped"
-# New tokens of a row that are grouped, for which the mask is repeated instead of the keys. On a CPU more of
-# them are hardly faster; on a GPU it was not measured. Source: docs/measured.md.
-_MOST_POSITIONS_CPU: Final = 64
+MOST_POSITIONS_CPU: Final = 64
+"""New tokens of a row that are grouped on a CPU, where more of them are hardly faster.
+
+Source: docs/measured.md."""
+# On a GPU more were not measured.
 _MOST_POSITIONS: Final = 1
 
 
@@ -45,7 +48,7 @@ def attend(  # noqa: PLR0917 - the order of transformers
     """
     rows, heads, size, head_dim = query.shape
     shared = key.shape[1]
-    most = _MOST_POSITIONS_CPU if query.device.type == "cpu" else _MOST_POSITIONS
+    most = MOST_POSITIONS_CPU if query.device.type == "cpu" else _MOST_POSITIONS
     if size > most or heads == shared or (size > 1 and attention_mask is None):
         found: tuple[torch.Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **options
@@ -61,6 +64,11 @@ def attend(  # noqa: PLR0917 - the order of transformers
 
 def group_attention(model: Any) -> None:  # noqa: ANN401 - one of several classes
     """Let the language model of `model` attend by `attend`."""
-    AttentionInterface.register(_NAME, attend)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
-    model.get_decoder().set_attn_implementation(_NAME)
+    set_attention(model.get_decoder(), _NAME, attend)
+
+
+def set_attention(part: Any, name: str, attention: Callable[..., Any]) -> None:  # noqa: ANN401 - of transformers
+    """Let a part of a model attend by a function, under a name of its own and with masks as for SDPA."""
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    part.set_attn_implementation(name)
