@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from transformers.utils.logging import disable_progress_bar
 
 from gemma4_block.cli import app
 
@@ -26,6 +27,8 @@ class Ended:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run the command line in this process."""
+    # A command hides these bars before transformers is imported; here another test may have imported it.
+    disable_progress_bar()
 
     def run_command(*arguments: str) -> Ended:
         with pytest.raises(SystemExit) as ended:

@@ -232,7 +232,8 @@ def test_a_fault_is_told_to_its_caller_and_to_nobody_else(
     assert _ask(local, _prompts(fault.constraint)) == expected
     del asked, prompts
     _check_that_nothing_is_left(local, images)
-    assert threading.active_count() == threads
+    # Threads of earlier tests may end meanwhile.
+    assert threading.active_count() <= threads
 
 
 def _check_that_nothing_is_left(local: LocalEngine, images: list[weakref.ref[np.ndarray]]) -> None:
