@@ -16,7 +16,7 @@ from gemma4_block.demo.training.drawing.texts import draw_text
 Rng = np.random.Generator
 
 MAX_THINGS = 8
-_COUNT_ODDS = (0.06, 0.19, 0.14, 0.13, 0.13, 0.12, 0.09, 0.07, 0.07)
+_COUNT_ODDS = (0.05, 0.16, 0.13, 0.13, 0.13, 0.13, 0.11, 0.08, 0.08)
 # Letters lower than this share of the square root of the area are not legible at a budget of 70.
 _LEAST_LINE_HEIGHT = 0.115
 # Share of the pictures that look as the examples' do, which newcomers see first.
