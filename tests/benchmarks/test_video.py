@@ -1,6 +1,7 @@
 """The stream of the video benchmark moves and rests, and its lines tell what looking less often changes."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,8 +20,16 @@ def test_the_stream_moves_for_five_seconds_of_twenty() -> None:
 
 def test_a_frame_that_is_not_asked_about_keeps_the_last_answer() -> None:
     """So the answers of a workflow that skips frames are compared as whoever reads them sees them."""
-    whole = Watch(answers=["1", "1", "2", "2"], looked_at=4, seconds=4.0, early_mb=1.0, end_mb=2.0)
-    gated = Watch(answers=["1", None, None, "2"], looked_at=2, seconds=1.0, early_mb=1.0, end_mb=1.0)
+    gated = Watch(
+        answers=["1", None, None, "2"],
+        looked_at=2,
+        seconds=1.0,
+        early_mb=3.0,
+        end_mb=4.0,
+        early_kept_mb=1.0,
+        end_kept_mb=2.0,
+    )
+    whole = replace(gated, answers=["1", "1", "2", "2"], looked_at=4, seconds=4.0)
 
     assert compare("motion", gated, whole) == {
         "way": "motion",
@@ -29,8 +38,10 @@ def test_a_frame_that_is_not_asked_about_keeps_the_last_answer() -> None:
         "asked_percent": 50.0,
         "looked_at_percent": 50.0,
         "same_answers_percent": 75.0,
-        "early_mb": 1,
-        "end_mb": 1,
+        "early_mb": 3,
+        "end_mb": 4,
+        "early_kept_mb": 1,
+        "end_kept_mb": 2,
     }
 
 
@@ -44,3 +55,5 @@ def test_the_stream_is_watched_in_each_way() -> None:
     assert 20 <= lazy.looked_at <= 29
     assert None not in lazy.answers
     assert None in gated.answers
+    # What is looked at is kept, and nothing else.
+    assert every.end_kept_mb > lazy.end_kept_mb > every.early_kept_mb > 0

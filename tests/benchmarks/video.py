@@ -8,7 +8,8 @@ scene is another one, and in the first five of them a circle moves through. The 
 in every frame. The same stream is watched in several ways, each in a process of its own: looking at every
 frame, with `unchanged_below` at some percentages, and with the host's motion detection before the step. One
 line of JSON for each: frames a second, how many frames were looked at, how many answers are the same as
-those of looking at every frame, and the memory of the process after a tenth of the stream and at its end.
+those of looking at every frame, and the memory of the process after a tenth of the stream and at its end,
+with what of it is kept of earlier pictures, which the settings bound.
 """
 
 import argparse
@@ -61,6 +62,8 @@ class Watch:
         seconds: For all frames.
         early_mb: Memory of the process after a tenth of the stream.
         end_mb: And at its end.
+        early_kept_mb: How much of `early_mb` is kept of earlier pictures.
+        end_kept_mb: The same of `end_mb`.
 
     """
 
@@ -69,6 +72,8 @@ class Watch:
     seconds: float
     early_mb: float
     end_mb: float
+    early_kept_mb: float
+    end_kept_mb: float
 
 
 class Looks:
@@ -137,7 +142,8 @@ def watch(way: str, frames: int) -> Watch:
     )
 
     answers: list[str | None] = []
-    early_mb, spent_s = 0.0, 0.0
+    early_mb, early_kept_mb, spent_s = 0.0, 0.0, 0.0
+    weights_bytes = engine.nbytes
     for number, picture in enumerate(draw_stream(frames), 1):
         image = WorkflowImageData(
             parent_metadata=ImageParentMetadata(parent_id="image"),
@@ -155,13 +161,17 @@ def watch(way: str, frames: int) -> Watch:
         answers.append(row["output"])
         if number == max(1, frames // 10):
             early_mb = read_memory()["VmRSS"] / _MB
+            early_kept_mb = (engine.nbytes - weights_bytes) / _MB
+    end_mb, end_kept_mb = read_memory()["VmRSS"] / _MB, (engine.nbytes - weights_bytes) / _MB
     engine.close()
     return Watch(
         answers=answers,
         looked_at=looks.count,
         seconds=spent_s,
         early_mb=early_mb,
-        end_mb=read_memory()["VmRSS"] / _MB,
+        end_mb=end_mb,
+        early_kept_mb=early_kept_mb,
+        end_kept_mb=end_kept_mb,
     )
 
 
@@ -183,6 +193,8 @@ def compare(way: str, found: Watch, whole: Watch) -> dict[str, object]:
         "same_answers_percent": round(100 * same / len(held), 1),
         "early_mb": round(found.early_mb),
         "end_mb": round(found.end_mb),
+        "early_kept_mb": round(found.early_kept_mb),
+        "end_kept_mb": round(found.end_kept_mb),
     }
 
 

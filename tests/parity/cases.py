@@ -24,10 +24,10 @@ BUDGETS: tuple[ImageSeqLength, ...] = (70, 140, 280)
 CLASSES = ("red circle", "purple triangle", "yellow star", "blue square")
 STRUCTURE = {"count": "how many shapes", "color": ["red", "blue", "purple"], "is_empty": "yes or no"}
 
-Exactness = Literal["equal", "one token more", "repeats"]
-"""`equal`: every field, and probabilities within 0.01; `one token more`: the same but for the prompt, which
-has a token more for each control token that was broken up; `repeats`: a draw is another one than here, and
-the same every time on the server."""
+Exactness = Literal["equal", "broken up", "repeats"]
+"""`equal`: every field, and probabilities within 0.01; `broken up`: equal to those of the prompt in which a
+space breaks up each control token; `repeats`: a draw is another one than here, and the same every time on the
+server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,7 +343,7 @@ def _control_tokens() -> Iterator[Case]:
                 name=f"{text!r} of the {place}",
                 prompt=replace(prompt, system=text) if place == "system" else prompt,
                 generation=GREEDY,
-                exactness="one token more",
+                exactness="broken up",
             )
 
 
