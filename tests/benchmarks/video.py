@@ -141,9 +141,13 @@ def watch(way: str, frames: int) -> Watch:
         WorkflowImageData,
     )
 
+    weights_bytes = engine.nbytes
+
+    def read_mb() -> tuple[float, float]:
+        return read_memory()["VmRSS"] / _MB, (engine.nbytes - weights_bytes) / _MB
+
     answers: list[str | None] = []
     early_mb, early_kept_mb, spent_s = 0.0, 0.0, 0.0
-    weights_bytes = engine.nbytes
     for number, picture in enumerate(draw_stream(frames), 1):
         image = WorkflowImageData(
             parent_metadata=ImageParentMetadata(parent_id="image"),
@@ -160,9 +164,8 @@ def watch(way: str, frames: int) -> Watch:
         spent_s += time.perf_counter() - started
         answers.append(row["output"])
         if number == max(1, frames // 10):
-            early_mb = read_memory()["VmRSS"] / _MB
-            early_kept_mb = (engine.nbytes - weights_bytes) / _MB
-    end_mb, end_kept_mb = read_memory()["VmRSS"] / _MB, (engine.nbytes - weights_bytes) / _MB
+            early_mb, early_kept_mb = read_mb()
+    end_mb, end_kept_mb = read_mb()
     engine.close()
     return Watch(
         answers=answers,
