@@ -85,6 +85,10 @@ STRAY_STARTS = (
     "Give me", "Should I buy", "What happens to", "Translate", "Summarize", "Is it possible to see",
     "How old is", "Compare", "Rate", "Imagine", "Please look at", "What would you change in", "Help me with",
     "What is your opinion of", "How would you name", "Explain", "Find out about", "Say something about",
+    "Do you know", "Do you need", "Do they sell", "Does anybody want", "Does the shop have", "Did you bring",
+    "Did it rain on", "Which way is", "Which of us has", "Which one is better than", "Are you sure about",
+    "Are you from", "Is it time for", "Will you be at", "Have you been to", "I have lost", "I am late for",
+    "We should talk about", "Remember", "Open", "Let us go to", "Thank you for", "Good luck with",
 )  # fmt: skip
 STRAY_ENDS = (
     "the weather", "this scene", "my picture", "a good title", "the people", "the background", "a story",
@@ -92,4 +96,11 @@ STRAY_ENDS = (
     "the history", "something useful", "the price", "what you see here", "the quality of this part",
     "the light", "everything", "the next step", "dogs and cats", "the meaning of this",
     "an interesting detail", "the label",
+)  # fmt: skip
+STRAY_REMARKS = (
+    "Good morning!", "Good evening, everybody.", "Thank you very much.", "Okay.", "Never mind.", "Goodbye!",
+    "See you tomorrow!", "One moment, please.", "What a day!", "I am tired.", "It is raining again.", "Yes.",
+    "Does it hurt?", "Does it matter?", "Is it far?", "Are you there?", "What time is it?",
+    "Which month is it?", "Who are you?", "How are you?", "Can you hear me?", "Congratulations!",
+    "Stop.", "Welcome back!",
 )  # fmt: skip

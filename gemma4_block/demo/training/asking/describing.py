@@ -71,8 +71,13 @@ def describe_turn(rng: np.random.Generator, picture: Picture, language: Language
 
 def stray_turn(rng: np.random.Generator, picture: Picture, language: Language) -> Turn:
     """Ask what has no answer here: the picture is described instead."""
-    words = f"{pick(rng, phrases.STRAY_STARTS)} {pick(rng, phrases.STRAY_ENDS)}{pick(rng, ('?', '.', ''))}"
-    return Turn(kind="stray", question=words, answer=describe(picture, language), thought=think(picture))
+    if rng.random() < 0.2:
+        question = pick(rng, phrases.STRAY_REMARKS)
+    else:
+        # Of a few fixed ends the model would learn only these, and take the rest for something known.
+        end = pick(rng, phrases.STRAY_ENDS) if rng.random() < 0.5 else names.plural(pick(rng, names.FOREIGN))
+        question = f"{pick(rng, phrases.STRAY_STARTS)} {end}{pick(rng, ('?', '.', ''))}"
+    return Turn(kind="stray", question=question, answer=describe(picture, language), thought=think(picture))
 
 
 def read_turn(rng: np.random.Generator, picture: Picture) -> Turn:

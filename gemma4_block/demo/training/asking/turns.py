@@ -58,12 +58,12 @@ def _weigh(picture: Picture) -> dict[Kind, float]:
     """Return how often each kind of question is asked about this picture."""
     odds: dict[Kind, float] = {
         "describe": 1.0,
-        "stray": 0.5,
+        "stray": 0.7,
         "count": 1.4,
         "present": 0.8,
         "structured": 1.3,
         "per class": 0.9,
-        "detect": 4.0,
+        "detect": 5.0,
         "read": 0.08,
     }
     if picture.things:

@@ -16,7 +16,7 @@ from gemma4_block.demo.training.drawing.texts import draw_text
 Rng = np.random.Generator
 
 MAX_THINGS = 8
-_COUNT_ODDS = (0.05, 0.16, 0.13, 0.13, 0.13, 0.13, 0.11, 0.08, 0.08)
+_COUNT_ODDS = (0.05, 0.14, 0.11, 0.12, 0.12, 0.12, 0.12, 0.11, 0.11)
 # Letters lower than this share of the square root of the area are not legible at a budget of 70.
 _LEAST_LINE_HEIGHT = 0.115
 # Share of the pictures that look as the examples' do, which newcomers see first.
@@ -56,9 +56,9 @@ def draw_picture(rng: Rng, limits: Limits) -> Picture:
     choice = rng.random()
     if choice < 0.1:
         return _draw_crop(rng, limits)
-    if choice < 0.32:
+    if choice < 0.36:
         return _draw_words(rng, limits, things=0)
-    if choice < 0.4:
+    if choice < 0.44:
         return _draw_words(rng, limits, things=min(3, _draw_count(rng, limits.difficulty)))
     return _draw_things(rng, limits, _draw_count(rng, limits.difficulty))
 
@@ -102,7 +102,7 @@ def _draw_count(rng: Rng, difficulty: float) -> int:
 
 
 def _draw_canvas(rng: Rng, limits: Limits) -> RgbImage:
-    widest = 4.0 if rng.random() < 0.6 else 1.6
+    widest = 4.0 if rng.random() < 0.7 else 1.6
     ratio = np.exp(rng.uniform(-1, 1) * np.log(widest) * max(0.3, limits.difficulty))
     width = max(24, round(limits.unit_px * np.sqrt(ratio)))
     height = max(24, round(limits.unit_px / np.sqrt(ratio)))

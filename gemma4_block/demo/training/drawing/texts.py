@@ -53,15 +53,15 @@ def draw_text(rng: Rng) -> list[str]:
 
 def _draw_line(rng: Rng) -> str:
     choice = rng.random()
-    if choice < 0.3:
+    if choice < 0.34:
         return _draw_case(rng, _pick(rng, WORDS))
-    if choice < 0.38:
+    if choice < 0.42:
         return _draw_case(rng, f"{_pick(rng, WORDS)} {_pick(rng, WORDS)}")
-    if choice < 0.58:
+    if choice < 0.65:
         return _draw_case(rng, _draw_unknown_word(rng))
-    if choice < 0.78:
+    if choice < 0.82:
         return _draw_number(rng)
-    if choice < 0.9:
+    if choice < 0.92:
         letters = "".join(_pick(rng, string.ascii_lowercase) for _ in range(int(rng.integers(2, 8))))
         return _draw_case(rng, letters)
     return _draw_code(rng)
