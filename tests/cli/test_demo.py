@@ -118,7 +118,7 @@ def test_the_gallery_shows_every_task_and_all_answers_are_true(
     classes = re.search(r"multi-label-classification\.png: (\{.*?\]\})", printed)
     assert boxes is not None
     assert classes is not None
-    drawn = sorted(shape.label for shape in next(iter(draw_exhibits())).scene.shapes)
+    drawn = sorted(shape.label for shape in next(draw_exhibits()).scene.shapes)
     assert sorted(box["label"] for box in json.loads(boxes[1])) == drawn
     assert sorted(one["class"] for one in json.loads(classes[1])["predicted_classes"]) == drawn
     for exhibit in draw_exhibits():

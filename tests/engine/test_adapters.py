@@ -351,8 +351,11 @@ def test_an_adapter_on_4_bits_is_as_near_as_the_base_is(tmp_path: Path, dtype: s
     with bank.rows([tag.name]):
         adapted = read_logits(module)
     base_error, error = measure_error(plain, exact[None]), measure_error(adapted, exact[adapter])
-    # The adapter changes the logits by 0.28 of their norm, and spreads the base's error up to twice as far.
-    assert error < 2.5 * base_error < 0.05 < measure_error(plain, exact[adapter])
+    # The adapter changes the logits by 0.28 of their norm, and spreads the base's error further. Where the
+    # processor has no packed products, that is none but rounding in float32.
+    assert base_error < 0.02
+    assert error < 2 * base_error + 1e-3
+    assert measure_error(plain, exact[adapter]) > 0.05
 
 
 def measure_error(found: torch.Tensor, expected: torch.Tensor) -> float:
